@@ -1,0 +1,1 @@
+"""Judging: a pure function of (contract, calendar, exclusions, incidents, columns)."""

@@ -1,0 +1,1 @@
+"""Types, errors, time and the catalogue of probe kinds."""

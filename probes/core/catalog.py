@@ -1,0 +1,102 @@
+"""Kinds of probe are the files of the `probes` package; this finds and loads them by name.
+
+Listing imports nothing: `linkwitness --help` needs the names only. An ImportError inside a kind's file is an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import probes
+from probes.core.clock import Clock
+from probes.core.errors import LocalError
+from probes.core.model import Sample
+
+if TYPE_CHECKING:
+    from probes.core.codec import Codec
+
+ParameterType = Literal["duration", "integer", "size", "rate", "dscp", "port", "boolean", "text", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One setting of a kind. `default`, `minimum` and `maximum` are in base units: ns, bytes, bit/s."""
+
+    name: str
+    type: ParameterType
+    default: object
+    help: str
+    minimum: int | None = None
+    maximum: int | None = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    option: str | None = None
+    """short command-line option, such as `-s`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number the kind yields, with its unit and the definition it follows."""
+
+    name: str
+    unit: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKind:
+    """Packets paced by the engine for as long as the circuit is watched. `codec` opens no socket."""
+
+    name: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    metrics: tuple[Metric, ...]
+    codec: Callable[[], Codec]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowTarget:
+    """Where a flow probe goes. `address` is numeric; `host` is what the operator wrote."""
+
+    circuit: str
+    probe: str
+    host: str
+    address: str
+    source: str | None = None
+    interface: str | None = None
+    dscp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowKind:
+    """One attempt, run to its end. `measure` never raises for the peer's trouble and always ends by its deadline."""
+
+    name: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    metrics: tuple[Metric, ...]
+    measure: Callable[[FlowTarget, Mapping[str, object], Clock], Sample]
+    exclusive: bool = False
+    """runs alone on its circuit and towards its remote (it loads the path)"""
+
+
+Kind = StreamKind | FlowKind
+
+
+def names() -> tuple[str, ...]:
+    """Names of all kinds, sorted: the modules directly in `probes`. Imports none of them."""
+    return tuple(sorted(entry.name for entry in pkgutil.iter_modules(probes.__path__) if not entry.ispkg))
+
+
+def load(name: str) -> Kind:
+    """The kind called `name`. Raises LocalError when there is none."""
+    if name not in names():
+        raise LocalError(f"there is no probe kind {name!r}", hint=f"known kinds: {', '.join(names())}")
+    kind = importlib.import_module(f"probes.{name}").PROBE
+    if not isinstance(kind, StreamKind | FlowKind):
+        raise LocalError(f"probes/{name}.py does not define PROBE as a StreamKind or FlowKind")
+    return kind
