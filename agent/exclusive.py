@@ -1,4 +1,4 @@
-"""Runs that load a path go one at a time, per circuit and per remote; what must wait keeps its turn until it expires."""
+"""Runs that load a path go one at a time, per circuit and per remote; what must wait keeps its turn or expires."""
 
 import logging
 import threading
