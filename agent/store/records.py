@@ -1,0 +1,152 @@
+"""What the store keeps beside samples, and what it tells about itself. All times are UTC ns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from probes.core.errors import LocalError
+from probes.core.model import Sample
+
+LIVE_FILE: Final = "live.sqlite"
+"""Name of the database inside the store's directory."""
+
+GAP: Final = "gap"
+"""Event kind: this agent kept nothing from at_ns to end_ns; `reason` is one of the GAP_REASONS."""
+GAP_REASONS: Final = ("crashed", "stopped", "overflow", "damaged")
+START: Final = "start"
+STOP: Final = "stop"
+DAMAGED: Final = "damaged"
+REFUSED: Final = "refused"
+
+
+class StoreOverflow(LocalError):
+    """More samples wait to be written than the bound allows: `dropped` of this call are lost, and counted."""
+
+    def __init__(self, dropped: int) -> None:
+        super().__init__(
+            f"the store cannot keep up: {dropped} samples dropped", hint="see `linkwitness status`: is the disk full?"
+        )
+        self.dropped = dropped
+
+
+class RunState(StrEnum):
+    """What became of one due run of a flow probe."""
+
+    RAN = "ran"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One due run of a flow probe. `reason` says why it was skipped or failed; a skipped run has no started_ns."""
+
+    circuit: str
+    probe: str
+    kind: str
+    state: RunState
+    scheduled_ns: int
+    started_ns: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """Something that happened to the agent itself: start, stop, reload, gap, clock step, freeze, discover...
+
+    end_ns: where it lasted; count: how many samples it concerns; circuit: where it concerns one.
+    """
+
+    kind: str
+    at_ns: int
+    text: str
+    end_ns: int | None = None
+    reason: str | None = None
+    count: int | None = None
+    circuit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSample:
+    """A sample with its place in the order of keeping: seq ascends without reuse within one epoch of the store."""
+
+    seq: int
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedLine:
+    """A line a sink's server refused for good, with the server's reason."""
+
+    sink: str
+    seq: int
+    at_ns: int
+    line: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One probe of one circuit. first_ns and last_ns are the smallest and greatest start_ns kept."""
+
+    circuit: str
+    probe: str
+    kind: str
+    first_ns: int
+    last_ns: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What one retention pass removed. `done` is False where its time ran out first: the rest follows next time."""
+
+    samples: int
+    packets: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPosition:
+    """How far a sink has got. lag: samples kept after its cursor."""
+
+    sink: str
+    seq: int
+    lag: int
+    parked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that holds, or last held, the store."""
+
+    pid: int
+    boot_id: str
+    started_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """The store at one instant. Sizes in bytes; `running` is True while a process holds the store."""
+
+    path: Path
+    site: str
+    epoch: str
+    schema_version: int
+    running: bool
+    owner: Owner | None
+    rows: int
+    newest_seq: int
+    first_ns: int | None
+    last_ns: int | None
+    last_commit_ns: int | None
+    database_bytes: int
+    wal_bytes: int
+    free_bytes: int
+    series: tuple[Series, ...]
+    sinks: tuple[SinkPosition, ...]
+    damaged: tuple[str, ...] = field(default=())
+    """names of the database files that were moved aside"""
