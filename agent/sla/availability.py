@@ -1,0 +1,161 @@
+"""Availability by the state machine of MEF 10.4 section 8.8.7, with what is not known kept apart. Pure.
+
+    A(0) = 0 iff H(0..n-1) all true, else 1
+    A(k) = 0 if A(k-1) = 1 and H(k..k+n-1) all true;  1 if A(k-1) = 0 and H(k..k+n-1) all false;  else A(k-1)
+
+H(k): lost / sent > C in interval k, strict. Both changes take effect at the first interval of the run, so the last
+n-1 intervals may be undecided. The machine is monotone (more H never means more A), so running it once with every
+unknown interval low and once with every unknown interval high gives exact bounds for each interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.sla.columns import SampleColumns
+from agent.sla.measured import feeds_verdict
+from probes.core.arrays import Int64
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intervals:
+    """Packets per interval of the availability machine; interval k is [(first + k) * dt_ns, ... + dt_ns) UTC.
+
+    sent, lost: int64 (k,); known: True where the whole interval was measured.
+    """
+
+    first: int
+    dt_ns: int
+    sent: Int64
+    lost: Int64
+    known: Flags
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def high(self, c: Fraction) -> Flags:
+        """H(k) of the known intervals: lost / sent > c, in integers."""
+        return self.known & (self.lost * c.denominator > self.sent * c.numerator)
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A stretch of intervals that are down whatever the unknown ones were. UTC ns.
+
+    start_ns may lie before the window; down_ns is the part inside. ongoing: it lasts to the end of what is known.
+    """
+
+    start_ns: int
+    end_ns: int
+    down_ns: int
+    ongoing: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Availability:
+    """State of every interval of a period: best[k] and worst[k] are A(k) with unknown intervals low and high."""
+
+    start_ns: int
+    dt_ns: int
+    best: Flags
+    worst: Flags
+    outages: tuple[Outage, ...]
+
+    @property
+    def total(self) -> int:
+        return len(self.best)
+
+    @property
+    def up(self) -> int:
+        """intervals certainly available"""
+        return int(np.count_nonzero(self.worst))
+
+    @property
+    def down(self) -> int:
+        """intervals certainly unavailable"""
+        return self.total - int(np.count_nonzero(self.best))
+
+    @property
+    def unknown(self) -> int:
+        return self.total - self.up - self.down
+
+
+def bin_samples(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, *, attempts: bool = False) -> Intervals:
+    """Sum the samples into intervals of dt_ns over [start_ns, end_ns), widened to whole intervals.
+
+    An interval is known when measured samples cover all of it. With `attempts` (one try per sample, dt_ns is longer
+    than their spacing) one measured try is enough. A sample that reaches over the edge of an interval cannot be split
+    and counts in none, unless it is an attempt, which belongs to its start.
+    """
+    first, last = start_ns // dt_ns, -(-end_ns // dt_ns)
+    size = max(0, last - first)
+    rows = feeds_verdict(columns) & (columns.column("sent") > 0) & (columns.column("lost") >= 0)
+    slot = columns.start_ns // dt_ns - first
+    rows &= (slot >= 0) & (slot < size)
+    if not attempts:
+        rows &= (columns.start_ns + columns.span_ns - 1) // dt_ns - first == slot
+    where = slot[rows]
+
+    def total(values: Int64) -> Int64:  # float64 sums of integers below 2^53 are exact
+        return np.bincount(where, weights=values[rows], minlength=size).astype(np.int64)
+
+    known = total(np.ones_like(slot)) > 0 if attempts else total(columns.span_ns) >= dt_ns
+    return Intervals(first, dt_ns, total(columns.column("sent")), total(columns.column("lost")), known & (size > 0))
+
+
+def states(high: Flags, n: int, *, initially_up: bool = True) -> Flags:
+    """A(k) for completely known H, shape (k,). `initially_up` is A(-1); the rule for A(0) is that of a start up.
+
+    Vectorised on runs: a run of n or more equal H decides from its first interval on; shorter ones change nothing.
+    """
+    if not len(high):
+        return high.copy()
+    starts = np.concatenate(([0], np.flatnonzero(high[1:] != high[:-1]) + 1))
+    lengths = np.diff(np.concatenate((starts, [len(high)])))
+    deciding = np.maximum.accumulate(np.where(lengths >= n, np.arange(len(starts)), -1))
+    up = np.where(deciding >= 0, ~high[starts][deciding], initially_up)
+    return np.repeat(up, lengths)
+
+
+def bounds(high: Flags, known: Flags, n: int, *, initial: bool | None = True) -> tuple[Flags, Flags]:
+    """(best, worst): A(k) with unknown intervals low and high, the n-1 intervals after the last one unknown too.
+
+    initial: A(-1), or None when the state before is not known.
+    """
+    tail = n - 1
+    low = np.concatenate((high & known, np.zeros(tail, np.bool_)))
+    raised = np.concatenate((high | ~known, np.ones(tail, np.bool_)))
+    size = len(high)
+    best = states(low, n, initially_up=initial is not False)[:size]
+    worst = states(raised, n, initially_up=initial is True)[:size]
+    return best, worst
+
+
+def assess(
+    intervals: Intervals, n: int, c: Fraction, start_ns: int, end_ns: int, *, initial: bool | None = True
+) -> Availability:
+    """Run the machine over all intervals, then report those wholly inside [start_ns, end_ns)."""
+    dt = intervals.dt_ns
+    best, worst = bounds(intervals.high(c), intervals.known, n, initial=initial)
+    first = min(max(-(-start_ns // dt) - intervals.first, 0), len(intervals))
+    last = min(max(end_ns // dt - intervals.first, first), len(intervals))
+    outages = _outages(best, intervals.first, dt, first, last)
+    return Availability((intervals.first + first) * dt, dt, best[first:last], worst[first:last], outages)
+
+
+def _outages(best: Flags, origin: int, dt_ns: int, first: int, last: int) -> tuple[Outage, ...]:
+    """Runs of certainly down intervals that touch [first, last), cut at `last`."""
+    down = np.concatenate(([False], ~best[:last], [False]))
+    edges = np.flatnonzero(down[1:] != down[:-1])
+    found = []
+    for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if end > first:
+            start_ns, end_ns = (origin + begin) * dt_ns, (origin + end) * dt_ns
+            found.append(Outage(start_ns, end_ns, (end - max(begin, first)) * dt_ns, end == last))
+    return tuple(found)
