@@ -1,0 +1,1 @@
+"""The agent's configuration: read, checked as a whole, frozen."""
