@@ -1,0 +1,57 @@
+# linkwitness: `make run` starts the agent, `make test` runs everything that is checked. Both set up what they need.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test setup lint types unit lab live bench clean
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# These time something, or own namespaces and ports: one after another, beside nothing else.
+ALONE := serial or root or live
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+run:  ## install if needed, then watch the circuits of config/agent.yaml; Ctrl-C stops
+	@.ci/environment run
+	@exec $(BIN)/linkwitness run -c config/agent.yaml
+
+setup:  ## what the tests need: Debian packages (as root) and .venv
+	@tests/packages.sh
+	@.ci/environment dev
+
+test: setup lint types  ## lint, types and all tests
+	@$(MAKE) --no-print-directory alone unit --keep-going
+
+lint:  ## ruff: rules and format
+	@.ci/environment dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:  ## mypy --strict
+	@.ci/environment dev
+	$(BIN)/mypy --strict agent probes
+
+unit:  ## tests that need nothing but Python, in parallel
+	@.ci/environment dev
+	$(PYTEST) -q -n 2 -m "not ($(ALONE))" </dev/null
+
+.PHONY: alone
+alone:
+	@.ci/environment dev
+	$(PYTEST) -q -m "$(ALONE)" </dev/null
+
+lab:  ## the emulated network: namespaces and link emulator (root)
+	@.ci/environment dev
+	$(PYTEST) -q tests/lab </dev/null
+
+live:  ## real servers and peers
+	@.ci/environment dev
+	$(PYTEST) -q tests/live </dev/null
+
+bench:  ## benchmarks, with peers beside us
+	@.ci/environment dev
+	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+clean:  ## remove .venv and caches; measured data in var/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find agent probes tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
