@@ -22,7 +22,7 @@ DAMAGED: Final = "damaged"
 REFUSED: Final = "refused"
 
 
-class StoreOverflow(LocalError):
+class StoreOverflow(LocalError):  # noqa: N818 # a state of the queue, named as such in the counters
     """More samples wait to be written than the bound allows: `dropped` of this call are lost, and counted."""
 
     def __init__(self, dropped: int) -> None:

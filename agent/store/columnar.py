@@ -1,0 +1,83 @@
+"""Columns of one series as numpy arrays.
+
+SQLite joins a column's values into one text and numpy parses it: twice as fast as a Python object for every value
+(benchmarks/store.py), and a month of one circuit stays within a few MB.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from agent.sla.columns import INTEGER_COLUMNS, SampleColumns
+from probes.core.arrays import ABSENT, Histogram, Int64
+from probes.core.errors import LocalError
+
+CHUNK: Final = 50_000
+"""Rows joined at once."""
+_ALWAYS: Final = ("start_ns", "span_ns", "state")
+
+
+def read(
+    connection: sqlite3.Connection,
+    circuit: str,
+    probe: str,
+    kind: str | None,
+    wanted: Sequence[str],
+    start_ns: int,
+    end_ns: int,
+) -> SampleColumns:
+    """Rows of the series that start in [start_ns, end_ns). Raises LocalError for a column that is not there."""
+    unknown = [name for name in wanted if name not in INTEGER_COLUMNS and name != "histogram"]
+    if unknown:
+        raise LocalError(
+            f"a sample has no column {unknown[0]!r}", hint=f"columns: {', '.join(INTEGER_COLUMNS)}, histogram"
+        )
+    number, found = _series(connection, circuit, probe, kind)
+    names = _ALWAYS + tuple(name for name in INTEGER_COLUMNS if name in wanted and name not in _ALWAYS)
+    values = dict(zip(names, _integers(connection, number, names, start_ns, end_ns), strict=True))
+    histograms = _histograms(connection, number, start_ns, end_ns) if "histogram" in wanted else None
+    return SampleColumns(circuit=circuit, probe=probe, kind=found, histogram=histograms, **values)
+
+
+def _series(connection: sqlite3.Connection, circuit: str, probe: str, kind: str | None) -> tuple[int, str]:
+    row = connection.execute(
+        "SELECT t.id, t.kind FROM series t LEFT JOIN samples s ON s.series = t.id AND s.start_ns = t.newest_ns "
+        "WHERE t.circuit = ?1 AND t.probe = ?2 AND ifnull(t.kind = ?3, 1) ORDER BY s.seq DESC LIMIT 1",
+        (circuit, probe, kind),
+    ).fetchone()
+    return (row[0], row[1]) if row else (0, kind or "")
+
+
+def _integers(
+    connection: sqlite3.Connection, series: int, names: Sequence[str], start_ns: int, end_ns: int
+) -> list[Int64]:
+    joined = ", ".join(f"group_concat(ifnull({name}, {ABSENT}))" for name in names)
+    statement = (
+        f"SELECT {joined} FROM (SELECT {', '.join(names)} FROM samples "
+        "WHERE series = ? AND start_ns >= ? AND start_ns < ? ORDER BY start_ns LIMIT ?)"
+    )
+    chunks: list[list[Int64]] = []
+    while True:
+        texts = connection.execute(statement, (series, start_ns, end_ns, CHUNK)).fetchone()
+        if texts[0] is None:
+            break
+        chunk = [np.fromstring(text, np.int64, sep=",") for text in texts]
+        chunks.append(chunk)
+        if len(chunk[0]) < CHUNK:
+            break
+        start_ns = int(chunk[0][-1]) + 1
+    if not chunks:
+        return [np.empty(0, np.int64) for _ in names]
+    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+
+def _histograms(connection: sqlite3.Connection, series: int, start_ns: int, end_ns: int) -> list[Histogram | None]:
+    found = connection.execute(
+        "SELECT histogram FROM samples WHERE series = ? AND start_ns >= ? AND start_ns < ? ORDER BY start_ns",
+        (series, start_ns, end_ns),
+    )
+    return [None if data is None else Histogram.from_bytes(data) for (data,) in found]

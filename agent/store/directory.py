@@ -1,0 +1,139 @@
+"""The store's directory: who holds it, what was moved aside, the space kept in reserve."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from agent.store.records import LIVE_FILE, Owner
+from probes.core.errors import LocalError
+
+_LOCK_FILE: Final = "lock"
+_DAMAGED: Final = "damaged"
+_RESERVE_FILE: Final = "reserve"
+_RESERVE_BYTES: Final = 1 << 20
+_PARTS: Final = ("", "-wal", "-shm")
+
+
+class Directory:
+    """An exclusive hold on a store's directory; the kernel drops it with the process, however that ends."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.live = path / LIVE_FILE
+        self._lock = descriptor
+
+    @staticmethod
+    def claim(path: Path, owner: Owner) -> Directory:
+        """Create and lock the directory. Raises LocalError naming the process that holds it, or what forbids it."""
+        try:
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            descriptor = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o640)
+        except OSError as error:
+            raise LocalError(
+                f"the store {path} cannot be used: {error.strerror}",
+                hint="give `store.path` a directory this user can write, or start as a user who can",
+            ) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise _refusal(path, error) from None
+        os.ftruncate(descriptor, 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, only its label is missing
+            record = {"pid": owner.pid, "boot_id": owner.boot_id, "started_ns": owner.started_ns}
+            os.pwrite(descriptor, json.dumps(record).encode("ascii"), 0)
+        return Directory(path, descriptor)
+
+    def release(self) -> None:
+        """Let the next process in."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def move_aside(self, now_ns: int) -> str:
+        """Put the live database with its -wal and -shm into `damaged/`; returns the new name. Raises OSError."""
+        target = self.path / _DAMAGED
+        target.mkdir(mode=0o750, exist_ok=True)
+        stamp = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+        name, number = f"live-{stamp}.sqlite", 1
+        while (target / name).exists():
+            number += 1
+            name = f"live-{stamp}-{number}.sqlite"
+        for part in reversed(_PARTS):  # the database last: a crash in between leaves it to be moved at the next start
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / (LIVE_FILE + part)).rename(target / (name + part))
+        _sync(target)
+        _sync(self.path)
+        return name
+
+    def keep_reserve(self) -> None:
+        """Hold 1 MiB back, so that a full disk still takes the record of what it cost."""
+        path = self.path / _RESERVE_FILE
+        with contextlib.suppress(OSError):
+            if path.exists() and path.stat().st_size == _RESERVE_BYTES:
+                return
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o640)
+            try:
+                os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+
+    def spend_reserve(self) -> None:
+        """Give the reserve back to the file system."""
+        with contextlib.suppress(OSError):
+            (self.path / _RESERVE_FILE).unlink()
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Who last claimed the directory; None where nobody did or it may not be read."""
+    try:
+        record = json.loads((path / _LOCK_FILE).read_text(encoding="ascii"))
+        return Owner(int(record["pid"]), str(record["boot_id"]), int(record["started_ns"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def held(path: Path) -> bool:
+    """Whether a process holds the directory now. Asks the kernel's list: trying the lock could refuse a daemon."""
+    try:
+        inode = str((path / _LOCK_FILE).stat().st_ino)
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    fields = (line.split() for line in locks)
+    return any(field[1] == "FLOCK" and field[3] == "WRITE" and field[5].rpartition(":")[2] == inode for field in fields)
+
+
+def damaged_files(path: Path) -> tuple[str, ...]:
+    """Names of the databases that were moved aside, oldest first."""
+    try:
+        return tuple(sorted(entry.name for entry in (path / _DAMAGED).iterdir() if entry.suffix == ".sqlite"))
+    except OSError:
+        return ()
+
+
+def _refusal(path: Path, error: OSError) -> LocalError:
+    if error.errno not in (errno.EAGAIN, errno.EACCES):
+        return LocalError(
+            f"the store {path} cannot be locked: {error.strerror}", hint="keep the store on a local file system"
+        )
+    owner = owner_of(path)
+    who = f"process {owner.pid}" if owner else "another process"
+    return LocalError(
+        f"the store {path} is in use by {who}", hint="stop that one first, or give this one its own `store.path`"
+    )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,266 @@
+"""The live database as its one writer sees it: a single connection for every write and every checkpoint.
+
+SQLite before 3.51.3 can lose a commit when a second connection commits during a checkpoint
+(https://www.sqlite.org/wal.html#walresetbug), so nothing else writes and readers open the file with mode=ro.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from agent.store import retention, rows, schema
+from agent.store.records import REFUSED, EventRecord, Owner, ParkedLine, RunRecord
+from agent.store.samples import UNKEPT, EncodedSample, Placed, SampleTable
+
+CHECK_STEPS: Final = 100_000
+"""Virtual machine steps between two looks at the clock during the check of a file."""
+
+LONG_WAL: Final = 16_384
+"""Pages: 64 MiB."""
+
+_RUN: Final = (
+    "INSERT INTO runs(circuit, probe, kind, state, scheduled_ns, started_ns, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_EVENT: Final = "INSERT INTO events(kind, at_ns, text, end_ns, reason, count, circuit) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PARKED: Final = "INSERT INTO parked(sink, seq, at_ns, line, reason) VALUES (?, ?, ?, ?, ?)"
+
+
+class DamagedFile(Exception):  # noqa: N818 # a finding, handled inside the store
+    """The file is no database, or its structure does not hold."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction writes, each list in the order it was handed in."""
+
+    samples: list[EncodedSample] = field(default_factory=list)
+    runs: list[RunRecord] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)
+    parked: list[ParkedLine] = field(default_factory=list)
+    cursors: dict[str, int | None] = field(default_factory=dict)
+    """sink -> new position; None forgets the sink"""
+    refused: list[str] = field(default_factory=list)
+    """samples that could not be encoded, each with the reason"""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousSession:
+    """How the session before this one ended."""
+
+    unclean: bool
+    last_commit_ns: int
+    boot_id: str
+    pid: int
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """True where SQLite says that the file itself is broken."""
+    return _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
+        not hasattr(error, "sqlite_errorcode")
+        and isinstance(error, sqlite3.DatabaseError)
+        and "malformed" in str(error)
+    )
+
+
+def is_broken_descriptor(error: sqlite3.Error) -> bool:
+    """True after an I/O error: the file has to be opened anew, because a failed fsync must not be tried again."""
+    return _primary_code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+class LiveFile:
+    """Opened by `open`, used by one thread at a time. Methods raise sqlite3.Error where the disk or the file fails.
+
+    previous: how the last session ended, None in a new file.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, owner: Owner, site: str) -> None:
+        self.path = path
+        self.connection = connection
+        self.epoch = ""
+        self.previous: PreviousSession | None = None
+        self._owner, self._site = owner, site
+        self._table: SampleTable
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that the next sample gets."""
+        return self._table.next_seq
+
+    @staticmethod
+    def open(
+        path: Path, *, owner: Owner, site: str, first_seq: int = 1, out_of_time: Callable[[], bool] = lambda: False
+    ) -> LiveFile:
+        """Open or create. Raises DamagedFile, LocalError (a newer version's file), sqlite3.Error (disk).
+
+        The structure is checked page by page until out_of_time says so: a start must not take minutes.
+        An existing file is not written, so that a full disk does not keep the agent from measuring.
+        """
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+        file = LiveFile(path, connection, owner, site)
+        try:
+            file._prepare(first_seq, out_of_time)
+        except sqlite3.Error as error:
+            connection.close()
+            if is_damage(error):
+                raise DamagedFile(str(error)) from None
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        return file
+
+    def _prepare(self, first_seq: int, out_of_time: Callable[[], bool]) -> None:
+        execute = self.connection.execute
+        if not schema.is_ours(self.connection):
+            raise DamagedFile("it is a database of another program")
+        schema.check_version(self.path, schema.version_of(self.connection))
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = FULL")
+        execute("PRAGMA wal_autocheckpoint = 0")
+        execute("PRAGMA journal_size_limit = 67108864")
+        self._check(out_of_time)
+        schema.bring_up(self.connection, self.path)
+        row = execute("SELECT epoch, next_seq, running, last_commit_ns, boot_id, pid FROM meta").fetchone()
+        if row is None:
+            row = (secrets.token_hex(8), first_seq)
+            started = self._owner.started_ns
+            with self._transaction():
+                execute(
+                    "INSERT INTO meta VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?)",
+                    (
+                        row[0],
+                        rows.printable(self._site),
+                        first_seq,
+                        self._owner.pid,
+                        self._owner.boot_id,
+                        started,
+                        started,
+                    ),
+                )
+        else:
+            self.previous = PreviousSession(bool(row[2]), row[3], row[4], row[5])
+        kept = execute("SELECT ifnull(max(seq), 0) FROM samples").fetchone()[0]
+        self.epoch = row[0]
+        self._table = SampleTable(self.connection, max(row[1], kept + 1))
+
+    def _check(self, out_of_time: Callable[[], bool]) -> None:
+        if out_of_time():
+            return
+        self.connection.set_progress_handler(lambda: int(out_of_time()), CHECK_STEPS)
+        try:
+            findings = [row[0] for row in self.connection.execute("PRAGMA quick_check(1)")]
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            findings = ["ok"]
+        finally:
+            self.connection.set_progress_handler(None, 0)
+        if findings != ["ok"]:
+            raise DamagedFile(str(findings[0]).replace("\n", " "))
+
+    def write(self, batch: Batch, now_ns: int, *, ends_session: bool = False) -> Placed:
+        """Everything in one transaction; synced to the disk when it returns. A failure leaves nothing of it."""
+        earlier = self._table.snapshot()
+        try:
+            with self._transaction():
+                placed = self._table.place(batch.samples)
+                refused = [*placed.refused, *batch.refused]
+                for run in batch.runs:
+                    refused += self._note(_RUN, (*dataclasses.astuple(run),))
+                for event in batch.events:
+                    refused += self._note(_EVENT, (*dataclasses.astuple(event),))
+                for line in batch.parked:
+                    refused += self._note(_PARKED, (*dataclasses.astuple(line),))
+                self._write_cursors(batch.cursors)
+                if refused:
+                    event = EventRecord(REFUSED, now_ns, refused[0], count=len(refused))
+                    self._note(_EVENT, (*dataclasses.astuple(event),))
+                self._sign(now_ns, running=not ends_session)
+        except BaseException:
+            self._table.restore(earlier)
+            raise
+        placed.refused = refused
+        return placed
+
+    def _note(self, statement: str, values: rows.Row) -> list[str]:
+        try:
+            self.connection.execute(statement, tuple(rows.printable(value) for value in values))
+        except UNKEPT as error:
+            return [f"{type(error).__name__}: {error}"]
+        return []
+
+    def _write_cursors(self, cursors: Mapping[str, int | None]) -> None:
+        for sink, seq in cursors.items():
+            if seq is None:
+                self.connection.execute("DELETE FROM cursors WHERE sink = ?", (sink,))
+            else:
+                self.connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (sink, seq))
+
+    def _sign(self, now_ns: int, *, running: bool) -> None:
+        self.connection.execute(
+            "UPDATE meta SET next_seq = ?, last_commit_ns = ?, running = ?, pid = ?, boot_id = ?, session_ns = ?, "
+            "site = ?",
+            (
+                self._table.next_seq,
+                now_ns,
+                int(running),
+                self._owner.pid,
+                self._owner.boot_id,
+                self._owner.started_ns,
+                rows.printable(self._site),
+            ),
+        )
+
+    def cursors(self) -> dict[str, int]:
+        """Position of every sink."""
+        return dict(self.connection.execute("SELECT sink, seq FROM cursors"))
+
+    def retire(
+        self, packets_before_ns: int, samples_before_ns: int, up_to_seq: int, limit: int
+    ) -> tuple[int, int, int]:
+        """Remove at most `limit` of what is old, in one transaction: samples, packets, records removed."""
+        with self._transaction():
+            samples = retention.drop_samples(self.connection, samples_before_ns, up_to_seq, limit)
+            packets = retention.drop_packets(self.connection, packets_before_ns, limit)
+            records = retention.drop_records(self.connection, samples_before_ns, limit)
+        return samples, packets, records
+
+    def checkpoint(self) -> int:
+        """Move committed pages from the WAL into the database; returns the pages that had to stay (readers use them).
+
+        A WAL that long readers kept from restarting is cut once it exceeds LONG_WAL pages.
+        """
+        _busy, pages, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > LONG_WAL and moved == pages:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return int(pages - moved)
+
+    def close(self) -> None:
+        """Checkpoint what can be and close; never raises."""
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self.connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,244 @@
+"""Reading the store beside its writer, from any number of processes: never writes, never checkpoints, never locks."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from agent.sla.columns import SampleColumns
+from agent.store import columnar, rows, schema, status
+from agent.store.records import (
+    LIVE_FILE,
+    EventRecord,
+    ParkedLine,
+    RunRecord,
+    RunState,
+    Series,
+    StoredSample,
+    StoreStatus,
+)
+from probes.core.arrays import Packets
+from probes.core.errors import LocalError
+from probes.core.model import Sample
+
+_FOREVER: Final = (1 << 63) - 1
+
+
+class StoreReader:
+    """One read-only connection. Safe from several threads, which then take turns. Close it, or use it in a `with`.
+
+    All methods raise LocalError where the store cannot be read. Should the writer replace a damaged database, the
+    next call reads the new one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._live = path / LIVE_FILE
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._immutable = False
+        self._identity = (0, 0)
+
+    @staticmethod
+    def open(path: Path) -> StoreReader:
+        """Open the store in this directory. Raises LocalError when there is none or it may not be read."""
+        reader = StoreReader(path)
+        with reader._reading():
+            return reader
+
+    def close(self) -> None:
+        """Give the file back; another call opens it again."""
+        with self._lock:
+            self._drop()
+
+    def __enter__(self) -> StoreReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def series(self) -> list[Series]:
+        """Every probe of every circuit that has samples, by circuit and probe."""
+        with self._reading() as connection:
+            return status.series(connection)
+
+    def read(
+        self,
+        circuit: str,
+        probe: str,
+        columns: Sequence[str],
+        start_ns: int,
+        end_ns: int,
+        kind: str | None = None,
+    ) -> SampleColumns:
+        """Samples that start in [start_ns, end_ns) as columns, in ascending start_ns; no rows where there are none.
+
+        columns: names of agent.sla.columns.INTEGER_COLUMNS and `histogram`; start_ns, span_ns and state always come.
+        Of several kinds that a probe of this name has had, the one kept last is read unless `kind` says which.
+        """
+        with self._reading() as connection:
+            return columnar.read(connection, circuit, probe, kind, columns, start_ns, end_ns)
+
+    def after(self, seq: int, limit: int) -> list[StoredSample]:
+        """The oldest `limit` samples kept after seq, in the order of keeping, without packets."""
+        return self._stored("WHERE s.seq > ? ORDER BY s.seq LIMIT ?", (seq, limit))
+
+    def newest(self, limit: int, *, above: int = 0, below: int | None = None) -> list[StoredSample]:
+        """The newest `limit` samples with above < seq < below, newest first, without packets."""
+        return self._stored(
+            "WHERE s.seq > ? AND s.seq < ? ORDER BY s.seq DESC LIMIT ?",
+            (above, _FOREVER if below is None else below, limit),
+        )
+
+    def samples(self, circuit: str, probe: str, start_ns: int, end_ns: int, limit: int = 10_000) -> list[StoredSample]:
+        """Whole samples of one probe that start in [start_ns, end_ns), in ascending start_ns, without packets."""
+        return self._stored(
+            "WHERE t.circuit = ? AND t.probe = ? AND s.start_ns >= ? AND s.start_ns < ? ORDER BY s.start_ns LIMIT ?",
+            (circuit, probe, start_ns, end_ns, limit),
+        )
+
+    def latest(self) -> list[Sample]:
+        """The sample kept last of every probe, by circuit and probe."""
+        stored = self._stored("WHERE s.start_ns = t.newest_ns ORDER BY t.circuit, t.probe, t.kind", ())
+        return [item.sample for item in stored]
+
+    def _stored(self, where: str, values: tuple[int | str, ...]) -> list[StoredSample]:
+        with self._reading() as connection:
+            found = connection.execute(schema.SELECT_STORED + where, values).fetchall()
+        return [StoredSample(row[3], rows.decode(row[0], row[1], row[2], row[4:])) for row in found]
+
+    def packets(self, circuit: str, probe: str, start_ns: int) -> Packets | None:
+        """Packets of the sample that starts at start_ns; None where there are none or they have been retired.
+
+        Of a sample moved by a stepped clock, sent_ns counts from its own start, some ns before the start it has here.
+        """
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT p.data FROM series t JOIN samples s ON s.series = t.id JOIN packets p ON p.seq = s.seq "
+                "WHERE t.circuit = ? AND t.probe = ? AND s.start_ns = ?",
+                (circuit, probe, start_ns),
+            ).fetchone()
+        return None if row is None else Packets.decode(row[0])
+
+    def runs(
+        self, circuit: str | None = None, probe: str | None = None, *, since_ns: int = 0, limit: int = 1000
+    ) -> list[RunRecord]:
+        """What became of due runs since since_ns, newest first; of all circuits and probes or of those named."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT circuit, probe, kind, state, scheduled_ns, started_ns, reason FROM runs "
+                "WHERE ifnull(circuit = ?1, 1) AND ifnull(probe = ?2, 1) AND scheduled_ns >= ?3 "
+                "ORDER BY id DESC LIMIT ?4",
+                (circuit, probe, since_ns, limit),
+            ).fetchall()
+        return [RunRecord(row[0], row[1], row[2], RunState(row[3]), *row[4:]) for row in found]
+
+    def last_runs(self) -> list[RunRecord]:
+        """The last due run of every flow probe, by circuit and probe."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT circuit, probe, kind, state, scheduled_ns, started_ns, reason FROM runs "
+                "WHERE id IN (SELECT max(id) FROM runs GROUP BY circuit, probe) ORDER BY circuit, probe"
+            ).fetchall()
+        return [RunRecord(row[0], row[1], row[2], RunState(row[3]), *row[4:]) for row in found]
+
+    def events(
+        self, since_ns: int = 0, until_ns: int = _FOREVER, *, kind: str | None = None, limit: int = 1000
+    ) -> list[EventRecord]:
+        """Events that touch [since_ns, until_ns), newest first; of all kinds or the one named."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT kind, at_ns, text, end_ns, reason, count, circuit FROM events "
+                "WHERE at_ns < ?2 AND max(at_ns, ifnull(end_ns, at_ns)) >= ?1 AND ifnull(kind = ?3, 1) "
+                "ORDER BY id DESC LIMIT ?4",
+                (since_ns, until_ns, kind, limit),
+            ).fetchall()
+        return [EventRecord(*row) for row in found]
+
+    def cursors(self) -> dict[str, int]:
+        """Position of every sink."""
+        with self._reading() as connection:
+            return dict(connection.execute("SELECT sink, seq FROM cursors ORDER BY sink"))
+
+    def parked(self, sink: str, limit: int = 1000) -> list[ParkedLine]:
+        """Lines the sink's server refused, newest first."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT sink, seq, at_ns, line, reason FROM parked WHERE sink = ? ORDER BY id DESC LIMIT ?",
+                (sink, limit),
+            ).fetchall()
+        return [ParkedLine(*row) for row in found]
+
+    def status(self) -> StoreStatus:
+        """The store at one instant, sinks and series included."""
+        with self._reading() as connection:
+            return status.status(connection, self._path)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A snapshot: everything read inside belongs to one instant."""
+        with self._lock:
+            try:
+                connection = self._open_current()
+                connection.execute("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    connection.execute("COMMIT")
+            except (sqlite3.Error, OSError) as error:
+                self._drop()
+                raise LocalError(
+                    f"the store {self._path} cannot be read: {error}",
+                    hint="may this user read the directory and its files?",
+                ) from None
+
+    def _open_current(self) -> sqlite3.Connection:
+        try:
+            found = self._live.stat()
+        except FileNotFoundError:
+            raise LocalError(
+                f"there is no store at {self._path}", hint="`linkwitness run` creates it; or name another with --store"
+            ) from None
+        identity = (found.st_dev, found.st_ino)
+        if self._connection is not None and identity == self._identity and not (self._immutable and self._has_wal()):
+            return self._connection
+        self._drop()
+        self._connection = self._connect()
+        self._identity = identity
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        """mode=ro needs to create the WAL's index; a user who may not can read a store at rest as immutable."""
+        uri = f"{self._live.absolute().as_uri()}?mode=ro"
+        try:
+            self._immutable = False
+            return _checked(uri, self._live)
+        except sqlite3.OperationalError:
+            if self._has_wal():
+                raise
+            self._immutable = True
+            return _checked(f"{uri}&immutable=1", self._live)
+
+    def _has_wal(self) -> bool:
+        return self._live.with_name(f"{LIVE_FILE}-wal").exists()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _checked(uri: str, path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    try:
+        connection.execute("PRAGMA query_only = 1")
+        schema.check_version(path, schema.version_of(connection))
+        connection.execute("SELECT id FROM meta").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,207 @@
+"""Placing samples in the live database: ids of series, order of keeping, and samples that claim the same instant."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
+
+from agent.store import rows, schema
+from probes.core.model import Sample
+
+UNKEPT: Final = (
+    OverflowError, UnicodeError,
+    sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError,
+)  # fmt: skip
+"""What a value SQLite cannot keep raises; the disk has nothing to do with it."""
+_UNENCODED: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+_SELECT_AT: Final = schema.SELECT_SAMPLE + "WHERE series = ? AND start_ns = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSample:
+    """A sample as it is written: its series, its row in the order of SAMPLE_COLUMNS, its packets' bytes."""
+
+    series: tuple[str, str, str]
+    row: rows.Row
+    packets: bytes | None
+
+
+def encode(samples: Iterable[Sample]) -> Iterator[EncodedSample | str]:
+    """Each sample as it is written, or a text that says why it cannot be."""
+    for sample in samples:
+        try:
+            if not -(1 << 63) <= sample.start_ns < 1 << 63:
+                raise OverflowError(f"start_ns {sample.start_ns} does not fit 64 bits")
+            packets = None if sample.packets is None else sample.packets.encode()
+            yield EncodedSample((sample.circuit, sample.probe, sample.kind), rows.encode(sample), packets)
+        except _UNENCODED as error:
+            yield f"{sample.circuit}/{sample.probe}: {type(error).__name__}: {error}"
+
+
+@dataclass(slots=True)
+class Placed:
+    """What became of samples: kept + repeated + refused = handed in. moved: kept at a later start_ns than their own."""
+
+    kept: int = 0
+    repeated: int = 0
+    moved: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Growth:
+    rows: int
+    first_ns: int
+    last_ns: int
+    newest_ns: int
+
+
+class SampleTable:
+    """The tables `series`, `samples` and `packets` of one connection, inside the transaction the caller holds.
+
+    next_seq: the place in order that the next sample takes.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, next_seq: int) -> None:
+        self._connection = connection
+        self.next_seq = next_seq
+        self._ids: dict[tuple[str, str, str], int] = {}
+        self._last: dict[int, int] = {}
+        self._growth: dict[int, _Growth] = {}
+        for number, circuit, probe, kind, last in connection.execute(
+            "SELECT id, circuit, probe, kind, last_ns FROM series"
+        ):
+            self._ids[circuit, probe, kind] = number
+            if last is not None:
+                self._last[number] = last
+
+    def snapshot(self) -> Self:
+        """What `restore` needs after the transaction failed."""
+        copy = object.__new__(type(self))
+        copy._connection, copy.next_seq, copy._growth = self._connection, self.next_seq, {}
+        copy._ids, copy._last = dict(self._ids), dict(self._last)
+        return copy
+
+    def restore(self, earlier: Self) -> None:
+        """Forget what a transaction that failed has placed."""
+        self.next_seq, self._ids, self._last = earlier.next_seq, earlier._ids, earlier._last
+        self._growth = {}
+
+    def place(self, samples: Sequence[EncodedSample]) -> Placed:
+        """Keep the samples in their order. The usual case, all later than what is there, is one executemany."""
+        placed = Placed()
+        fresh: list[tuple[int, EncodedSample]] = []
+        for sample in samples:
+            try:
+                number = self._id(sample.series)
+            except UNKEPT as error:
+                placed.refused.append(_refusal(sample, error))
+                continue
+            start = _start(sample)
+            if start > self._last.get(number, start - 1):
+                self._last[number] = start
+                fresh.append((number, sample))
+                continue
+            self._insert_fresh(fresh, placed)
+            fresh = []
+            self._insert_one(number, sample, placed)
+        self._insert_fresh(fresh, placed)
+        self._save_growth()
+        return placed
+
+    def _id(self, series: tuple[str, str, str]) -> int:
+        number = self._ids.get(series)
+        if number is None:
+            names = tuple(rows.printable(name) for name in series)
+            self._connection.execute("INSERT OR IGNORE INTO series(circuit, probe, kind) VALUES (?, ?, ?)", names)
+            found = self._connection.execute(
+                "SELECT id FROM series WHERE circuit = ? AND probe = ? AND kind = ?", names
+            ).fetchone()
+            number = int(found[0])
+            self._ids[series] = number
+        return number
+
+    def _insert_fresh(self, fresh: list[tuple[int, EncodedSample]], placed: Placed) -> None:
+        if not fresh:
+            return
+        self._connection.execute("SAVEPOINT fresh")
+        try:
+            self._connection.executemany(
+                schema.INSERT_SAMPLE,
+                [(number, seq, *sample.row) for seq, (number, sample) in enumerate(fresh, self.next_seq)],
+            )
+        except UNKEPT:
+            self._connection.execute("ROLLBACK TO fresh")
+            self._connection.execute("RELEASE fresh")
+            for number, sample in fresh:
+                self._insert_one(number, sample, placed)
+            return
+        self._connection.execute("RELEASE fresh")
+        self._connection.executemany(
+            "INSERT INTO packets VALUES (?, ?, ?)",
+            [
+                (seq, _start(sample), sample.packets)
+                for seq, (_number, sample) in enumerate(fresh, self.next_seq)
+                if sample.packets is not None
+            ],
+        )
+        self.next_seq += len(fresh)
+        placed.kept += len(fresh)
+        for number, sample in fresh:
+            self._grow(number, _start(sample))
+
+    def _insert_one(self, number: int, sample: EncodedSample, placed: Placed) -> None:
+        """Keep one sample whose instant may be taken: the same again is no news, another moves on by 1 ns."""
+        sample = replace(sample, row=tuple(rows.printable(value) for value in sample.row))
+        own, start = _start(sample), _start(sample)
+        try:
+            while True:
+                row = (start, *sample.row[1:])
+                there = self._connection.execute(_SELECT_AT, (number, start)).fetchone()
+                if there is None:
+                    break
+                if tuple(there[2:]) == row[1:]:
+                    placed.repeated += 1
+                    return
+                start += 1
+            self._connection.execute(schema.INSERT_SAMPLE, (number, self.next_seq, *row))
+        except UNKEPT as error:
+            placed.refused.append(_refusal(sample, error))
+            return
+        if sample.packets is not None:
+            self._connection.execute("INSERT INTO packets VALUES (?, ?, ?)", (self.next_seq, start, sample.packets))
+        self.next_seq += 1
+        placed.kept += 1
+        placed.moved += start != own
+        self._last[number] = max(start, self._last.get(number, start))
+        self._grow(number, start)
+
+    def _grow(self, number: int, start: int) -> None:
+        growth = self._growth.get(number)
+        if growth is None:
+            self._growth[number] = _Growth(1, start, start, start)
+            return
+        growth.rows += 1
+        growth.first_ns, growth.last_ns = min(growth.first_ns, start), max(growth.last_ns, start)
+        growth.newest_ns = start
+
+    def _save_growth(self) -> None:
+        self._connection.executemany(
+            "UPDATE series SET rows = rows + ?1, first_ns = min(ifnull(first_ns, ?2), ?2), "
+            "last_ns = max(ifnull(last_ns, ?3), ?3), newest_ns = ?4 WHERE id = ?5",
+            [(g.rows, g.first_ns, g.last_ns, g.newest_ns, number) for number, g in self._growth.items()],
+        )
+        self._growth = {}
+
+
+def _start(sample: EncodedSample) -> int:
+    start = sample.row[0]
+    assert isinstance(start, int)
+    return start
+
+
+def _refusal(sample: EncodedSample, error: Exception) -> str:
+    return f"{sample.series[0]}/{sample.series[1]}: {type(error).__name__}: {error}"

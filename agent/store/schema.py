@@ -1,0 +1,121 @@
+"""Tables of the live database, their version, and how an older file is brought up to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from agent.sla.columns import INTEGER_COLUMNS
+from agent.store.rows import SAMPLE_COLUMNS
+from probes.core.errors import LocalError
+
+APPLICATION_ID: Final = 0x6C77_6974
+"""`lwit`, in the header of the file (https://www.sqlite.org/pragma.html#pragma_application_id)."""
+SCHEMA_VERSION: Final = 1
+
+_OTHER_TYPES: Final = {
+    "rate_layer": "TEXT", "load": "REAL", "remote": "TEXT", "reason": "TEXT", "phases": "TEXT", "histogram": "BLOB",
+}  # fmt: skip
+_REQUIRED: Final = ("start_ns", "span_ns", "state", "stamps", "local_drops")
+
+
+def _sample_columns() -> str:
+    return ", ".join(
+        f"{name} {_OTHER_TYPES.get(name, 'INTEGER')}{' NOT NULL' if name in _REQUIRED else ''}"
+        for name in SAMPLE_COLUMNS
+    )
+
+
+TABLES: Final = (
+    # one row: epoch, session and the next seq; rewritten by every commit
+    """CREATE TABLE meta(
+        id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL, site TEXT NOT NULL, next_seq INTEGER NOT NULL,
+        running INTEGER NOT NULL, pid INTEGER NOT NULL, boot_id TEXT NOT NULL, session_ns INTEGER NOT NULL,
+        last_commit_ns INTEGER NOT NULL)""",
+    # first_ns, last_ns, rows: bounds and number of this series' samples; newest_ns: start of the one kept last
+    """CREATE TABLE series(
+        id INTEGER PRIMARY KEY, circuit TEXT NOT NULL, probe TEXT NOT NULL, kind TEXT NOT NULL,
+        first_ns INTEGER, last_ns INTEGER, newest_ns INTEGER, rows INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (circuit, probe, kind))""",
+    # clustered by series and time: a month of one series is one run of pages
+    f"""CREATE TABLE samples(
+        series INTEGER NOT NULL, seq INTEGER NOT NULL, {_sample_columns()},
+        PRIMARY KEY (series, start_ns)) WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX samples_seq ON samples(seq)",
+    # in the order of keeping: packets are read one sample at a time and leave oldest first
+    "CREATE TABLE packets(seq INTEGER PRIMARY KEY, start_ns INTEGER NOT NULL, data BLOB NOT NULL)",
+    """CREATE TABLE runs(
+        id INTEGER PRIMARY KEY, circuit TEXT NOT NULL, probe TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
+        scheduled_ns INTEGER NOT NULL, started_ns INTEGER, reason TEXT)""",
+    "CREATE INDEX runs_probe ON runs(circuit, probe, id)",
+    "CREATE INDEX runs_time ON runs(scheduled_ns)",
+    """CREATE TABLE events(
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at_ns INTEGER NOT NULL, end_ns INTEGER, reason TEXT, count INTEGER,
+        circuit TEXT, text TEXT NOT NULL)""",
+    "CREATE INDEX events_time ON events(at_ns)",
+    "CREATE TABLE cursors(sink TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE parked(
+        id INTEGER PRIMARY KEY, sink TEXT NOT NULL, seq INTEGER NOT NULL, at_ns INTEGER NOT NULL, line TEXT NOT NULL,
+        reason TEXT NOT NULL)""",
+    "CREATE INDEX parked_sink ON parked(sink, seq)",
+)
+
+Migration = Callable[[sqlite3.Connection], None]
+MIGRATIONS: dict[int, Migration] = {}
+"""What turns a file of version n into one of version n + 1, inside the transaction the caller holds."""
+
+INSERT_SAMPLE: Final = (
+    f"INSERT INTO samples(series, seq, {', '.join(SAMPLE_COLUMNS)}) "
+    f"VALUES ({', '.join('?' * (len(SAMPLE_COLUMNS) + 2))})"
+)
+SELECT_SAMPLE: Final = f"SELECT seq, {', '.join(SAMPLE_COLUMNS)} FROM samples "
+SELECT_STORED: Final = (
+    f"SELECT t.circuit, t.probe, t.kind, s.seq, {', '.join(f's.{name}' for name in SAMPLE_COLUMNS)} "
+    "FROM samples s JOIN series t ON t.id = s.series "
+)
+READABLE_COLUMNS: Final = frozenset((*INTEGER_COLUMNS, "histogram"))
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Schema version of the file, 0 for a new one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def is_ours(connection: sqlite3.Connection) -> bool:
+    """True for a store and for a file without any table."""
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    return application == APPLICATION_ID or tables == 0
+
+
+def check_version(path: Path, found: int) -> None:
+    """Raises LocalError for a file of a newer linkwitness; it is left as it is."""
+    if found > SCHEMA_VERSION:
+        raise LocalError(
+            f"{path} has store version {found}; this linkwitness knows versions up to {SCHEMA_VERSION}",
+            hint="start the newer linkwitness again, or give this one another store path; nothing was changed",
+        )
+
+
+def bring_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Create the tables, or migrate an older file, in one transaction. Raises LocalError for a newer file."""
+    found = version_of(connection)
+    check_version(path, found)
+    if found == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if found == 0:
+            for statement in TABLES:
+                connection.execute(statement)
+        for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
+            MIGRATIONS[version](connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

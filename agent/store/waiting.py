@@ -1,0 +1,172 @@
+"""What has been handed to the store and is not durable yet: bounded, in order, every drop counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+from agent.store.livefile import Batch
+from agent.store.records import GAP, EventRecord, ParkedLine, RunRecord
+from agent.store.samples import EncodedSample, encode
+from probes.core.model import Sample
+
+GROUP_SAMPLES: Final = 500
+"""So many samples are committed without waiting for more."""
+WAITING_SAMPLES: Final = 20_000
+"""Bound of samples in memory: those just handed in and those the disk has refused so far."""
+WAITING_NOTES: Final = 10_000
+"""Bound of runs, events and parked lines together."""
+TRANSACTION_SAMPLES: Final = 2_000
+
+
+class Waiting:
+    """Thread-safe. One thread, the writer, calls next_batch and settle; all others hand in and wait.
+
+    wake: set when there is something for the writer to look at.
+    """
+
+    def __init__(self, limit: int = WAITING_SAMPLES) -> None:
+        self.wake = threading.Event()
+        self.dropped = self.dropped_notes = 0
+        self._limit = limit
+        self._changed = threading.Condition()
+        self._hurried = False
+        self._incoming: list[Sample] = []
+        self._notes = Batch()
+        self._encoded: deque[EncodedSample | str] = deque()
+        self._accepted = self._settled = 0
+        self._accepted_notes = self._settled_notes = 0
+        self._lost: tuple[int, int, int] | None = None
+
+    def __len__(self) -> int:
+        """Samples and notes that are not durable yet."""
+        with self._changed:
+            return self._accepted - self._settled + self._accepted_notes - self._settled_notes
+
+    @property
+    def samples(self) -> int:
+        """Samples that are not durable yet."""
+        with self._changed:
+            return self._accepted - self._settled
+
+    def ripe(self) -> bool:
+        """True when a commit should not wait for more to come."""
+        with self._changed:
+            return self._hurried or self._accepted - self._settled >= GROUP_SAMPLES
+
+    def put_samples(self, samples: Sequence[Sample]) -> int:
+        """Queue them; returns how many, the last ones, found no room."""
+        with self._changed:
+            room = max(0, self._limit - (self._accepted - self._settled))
+            taken, dropped = samples[:room], samples[room:]
+            first = not self._incoming
+            self._incoming.extend(taken)
+            self._accepted += len(taken)
+            if dropped:
+                self.dropped += len(dropped)
+                starts = [sample.start_ns for sample in dropped]
+                self._lose(min(starts), max(sample.start_ns + sample.span_ns for sample in dropped), len(dropped))
+            if first or len(self._incoming) >= GROUP_SAMPLES:
+                self.wake.set()
+            return len(dropped)
+
+    def put_note(self, record: RunRecord | EventRecord | ParkedLine) -> None:
+        """Queue a record; beyond the bound it is dropped and counted."""
+        with self._changed:
+            if self._accepted_notes - self._settled_notes >= WAITING_NOTES:
+                self.dropped_notes += 1
+                return
+            match record:
+                case RunRecord():
+                    self._notes.runs.append(record)
+                case EventRecord():
+                    self._notes.events.append(record)
+                case ParkedLine():
+                    self._notes.parked.append(record)
+            self._accepted_notes += 1
+            self.wake.set()
+
+    def put_cursor(self, sink: str, seq: int | None) -> None:
+        """Queue a sink's position; None forgets the sink. Of several positions the last is written."""
+        with self._changed:
+            self._notes.cursors[sink] = seq
+            self._accepted_notes += 1
+            self.wake.set()
+
+    def next_batch(self) -> tuple[Batch, int, int]:
+        """What one transaction should write, and how many samples and notes it settles. Nothing is forgotten yet."""
+        with self._changed:
+            incoming, self._incoming = self._incoming, []
+        self._encoded.extend(encode(incoming))
+        with self._changed:
+            self._hurried = False
+            count = min(len(self._encoded), TRANSACTION_SAMPLES)
+            if self._lost and self._accepted - self._settled - count <= self._limit // 2:
+                self._notes.events.append(self._gap())
+                self._accepted_notes += 1
+            first = list(islice(self._encoded, count))
+            notes = self._notes
+            batch = Batch(
+                [sample for sample in first if isinstance(sample, EncodedSample)],
+                list(notes.runs),
+                list(notes.events),
+                list(notes.parked),
+                dict(notes.cursors),
+                [refusal for refusal in first if isinstance(refusal, str)],
+            )
+            return batch, count, self._accepted_notes - self._settled_notes
+
+    def settle(self, batch: Batch, samples: int, notes: int) -> None:
+        """The batch is durable."""
+        with self._changed:
+            for _ in range(samples):
+                self._encoded.popleft()
+            del self._notes.runs[: len(batch.runs)]
+            del self._notes.events[: len(batch.events)]
+            del self._notes.parked[: len(batch.parked)]
+            for sink, seq in batch.cursors.items():
+                if self._notes.cursors.get(sink, seq) == seq:
+                    self._notes.cursors.pop(sink, None)
+            self._settled += samples
+            self._settled_notes += notes
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Give up the samples that wait: they are dropped, counted, and become part of the gap of the next batch."""
+        with self._changed:
+            rows = [sample.row for sample in self._encoded if isinstance(sample, EncodedSample)]
+            spans = [(row[0], row[1]) for row in rows if isinstance(row[0], int) and isinstance(row[1], int)]
+            spans += [(sample.start_ns, sample.span_ns) for sample in self._incoming]
+            if spans:
+                self.dropped += len(spans)
+                self._lose(min(start for start, _ in spans), max(start + span for start, span in spans), len(spans))
+            self._encoded.clear()
+            self._incoming = []
+            self._accepted = self._settled
+
+    def wait_settled(self, timeout_s: float) -> bool:
+        """Wait until everything handed in before this call is durable; False when the time is over first."""
+        with self._changed:
+            samples, notes = self._accepted, self._accepted_notes
+            self._hurried = True
+            self.wake.set()
+            return self._changed.wait_for(
+                lambda: self._settled >= samples and self._settled_notes >= notes, max(0.0, timeout_s)
+            )
+
+    def _lose(self, first_ns: int, last_ns: int, count: int) -> None:
+        if self._lost:
+            first, last, before = self._lost
+            first_ns, last_ns, count = min(first, first_ns), max(last, last_ns), before + count
+        self._lost = (first_ns, last_ns, count)
+
+    def _gap(self) -> EventRecord:
+        assert self._lost is not None
+        first, last, count = self._lost
+        self._lost = None
+        return EventRecord(
+            GAP, first, f"{count} samples dropped: they could not be written in time", last, "overflow", count
+        )
