@@ -1,0 +1,109 @@
+"""The unit files are what systemd understands, and as closed as they say. Offline: nothing is installed or started."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.live("systemd")
+
+FOLDER = Path(__file__).parents[2] / "systemd"
+UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
+EXPOSURE = {"linkwitness.service": 20, "linkwitness-reflector.service": 15}
+"""Highest `systemd-analyze security` score allowed, in tenths."""
+
+
+def placed(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
+    """The unit with a program that exists here, and other changes (pattern, replacement)."""
+    text = (FOLDER / name).read_text("utf-8")
+    for pattern, replacement in ((r"^ExecStart=\S+", "ExecStart=/bin/true"), *changes):
+        text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+        assert count, pattern
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def complaints(path: Path) -> list[str]:
+    """What `systemd-analyze verify` says about this file. Its exit code is 0 for unknown keys: read its words."""
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    return [line for line in done.stderr.splitlines() if path.name in line]
+
+
+def exposure(path: Path, tenths: int) -> subprocess.CompletedProcess[str]:
+    words = ["systemd-analyze", "security", "--offline=true", f"--threshold={tenths}", "--no-pager", str(path)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+
+
+def settings(name: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in (FOLDER / name).read_text("utf-8").splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_understands_every_line(name: str, tmp_path: Path) -> None:
+    assert complaints(placed(tmp_path, name)) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "complaint"),
+    [
+        (r"^WatchdogSec=60", "WatchdogSecs=60", "Unknown key 'WatchdogSecs'"),
+        (r"^Restart=on-failure", "Restart=sometimes", "Failed to parse service restart specifier"),
+        (r"^ExecReload=\S+", "ExecReload=/bin/no-such-program", "no-such-program is not executable"),
+    ],
+)
+def test_a_mistake_is_seen(pattern: str, replacement: str, complaint: str, tmp_path: Path) -> None:
+    path = placed(tmp_path, "linkwitness.service", (pattern, replacement))
+    assert any(complaint in line for line in complaints(path)), complaints(path)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_sandbox_is_as_tight_as_promised(name: str, tmp_path: Path) -> None:
+    done = exposure(placed(tmp_path, name), EXPOSURE[name])
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_loosened_sandbox_is_seen(tmp_path: Path) -> None:
+    path = placed(tmp_path, "linkwitness.service", (r"^CapabilityBoundingSet=.*", "CapabilityBoundingSet=~"))
+    assert exposure(path, EXPOSURE["linkwitness.service"]).returncode == 1
+
+
+def test_the_agent_may_open_raw_sockets_and_read_the_clock_and_nothing_more() -> None:
+    unit = settings("linkwitness.service")
+    assert unit["AmbientCapabilities"] == unit["CapabilityBoundingSet"] == ["CAP_NET_RAW"]
+    assert "adjtimex clock_adjtime" in unit["SystemCallFilter"]
+    assert not {"ProtectClock", "ProcSubset", "PrivateUsers"} & unit.keys()
+    assert unit["NotifyAccess"] == ["main"]
+
+
+def test_the_reflector_holds_no_capability() -> None:
+    unit = settings("linkwitness-reflector.service")
+    assert unit["CapabilityBoundingSet"] == [""]
+    assert "AmbientCapabilities" not in unit
+
+
+@pytest.mark.root
+def test_user_and_folders_are_made(tmp_path: Path) -> None:
+    """In a root of their own: the user, and folders that only root may write."""
+    (tmp_path / "etc").mkdir()
+    for tool, name in (
+        ("systemd-sysusers", "linkwitness.sysusers.conf"),
+        ("systemd-tmpfiles", "linkwitness.tmpfiles.conf"),
+    ):
+        words = [tool, f"--root={tmp_path}", *(["--create"] if tool == "systemd-tmpfiles" else []), str(FOLDER / name)]
+        subprocess.run(words, check=True, capture_output=True, timeout=30)
+    user = next(
+        line.split(":") for line in (tmp_path / "etc/passwd").read_text("utf-8").splitlines() if "linkwitness" in line
+    )
+    assert (user[5], user[6]) == ("/var/lib/linkwitness", "/usr/sbin/nologin")
+    folder = (tmp_path / "etc/linkwitness").stat()
+    assert (oct(folder.st_mode & 0o7777), folder.st_uid, folder.st_gid) == ("0o750", 0, int(user[3]))
+    assert oct((tmp_path / "etc/linkwitness/credentials").stat().st_mode & 0o7777) == "0o700"
