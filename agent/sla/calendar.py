@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -49,7 +49,7 @@ def from_datetime(moment: datetime) -> int:
     return (since.days * 86400 + since.seconds) * SECOND_NS + since.microseconds * 1000
 
 
-def local_time(instant_ns: int, zone: ZoneInfo) -> datetime:
+def local_time(instant_ns: int, zone: tzinfo) -> datetime:
     """UTC ns to local time, whole microseconds."""
     return (_EPOCH + timedelta(microseconds=instant_ns // 1000)).astimezone(zone)
 

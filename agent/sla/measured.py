@@ -45,9 +45,15 @@ def feeds_verdict(columns: SampleColumns) -> Flags:
     return np.isin(columns.state, _MEASURED)
 
 
-def pace(columns: SampleColumns, every_ns: int | None) -> Pace:
-    """A probe whose packets are further apart than its samples are long makes single attempts."""
+def pace(columns: SampleColumns, every_ns: int | None, *, timetable: bool = False) -> Pace:
+    """A probe whose packets are further apart than its samples are long makes single attempts.
+
+    Where the configuration does not say how often it asks, and no timetable does, the fullest sample tells.
+    """
     span_ns = sample_span(columns)
+    if every_ns is None and not timetable and span_ns is not None and columns.sent is not None:
+        most = int(columns.sent.max())
+        every_ns = span_ns // most if most > 1 else None
     return Pace(every_ns, every_ns is None or (span_ns is not None and every_ns > span_ns))
 
 

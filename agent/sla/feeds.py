@@ -1,0 +1,66 @@
+"""Which probe of a circuit feeds an objective. Pure.
+
+Chosen from the configuration, not from the data: a probe that is silent must not be replaced by one that is not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.sla.contract import Contract, Metric, Objective
+from probes.core.model import Circuit, ProbeSetting
+
+DELAY_KINDS: Final = ("stamp", "twamp", "udp", "icmp", "tcp")
+"""Preferred first: protocols made for measuring, then echo (often rate-limited), then single attempts."""
+RATE_KINDS: Final = ("throughput",)
+
+
+def kinds_for(objective: Objective) -> tuple[str, ...]:
+    """Kinds of probe that can feed the objective, preferred first."""
+    if objective.kind is not None:
+        return (objective.kind,)
+    if objective.metric is Metric.THROUGHPUT:
+        return RATE_KINDS
+    if objective.metric is Metric.JITTER:
+        return tuple(kind for kind in DELAY_KINDS if kind != "tcp")
+    return DELAY_KINDS
+
+
+def feed(objective: Objective, circuit: Circuit) -> ProbeSetting | None:
+    """The probe the objective names, or the first of the preferred kind; None when the circuit has none."""
+    if objective.probe is not None:
+        return next((probe for probe in circuit.probes if probe.name == objective.probe), None)
+    for kind in kinds_for(objective):
+        for probe in circuit.probes:
+            if probe.kind == kind:
+                return probe
+    return None
+
+
+def every_ns(probe: ProbeSetting) -> int | None:
+    """Time between packets or runs; None when the probe follows a timetable."""
+    value = probe.parameters.get("every")
+    return value if isinstance(value, int) and probe.schedule is None else None
+
+
+def mismatches(contract: Contract, circuit: Circuit, span_ns: int) -> tuple[str, ...]:
+    """What keeps this contract from being judged on this circuit, in plain sentences; empty when all fits."""
+    found = []
+    for objective in contract.objectives:
+        probe = feed(objective, circuit)
+        if probe is None:
+            found.append(f"objective {objective.id}: {missing_feed(objective)}")
+        if objective.target.of_committed_rate and circuit.committed_rate_bps is None:
+            found.append(f"objective {objective.id}: the circuit has no committed_rate to take a share of")
+        dt_ns = objective.statistic.dt_ns
+        every = every_ns(probe) if probe else None
+        if dt_ns is not None and every is not None and every <= span_ns and dt_ns % span_ns:
+            found.append(f"objective {objective.id}: dt is not a multiple of the sample interval of {span_ns} ns")
+    return tuple(found)
+
+
+def missing_feed(objective: Objective) -> str:
+    """Why there is nothing to judge."""
+    if objective.probe is not None:
+        return f"the circuit has no probe named {objective.probe}"
+    return f"the circuit has no probe of kind {' or '.join(kinds_for(objective))}"

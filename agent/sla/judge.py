@@ -1,0 +1,300 @@
+"""Judge a circuit by its contract: samples in, verdicts out. Pure; the same columns give the same verdict anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from agent.sla.calendar import WindowInstants, window_at, within_validity
+from agent.sla.columns import SampleColumns
+from agent.sla.contract import Contract, JitterDefinition, Metric, Objective, StatisticType
+from agent.sla.definitions import definition, name
+from agent.sla.evaluation import (
+    WARM_UP_NS,
+    Evaluation,
+    Feed,
+    Moment,
+    UnusableError,
+    evaluate_availability,
+    evaluate_statistic,
+)
+from agent.sla.feeds import every_ns, feed, missing_feed
+from agent.sla.measured import pace
+from agent.sla.statistics import Estimate
+from agent.sla.verdict import Decision, EvidenceValue, Findings, Verdict, VerdictState, decide
+from agent.sla.wording import moment, quantity, share, spoken
+from probes.core.clock import SECOND
+from probes.core.model import Circuit
+
+_PERCENTILES: Final = (
+    "rtt_count", "rtt_min_ns", "rtt_max_ns", "rtt_p50_ns", "rtt_p95_ns", "rtt_p99_ns", "histogram",
+)  # fmt: skip
+_LONGEST_SPAN_NS: Final = 60 * SECOND
+"""Taken for dt where the contract leaves it to the samples: how far to read before and after a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the judge must be given of one probe: these columns (and start_ns, span_ns, state) of [start_ns, end_ns)."""
+
+    probe: str
+    kind: str
+    columns: tuple[str, ...]
+    start_ns: int
+    end_ns: int
+
+
+Series = Mapping[str, SampleColumns]
+"""Samples by probe name."""
+
+
+def window_of(contract: Contract, objective: Objective, now_ns: int, chosen: WindowInstants | None) -> WindowInstants:
+    """The objective's own window at `now`, or the one that holds the end of the chosen period."""
+    if chosen is None:
+        return window_at(objective.window, contract.time_zone, now_ns)
+    if objective.window.calendar is None:
+        return window_at(objective.window, contract.time_zone, min(now_ns, chosen.end_ns))
+    return window_at(objective.window, contract.time_zone, min(now_ns, chosen.end_ns - 1))
+
+
+def columns_needed(
+    contract: Contract, circuit: Circuit, *, now_ns: int, window: WindowInstants | None = None
+) -> tuple[Reading, ...]:
+    """What to read before judging, at most one reading for each probe of the circuit."""
+    needed: dict[str, Reading] = {}
+
+    def want(objective: Objective, instants: WindowInstants) -> None:
+        probe = feed(objective, circuit)
+        if probe is None:
+            return
+        start, end, columns = instants.start_ns, instants.end_ns, set(_columns(objective))
+        if objective.metric is Metric.AVAILABILITY:
+            run = objective.statistic.n * (objective.statistic.dt_ns or _LONGEST_SPAN_NS)
+            start, end = start - WARM_UP_NS - run, end + run
+        before = needed.get(probe.name)
+        if before is not None:
+            start, end = min(start, before.start_ns), max(end, before.end_ns)
+            columns |= set(before.columns)
+        needed[probe.name] = Reading(probe.name, probe.kind, tuple(sorted(columns)), start, min(end, now_ns))
+
+    for objective in contract.objectives:
+        instants = within_validity(contract, window_of(contract, objective, now_ns, window))
+        if instants is None:
+            continue
+        want(objective, instants)
+        available = contract.availability()
+        if objective.only_available_time and available is not None:
+            want(available, instants)
+    return tuple(needed.values())
+
+
+def _columns(objective: Objective) -> tuple[str, ...]:
+    if objective.metric is Metric.THROUGHPUT:
+        return ("forward_bps", "backward_bps")
+    if objective.metric is Metric.AVAILABILITY:
+        return ("sent", "lost")
+    if objective.metric is Metric.LOSS:
+        return ("sent", "lost", "late")
+    if objective.metric is Metric.JITTER and objective.statistic.definition is not JitterDefinition.PDV:
+        ipdv = objective.statistic.definition is JitterDefinition.IPDV
+        return ("sent", "ipdv_pairs", "ipdv_abs_sum_ns") if ipdv else ("sent", "rfc3550_ns")
+    if objective.statistic.type is StatisticType.PERCENTILE:
+        return ("sent", *_PERCENTILES)
+    return ("sent", "rtt_count", "rtt_sum_ns")
+
+
+def judge(
+    contract: Contract,
+    circuit: Circuit,
+    series: Series,
+    *,
+    now_ns: int,
+    window: WindowInstants | None = None,
+    measured_since_ns: int | None = None,
+) -> tuple[Verdict, ...]:
+    """One verdict for each objective, in the contract's order.
+
+    series: by probe name, as columns_needed asks for. measured_since_ns: start of the circuit's first sample ever;
+    None takes the first in the series. window: judge the windows that hold the end of this one instead of now.
+    """
+    firsts = [int(columns.start_ns[0]) for columns in series.values() if len(columns)]
+    since = measured_since_ns if measured_since_ns is not None else min(firsts, default=now_ns)
+    when = Moment(now_ns, min([since, *firsts]) if measured_since_ns is None else since)
+    return tuple(
+        _Case(contract, circuit, objective, window_of(contract, objective, now_ns, window), when).verdict(series)
+        for objective in contract.objectives
+    )
+
+
+def judge_by(
+    read: Callable[[Reading], SampleColumns],
+    contract: Contract,
+    circuit: Circuit,
+    *,
+    now_ns: int,
+    window: WindowInstants | None = None,
+    measured_since_ns: int | None = None,
+) -> tuple[Verdict, ...]:
+    """Read what is needed through `read`, whatever is behind it, and judge."""
+    readings = columns_needed(contract, circuit, now_ns=now_ns, window=window)
+    series = {reading.probe: read(reading) for reading in readings}
+    return judge(contract, circuit, series, now_ns=now_ns, window=window, measured_since_ns=measured_since_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One objective of one circuit in one window."""
+
+    contract: Contract
+    circuit: Circuit
+    objective: Objective
+    window: WindowInstants
+    when: Moment
+
+    def verdict(self, series: Series) -> Verdict:
+        target = self._target()
+        try:
+            if target is None:
+                raise UnusableError("the circuit has no committed_rate to take a share of")
+            evaluation = self._evaluate(series, target)
+        except UnusableError as obstacle:
+            return self._without_value(target, str(obstacle))
+        found = evaluation.findings
+        decision = decide(self.objective, target, found, closed=evaluation.period.closed)
+        return Verdict(
+            contract=self.contract.id,
+            circuit=self.circuit.id,
+            objective=self.objective,
+            window=evaluation.period.window,
+            state=decision.state,
+            value=found.estimate.value,
+            best=found.estimate.best,
+            worst=found.estimate.worst,
+            target=target,
+            coverage=found.coverage,
+            window_coverage=evaluation.window_coverage,
+            estimated=decision.estimated,
+            sentence=_sentence(self.objective, evaluation, decision, target),
+            evidence=self._evidence(evaluation, decision),
+        )
+
+    def _target(self) -> Fraction | None:
+        wanted, rate = self.objective.target, self.circuit.committed_rate_bps
+        if not wanted.of_committed_rate:
+            return wanted.value
+        return None if rate is None else wanted.value * rate
+
+    def _evaluate(self, series: Series, target: Fraction) -> Evaluation:
+        window = within_validity(self.contract, self.window)
+        if window is None:
+            raise UnusableError(f"the contract is not valid in {self.window.label}")
+        samples = self._samples(self.objective, series)
+        if self.objective.metric is Metric.AVAILABILITY:
+            return evaluate_availability(self.objective, samples, window, target, self.when)
+        clock = self.contract.availability() if self.objective.only_available_time else None
+        available = (clock, self._samples(clock, series)) if clock is not None else None
+        return evaluate_statistic(self.objective, samples, window, self.when, available)
+
+    def _samples(self, objective: Objective, series: Series) -> Feed:
+        probe = feed(objective, self.circuit)
+        if probe is None:
+            raise UnusableError(missing_feed(objective))
+        columns = series.get(probe.name)
+        if columns is None or not len(columns):
+            raise UnusableError(f"nothing was measured by probe {probe.name}")
+        return Feed(columns, pace(columns, every_ns(probe), timetable=probe.schedule is not None))
+
+    def _without_value(self, target: Fraction | None, reason: str) -> Verdict:
+        closed = self.window.closed(self.when.now_ns)
+        state = VerdictState.INCONCLUSIVE if closed else VerdictState.UNMEASURABLE
+        return Verdict(
+            contract=self.contract.id,
+            circuit=self.circuit.id,
+            objective=self.objective,
+            window=self.window,
+            state=state,
+            value=None,
+            best=None,
+            worst=None,
+            target=target,
+            coverage=Fraction(0),
+            window_coverage=Fraction(0),
+            estimated=False,
+            sentence=f"{name(self.objective)}: no verdict for {_period_name(self.window)}: {reason}",
+            evidence={**self._terms(), "reason": reason},
+        )
+
+    def _terms(self) -> dict[str, EvidenceValue]:
+        probe = feed(self.objective, self.circuit)
+        return {
+            "contract_version": self.contract.version,
+            "contract_sha256": self.contract.digest,
+            "target": self.objective.target.text,
+            "probe": probe.name if probe else None,
+            "kind": probe.kind if probe else None,
+            "definition": definition(self.objective),
+        }
+
+    def _evidence(self, evaluation: Evaluation, decision: Decision) -> dict[str, EvidenceValue]:
+        period, found = evaluation.period, evaluation.findings
+        dt = evaluation.evidence.get("dt_ns")
+        return {
+            **self._terms(),
+            "definition": definition(self.objective, dt if isinstance(dt, int) else None),
+            "judged_from_ns": period.start_ns,
+            "judged_to_ns": period.end_ns,
+            "first_measured_ns": period.since_ns,
+            "measured_ns": evaluation.measured_ns,
+            "coverage_minimum": self.objective.coverage.minimum,
+            "values": found.count,
+            "values_needed": found.needed,
+            "best_for_whole_window": found.whole_best,
+            "reason": decision.reason or None,
+            **evaluation.evidence,
+        }
+
+
+def _period_name(window: WindowInstants) -> str:
+    return f"the {window.label}" if window.unit is None else f"{window.label} ({window.zone})"
+
+
+def _sentence(objective: Objective, evaluation: Evaluation, decision: Decision, target: Fraction) -> str:
+    """`availability 99.93 % of 4 h 12 min measured since 2026-11-01 00:00 UTC (target 99.9 %): 18 s down in ...`."""
+    period, found = evaluation.period, evaluation.findings
+    what = f"{name(objective)} {quantity(objective.metric, found.estimate.value, target)}"
+    if period.closed:
+        basis = f"{spoken(evaluation.measured_ns)} measured in {_period_name(period.window)}"
+    else:
+        basis = f"{spoken(evaluation.measured_ns)} measured since {moment(period.start_ns)}"
+    parts = [evaluation.details]
+    if found.coverage < 1:
+        parts.append(f"{share(found.coverage)} of the time was measured")
+    if decision.reason:
+        parts.append(_reason(objective, decision, found))
+    elif decision.estimated and period.closed:
+        parts.append(f"estimated, {_between(objective, found.estimate, target)}")
+    promised = objective.target.text
+    if objective.target.of_committed_rate:
+        promised += f" = {quantity(objective.metric, target)}"
+    link = "of" if objective.metric is Metric.AVAILABILITY else "over"
+    return f"{what} {link} {basis} (target {promised}): {'; '.join(part for part in parts if part)}"
+
+
+def _reason(objective: Objective, decision: Decision, found: Findings) -> str:
+    if decision.state in (VerdictState.INCONCLUSIVE, VerdictState.UNMEASURABLE):
+        asked = f" (the contract asks for {share(objective.coverage.minimum)})"
+        short = found.estimate.value is not None and found.count >= found.needed
+        return f"{decision.state}: {decision.reason}{asked if short else ''}"
+    return decision.reason
+
+
+def _between(objective: Objective, estimate: Estimate, target: Fraction) -> str:
+    low, high = sorted((estimate.best, estimate.worst), key=lambda value: (value is None, value))
+    if low is None:
+        return "the unmeasured time could change it"
+    if high is None:
+        known = "at best" if low == estimate.best else "at worst"
+        return f"{known} {quantity(objective.metric, low, target)}"
+    return f"between {quantity(objective.metric, low, target)} and {quantity(objective.metric, high, target)}"

@@ -1,0 +1,232 @@
+"""One number from many samples, exact, with the bounds that unmeasured packets leave. Pure; every value a Fraction.
+
+Bounds hold for whatever the `unknown` packets were: `best` if they were all good, `worst` if they were all bad; None
+is no finite bound. Delays are ns and cannot be below 0; a lost packet has no delay (RFC 8912 conditional
+distribution).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.sla.columns import SampleColumns, present
+from agent.sla.contract import Direction
+from probes.core.arrays import ABSENT, Histogram, Int64
+from probes.metrics import histogram as buckets
+
+Flags = NDArray[np.bool_]
+ZERO = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """value: the statistic of what was measured, None if nothing was; best and worst: its bounds, None if unbounded."""
+
+    value: Fraction | None
+    best: Fraction | None
+    worst: Fraction | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """A statistic ready to be bounded. count: packets, pairs or runs it rests on; counts: exact sums for evidence."""
+
+    count: int
+    counts: dict[str, int]
+    at: Callable[[int], Estimate]
+    """the estimate when so many packets (pairs, runs) are unknown"""
+    note: str = ""
+    """what limits the statistic, for people"""
+
+
+def mean(total: int, count: int, counts: dict[str, int]) -> Reduction:
+    """total / count of values that cannot be negative; unknown ones may be 0, and have no upper bound."""
+
+    def at(unknown: int) -> Estimate:
+        value = Fraction(total, count) if count else None
+        best = Fraction(total, count + unknown) if count else ZERO
+        return Estimate(value, best, value if not unknown else None)
+
+    return Reduction(count, counts, at)
+
+
+def ratio(bad: int, asked: int, counts: dict[str, int]) -> Reduction:
+    """bad / asked; unknown ones were all good or all bad."""
+
+    def at(unknown: int) -> Estimate:
+        if not asked:
+            return Estimate(None, ZERO, Fraction(1))
+        return Estimate(Fraction(bad, asked), Fraction(bad, asked + unknown), Fraction(bad + unknown, asked + unknown))
+
+    return Reduction(asked, counts, at)
+
+
+def percentile(low: Int64, high: Int64, weight: Int64, p: Fraction, counts: dict[str, int]) -> Reduction:
+    """Nearest rank: the ceil(p * n)-th smallest of n values known to lie in [low, high], `weight` of each.
+
+    The value is the middle of the two bounds it is known between; unknown values may be 0 or without limit.
+    """
+    lows, highs = _Ranked(low, weight), _Ranked(high, weight)
+    count = lows.total
+
+    def at(unknown: int) -> Estimate:
+        if not count:
+            return Estimate(None, ZERO, None)
+        rank, widened = -(-p * count // 1), -(-p * (count + unknown) // 1)
+        floor, ceiling = lows.value(int(rank)), highs.value(int(rank))
+        best = ZERO if widened <= unknown else Fraction(lows.value(int(widened) - unknown))
+        worst = Fraction(highs.value(int(widened))) if widened <= count else None
+        return Estimate(Fraction(floor + ceiling, 2), best, worst)
+
+    return Reduction(count, counts, at)
+
+
+def less_minimum(distribution: Reduction, minimum_ns: int) -> Reduction:
+    """A percentile of PDV, RFC 5481 section 4.2: the percentile of delay less the smallest delay of the period."""
+
+    def at(unknown: int) -> Estimate:
+        of = distribution.at(unknown)
+        value = None if of.value is None else max(ZERO, of.value - minimum_ns)
+        best = None if of.best is None else max(ZERO, of.best - minimum_ns)
+        floor = 0 if unknown else minimum_ns  # an unmeasured packet may have been faster than all others
+        return Estimate(value, best, None if of.worst is None else max(ZERO, of.worst - floor))
+
+    counts = {**distribution.counts, "rtt_minimum_ns": minimum_ns}
+    return Reduction(distribution.count, counts, at, distribution.note)
+
+
+def of_runs(rates: Int64, how: Fraction | None, counts: dict[str, int], *, mean_of: bool = False) -> Reduction:
+    """Minimum (how None), mean (mean_of) or percentile `how` of capacity runs; an unknown run may be 0 or any rate."""
+    ordered = np.sort(rates)
+    count, total = len(ordered), int(ordered.sum())
+
+    def at(unknown: int) -> Estimate:
+        if not count:
+            return Estimate(None, None, ZERO)
+        if mean_of:
+            value = Fraction(total, count)
+            return Estimate(value, None if unknown else value, Fraction(total, count + unknown))
+        rank = 1 if how is None else int(-(-how * count // 1))
+        widened = 1 if how is None else int(-(-how * (count + unknown) // 1))
+        best = Fraction(int(ordered[widened - 1])) if widened <= count else None
+        worst = Fraction(int(ordered[widened - unknown - 1])) if widened > unknown else ZERO
+        return Estimate(Fraction(int(ordered[rank - 1])), best, worst)
+
+    return Reduction(count, counts, at)
+
+
+def loss_ratio(columns: SampleColumns, rows: Flags) -> Reduction:
+    sent, lost = _sum(columns.column("sent"), rows), _sum(columns.column("lost"), rows)
+    late = _sum(columns.column("late"), rows)
+    return ratio(lost, sent, {"sent": sent, "lost": lost, "late": late})
+
+
+def delay_mean(columns: SampleColumns, rows: Flags) -> Reduction:
+    total, count = _sum(columns.column("rtt_sum_ns"), rows), _sum(columns.column("rtt_count"), rows)
+    return mean(total, count, {"packets": count, "rtt_sum_ns": total})
+
+
+def ipdv_mean(columns: SampleColumns, rows: Flags) -> Reduction:
+    total, count = _sum(columns.column("ipdv_abs_sum_ns"), rows), _sum(columns.column("ipdv_pairs"), rows)
+    return mean(total, count, {"pairs": count, "ipdv_abs_sum_ns": total})
+
+
+def rfc3550(columns: SampleColumns, rows: Flags, p: Fraction | None) -> Reduction:
+    """Mean or percentile of the estimator's value at the end of each sample."""
+    values = columns.column("rfc3550_ns")
+    values = values[rows & present(values)]
+    counts = {"samples": len(values), "rfc3550_sum_ns": int(values.sum())}
+    if p is None:
+        return mean(counts["rfc3550_sum_ns"], len(values), counts)
+    return percentile(values, values, np.ones_like(values), p, counts)
+
+
+def delay_percentile(columns: SampleColumns, rows: Flags, p: Fraction) -> Reduction:
+    """From the samples' histograms; where a sample has none, from its own percentiles, which bound it less closely."""
+    low, high, weight, without = _distribution(columns, rows & (columns.column("rtt_count") > 0))
+    found = percentile(low, high, weight, p, {"packets": int(weight.sum()), "samples_without_histogram": without})
+    note = f"{without} samples without histogram" if without else ""
+    return Reduction(found.count, found.counts, found.at, note)
+
+
+def pdv_percentile(columns: SampleColumns, rows: Flags, p: Fraction) -> Reduction:
+    smallest = columns.column("rtt_min_ns")[rows & (columns.column("rtt_count") > 0)]
+    return less_minimum(delay_percentile(columns, rows, p), int(smallest.min()) if len(smallest) else 0)
+
+
+def run_rates(columns: SampleColumns, direction: Direction) -> Int64:
+    """bit/s of each row in the direction asked for, ABSENT where the run gave none. Worst is the slower direction."""
+    forward, backward = columns.column("forward_bps"), columns.column("backward_bps")
+    if direction == "forward":
+        return forward
+    if direction == "backward":
+        return backward
+    both = present(forward) & present(backward)
+    return np.where(both, np.minimum(forward, backward), ABSENT)
+
+
+def throughput(rates: Int64, rows: Flags, how: Fraction | None, *, mean_of: bool = False) -> Reduction:
+    taken = rates[rows & present(rates)]
+    return of_runs(taken, how, {"runs": len(taken)}, mean_of=mean_of)
+
+
+def _sum(values: Int64, rows: Flags) -> int:
+    return int(values[rows & present(values)].sum())
+
+
+class _Ranked:
+    """Values with weights, for the k-th smallest."""
+
+    def __init__(self, values: Int64, weight: Int64) -> None:
+        order = np.argsort(values, kind="stable")
+        self._values, self._reach = values[order], np.cumsum(weight[order])
+        self.total = int(self._reach[-1]) if len(values) else 0
+
+    def value(self, rank: int) -> int:
+        return int(self._values[int(np.searchsorted(self._reach, rank, side="left"))])
+
+
+def _distribution(columns: SampleColumns, rows: Flags) -> tuple[Int64, Int64, Int64, int]:
+    """(low, high, weight) of all delays in the rows, and how many rows had no histogram."""
+    chosen = np.flatnonzero(rows)
+    stored: Sequence[Histogram | None] = columns.histogram or [None] * len(columns)
+    found = [(row, stored[row]) for row in chosen.tolist()]
+    full = [item for _, item in found if item is not None]
+    bare = np.array([row for row, item in found if item is None], np.int64)
+    index = np.concatenate([np.zeros(0, np.int64), *(item.index for item in full)])
+    count = np.concatenate([np.zeros(0, np.int64), *(item.count for item in full)])
+    unique, inverse = np.unique(index, return_inverse=True)
+    weight = np.bincount(inverse, weights=count, minlength=len(unique)).astype(np.int64)
+    lower, upper = buckets.bounds(unique)
+    low, high, more = _from_percentiles(columns, bare)
+    return (
+        np.concatenate((lower, low)),
+        np.concatenate((upper - 1, high)),
+        np.concatenate((weight, more)),
+        len(bare),
+    )
+
+
+def _from_percentiles(columns: SampleColumns, rows: Int64) -> tuple[Int64, Int64, Int64]:
+    """Bounds of the delays of samples of which only count, min, p50, p95, p99 and max (nearest rank) are known.
+
+    The values from one known rank to the next lie between the two values; each known rank itself is exact.
+    """
+    count = columns.column("rtt_count")[rows]
+    marks = [columns.column(f"rtt_{name}_ns")[rows] for name in ("min", "p50", "p95", "p99", "max")]
+    ranks = [np.ones_like(count), *(-(-count * p // 100) for p in (50, 95, 99)), count]
+    low, high, weight = [], [], []
+    for mark, rank, before in zip(marks, ranks, [np.zeros_like(count), *ranks], strict=False):
+        low.append(mark)
+        high.append(mark)
+        weight.append((rank > before).astype(np.int64))
+    for step in range(4):
+        low.append(marks[step])
+        high.append(marks[step + 1])
+        weight.append(np.maximum(0, ranks[step + 1] - ranks[step] - 1))
+    return np.concatenate(low), np.concatenate(high), np.concatenate(weight)

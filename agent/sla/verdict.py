@@ -1,0 +1,148 @@
+"""The verdict on one objective: what was promised, what was delivered, and how sure that is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+from agent.sla.calendar import WindowInstants
+from agent.sla.contract import Objective
+from agent.sla.statistics import Estimate
+
+AT_RISK_BUDGET: Final = Fraction(3, 4)
+"""Share of the downtime budget from which an open window is at risk."""
+
+
+class VerdictState(StrEnum):
+    """Closed windows are met, breached or inconclusive; open ones on_track, at_risk, breached or unmeasurable."""
+
+    MET = "met"
+    BREACHED = "breached"
+    INCONCLUSIVE = "inconclusive"
+    ON_TRACK = "on_track"
+    AT_RISK = "at_risk"
+    UNMEASURABLE = "unmeasurable"
+
+
+_SEVERITY: Final = {
+    VerdictState.BREACHED: 4,
+    VerdictState.AT_RISK: 3,
+    VerdictState.INCONCLUSIVE: 2,
+    VerdictState.UNMEASURABLE: 2,
+    VerdictState.ON_TRACK: 1,
+    VerdictState.MET: 0,
+}
+
+EvidenceValue = int | str | bool | None | Fraction | tuple["EvidenceValue", ...] | Mapping[str, "EvidenceValue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One objective of one circuit in one window. Values in base units: ns, ratio 0..1, bit/s; None is not known.
+
+    best, worst: bounds over what was not measured (of the time so far, in an open window). coverage: share of the
+    judged time that was measured; window_coverage: of the whole window. estimated: the bounds leave it open and
+    coverage sufficed, so the measured value decided. sentence: one line for people; evidence: exact numbers.
+    """
+
+    contract: str
+    circuit: str
+    objective: Objective
+    window: WindowInstants
+    state: VerdictState
+    value: Fraction | None
+    best: Fraction | None
+    worst: Fraction | None
+    target: Fraction | None
+    coverage: Fraction
+    window_coverage: Fraction
+    estimated: bool
+    sentence: str
+    evidence: Mapping[str, EvidenceValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """State with the reason for anything but a plain result."""
+
+    state: VerdictState
+    estimated: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the decision rests on. whole_best: the best value the whole window can still reach.
+
+    obstacle: why there is no value at all, or the empty text. count and needed: values there are, and values the
+    statistic needs. budget_used: share of the allowed downtime, where there is such a budget.
+    """
+
+    estimate: Estimate
+    whole_best: Fraction | None
+    coverage: Fraction
+    count: int
+    needed: int
+    obstacle: str = ""
+    budget_used: Fraction | None = None
+
+
+def decide(objective: Objective, target: Fraction, found: Findings, *, closed: bool) -> Decision:
+    """Three values, never a guess: worst case meets, best case fails, else the estimate if enough was measured."""
+    return _closed(objective, target, found) if closed else _open(objective, target, found)
+
+
+def _shortfall(objective: Objective, found: Findings) -> str:
+    """Why the measured value must not decide; empty when it may."""
+    if found.estimate.value is None:
+        return found.obstacle or "nothing was measured"
+    if found.count < found.needed:
+        return f"{found.count} measured values are too few for this statistic, it needs {found.needed}"
+    if found.coverage < objective.coverage.minimum:
+        return "too little was measured"
+    return ""
+
+
+def _closed(objective: Objective, target: Fraction, found: Findings) -> Decision:
+    estimate = found.estimate
+    if estimate.value is None:
+        return Decision(VerdictState.INCONCLUSIVE, reason=_shortfall(objective, found))
+    if estimate.worst is not None and objective.meets(estimate.worst, target):
+        return Decision(VerdictState.MET)
+    if estimate.best is not None and not objective.meets(estimate.best, target):
+        return Decision(VerdictState.BREACHED)
+    shortfall = _shortfall(objective, found)
+    if shortfall:
+        return Decision(VerdictState.INCONCLUSIVE, reason=shortfall)
+    met = objective.meets(estimate.value, target)
+    return Decision(VerdictState.MET if met else VerdictState.BREACHED, estimated=True)
+
+
+def _open(objective: Objective, target: Fraction, found: Findings) -> Decision:
+    """An open window is breached only when nothing that is still to come could repair it."""
+    estimate = found.estimate
+    if estimate.value is not None and found.whole_best is not None and not objective.meets(found.whole_best, target):
+        return Decision(VerdictState.BREACHED)
+    shortfall = _shortfall(objective, found)
+    if shortfall or estimate.value is None:
+        return Decision(VerdictState.UNMEASURABLE, reason=shortfall)
+    if not objective.meets(estimate.value, target):
+        return Decision(VerdictState.AT_RISK, estimated=True)
+    if found.budget_used is not None and found.budget_used >= AT_RISK_BUDGET:
+        return Decision(VerdictState.AT_RISK, estimated=True, reason="three quarters of the allowed downtime are used")
+    return Decision(
+        VerdictState.ON_TRACK, estimated=estimate.worst is None or not objective.meets(estimate.worst, target)
+    )
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """The one to look at first: breached, at_risk, inconclusive or unmeasurable, on_track, met; first wins a tie."""
+    return max(verdicts, key=lambda verdict: _SEVERITY[verdict.state], default=None)
+
+
+def by_severity(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Worst first, otherwise in the order given."""
+    return sorted(verdicts, key=lambda verdict: -_SEVERITY[verdict.state])
