@@ -18,6 +18,8 @@ from probes.core.errors import LocalError
 
 CHUNK: Final = 50_000
 """Rows joined at once."""
+_PAIR: Final = 8
+"""Octets of one bucket in Histogram.to_bytes."""
 _ALWAYS: Final = ("start_ns", "span_ns", "state")
 
 
@@ -76,8 +78,31 @@ def _integers(
 
 
 def _histograms(connection: sqlite3.Connection, series: int, start_ns: int, end_ns: int) -> list[Histogram | None]:
-    found = connection.execute(
-        "SELECT histogram FROM samples WHERE series = ? AND start_ns >= ? AND start_ns < ? ORDER BY start_ns",
-        (series, start_ns, end_ns),
-    )
-    return [None if data is None else Histogram.from_bytes(data) for (data,) in found]
+    """One Histogram a row, all of them views into two arrays: decoding each blob alone takes four times as long."""
+    blobs = [
+        data
+        for (data,) in connection.execute(
+            "SELECT histogram FROM samples WHERE series = ? AND start_ns >= ? AND start_ns < ? ORDER BY start_ns",
+            (series, start_ns, end_ns),
+        )
+    ]
+    ends = np.cumsum([len(data or b"") for data in blobs], dtype=np.int64)
+    if not len(ends):
+        return []
+    starts = np.concatenate(([0], ends[:-1]))
+    if (ends % _PAIR).any():
+        raise _damaged()
+    pairs = np.frombuffer(b"".join(data or b"" for data in blobs), "<u4").reshape(-1, 2).astype(np.int64)
+    index, count = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+    ascends = np.diff(index, prepend=-1) > 0
+    ascends[starts[starts < ends] // _PAIR] = True  # the first bucket of a row follows another row
+    if not ascends.all() or (count <= 0).any():
+        raise _damaged()
+    return [
+        None if data is None else Histogram(index[first:last], count[first:last])
+        for data, first, last in zip(blobs, (starts // _PAIR).tolist(), (ends // _PAIR).tolist(), strict=True)
+    ]
+
+
+def _damaged() -> LocalError:
+    return LocalError("stored histogram cannot be read", hint="the row is damaged")

@@ -18,6 +18,7 @@ from typing import Final
 from agent.store import retention, rows, schema
 from agent.store.records import REFUSED, EventRecord, Owner, ParkedLine, RunRecord
 from agent.store.samples import UNKEPT, EncodedSample, Placed, SampleTable
+from agent.store.session import PreviousSession
 
 CHECK_STEPS: Final = 100_000
 """Virtual machine steps between two looks at the clock during the check of a file."""
@@ -48,16 +49,6 @@ class Batch:
     """sink -> new position; None forgets the sink"""
     refused: list[str] = field(default_factory=list)
     """samples that could not be encoded, each with the reason"""
-
-
-@dataclass(frozen=True, slots=True)
-class PreviousSession:
-    """How the session before this one ended."""
-
-    unclean: bool
-    last_commit_ns: int
-    boot_id: str
-    pid: int
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -137,14 +137,23 @@ class StoreReader:
             ).fetchall()
         return [RunRecord(row[0], row[1], row[2], RunState(row[3]), *row[4:]) for row in found]
 
-    def last_runs(self) -> list[RunRecord]:
-        """The last due run of every flow probe, by circuit and probe."""
+    def newest_runs(self) -> list[RunRecord]:
+        """What became of the last due run of every flow probe, by circuit and probe."""
         with self._reading() as connection:
             found = connection.execute(
                 "SELECT circuit, probe, kind, state, scheduled_ns, started_ns, reason FROM runs "
                 "WHERE id IN (SELECT max(id) FROM runs GROUP BY circuit, probe) ORDER BY circuit, probe"
             ).fetchall()
         return [RunRecord(row[0], row[1], row[2], RunState(row[3]), *row[4:]) for row in found]
+
+    def last_runs(self) -> dict[tuple[str, str], int]:
+        """(circuit, probe) -> UTC ns of the start of its last run that took place."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT circuit, probe, ifnull(started_ns, scheduled_ns) FROM runs WHERE id IN "
+                "(SELECT max(id) FROM runs WHERE state = 'ran' GROUP BY circuit, probe)"
+            ).fetchall()
+        return {(circuit, probe): at_ns for circuit, probe, at_ns in found}
 
     def events(
         self, since_ns: int = 0, until_ns: int = _FOREVER, *, kind: str | None = None, limit: int = 1000

@@ -7,15 +7,14 @@ import os
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from agent.store import session
 from agent.store.directory import Directory
-from agent.store.livefile import DamagedFile, LiveFile, PreviousSession, is_broken_descriptor, is_damage
+from agent.store.livefile import DamagedFile, LiveFile, is_broken_descriptor, is_damage
 from agent.store.records import (
     DAMAGED,
-    GAP,
     START,
     STOP,
     EventRecord,
@@ -209,11 +208,9 @@ class Store:
         try:
             self._file = self._open_file()
             if self._file.previous:
-                events.insert(0, _gap_before(self._file.previous, self._owner, now))
+                events.insert(0, session.gap_before(self._file.previous, self._owner, now))
         except DamagedFile as damage:
-            events.insert(0, self._replace(damage))
-            text = "nothing was kept while the agent was not running"
-            events.insert(0, EventRecord(GAP, min(modified or now, now), text, now, "damaged"))
+            events = [session.gap_after_damage(modified or now, now), self._replace(damage), *events]
         self._cursors = self._adopt().cursors()
         self._directory.keep_reserve()
         for event in events:
@@ -386,16 +383,3 @@ class Store:
             return False
         self._waiting.settle(batch, samples, notes)
         return True
-
-
-def _gap_before(previous: PreviousSession, owner: Owner, now: int) -> EventRecord:
-    """The time between the last session's last commit and this start. Ends no earlier than it began."""
-    end = max(now, previous.last_commit_ns)
-    if not previous.unclean:
-        return EventRecord(GAP, previous.last_commit_ns, "the agent was stopped", end, "stopped")
-    if previous.boot_id != owner.boot_id:
-        text = f"the host went down without a clean stop of process {previous.pid}"
-    else:
-        text = f"process {previous.pid} ended without a clean stop"
-    moment = datetime.fromtimestamp(previous.last_commit_ns // SECOND, UTC).isoformat()
-    return EventRecord(GAP, previous.last_commit_ns, f"{text}; its last commit was at {moment}", end, "crashed")
