@@ -112,6 +112,14 @@ def format_rate(bits_per_second: int) -> str:
     return f"{bits_per_second} bit/s"
 
 
+def format_bytes(octets: int) -> str:
+    """Three significant digits with a binary prefix: 3_250_586 -> `3.1 MiB`."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if octets >= scale:
+            return f"{octets / scale:.1f} {unit}"
+    return f"{octets} B"
+
+
 def plain(value: Decimal) -> str:
     """A decimal without exponent and without trailing zeros."""
     text = f"{value:f}"
