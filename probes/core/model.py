@@ -125,13 +125,15 @@ class Variation:
 
     ipdv_pairs: int
     ipdv_abs_sum_ns: int
-    ipdv_p95_ns: int
+    ipdv_p95_ns: int | None
+    """None where no pair arrived, as when every second packet is lost"""
     pdv_p95_ns: int
-    rfc3550_ns: int
+    rfc3550_ns: int | None
+    """None before the stream's second arrival"""
 
     @property
-    def ipdv_mean_ns(self) -> float:
-        return self.ipdv_abs_sum_ns / self.ipdv_pairs
+    def ipdv_mean_ns(self) -> float | None:
+        return self.ipdv_abs_sum_ns / self.ipdv_pairs if self.ipdv_pairs else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,9 @@ class Rate:
     backward_ns: int | None = None
     streams: int = 1
     layer: str = "tcp payload"
+    forward_retransmits: int | None = None
+    backward_retransmits: int | None = None
+    """segments the sender of that direction had to send again"""
 
 
 @dataclass(frozen=True, slots=True)
