@@ -18,18 +18,19 @@ from probes.core.model import Counts, Delay, Quality, Rate, Sample, SampleState,
 Value = int | float | str | bytes | None
 Row = tuple[Value, ...]
 
+RATE_COLUMNS: Final = ("rate_streams", "rate_layer", "forward_retransmits", "backward_retransmits")
 QUALITY_COLUMNS: Final = (
     "stamps", "lateness_p50_ns", "lateness_max_ns", "local_drops", "clock_synchronised", "clock_error_ns", "load",
 )  # fmt: skip
 SAMPLE_COLUMNS: Final = (
-    *INTEGER_COLUMNS, "rate_streams", "rate_layer", *QUALITY_COLUMNS, "remote", "reason", "phases", "histogram",
+    *INTEGER_COLUMNS, *RATE_COLUMNS, *QUALITY_COLUMNS, "remote", "reason", "phases", "histogram",
 )  # fmt: skip
 """Columns of one sample in the order of the table, after `series` and `seq`. The histogram, the widest, is last."""
 
 _NO_COUNTS: Final = (None,) * 8
 _NO_DELAY: Final = (None,) * 8
 _NO_VARIATION: Final = (None,) * 5
-_NO_RATE: Final = (None,) * 6
+_NO_RATE: Final = (None,) * 10
 _STAMPS: Final = {StampSource.KERNEL: 0, StampSource.KERNEL_RECEIVE: 1, StampSource.USER: 2}
 _STAMPS_OF: Final = {code: source for source, code in _STAMPS.items()}
 _AT: Final = {name: index for index, name in enumerate(SAMPLE_COLUMNS)}
@@ -48,8 +49,6 @@ def encode(sample: Sample) -> Row:
         *(_NO_DELAY if delay is None else _delay_row(delay)),
         *(_NO_VARIATION if variation is None else _variation_row(variation)),
         *(_NO_RATE if rate is None else _rate_row(rate)),
-        None if rate is None else rate.streams,
-        None if rate is None else rate.layer,
         _STAMPS[quality.stamps],
         quality.lateness_p50_ns,
         quality.lateness_max_ns,
@@ -77,7 +76,10 @@ def _variation_row(v: Variation) -> Row:
 
 
 def _rate_row(r: Rate) -> Row:
-    return (r.forward_bps, r.backward_bps, r.forward_bytes, r.backward_bytes, r.forward_ns, r.backward_ns)
+    return (
+        r.forward_bps, r.backward_bps, r.forward_bytes, r.backward_bytes, r.forward_ns, r.backward_ns,
+        r.streams, r.layer, r.forward_retransmits, r.backward_retransmits,
+    )  # fmt: skip
 
 
 def decode(circuit: str, probe: str, kind: str, row: Sequence[Value]) -> Sample:
@@ -97,7 +99,9 @@ def decode(circuit: str, probe: str, kind: str, row: Sequence[Value]) -> Sample:
                 None if row[at["ipdv_pairs"]] is None else Variation(*row[at["ipdv_pairs"] : at["rfc3550_ns"] + 1])  # type: ignore[arg-type] # as above
             ),
             rate=(
-                None if row[at["rate_streams"]] is None else Rate(*row[at["forward_bps"] : at["rate_layer"] + 1])  # type: ignore[arg-type] # as above
+                None
+                if row[at["rate_streams"]] is None
+                else Rate(*row[at["forward_bps"] : at["backward_retransmits"] + 1])  # type: ignore[arg-type] # as above
             ),
             quality=_quality(row),
             remote=_text(row, "remote"),
