@@ -39,6 +39,9 @@ Items = Annotated[tuple[T, ...], Strict(False)]
 """A list in the file, a tuple in the model."""
 
 
+P = TypeVar("P", bound="Model")
+
+
 class Model(BaseModel):
     """A mapping with exactly these keys."""
 
@@ -130,6 +133,6 @@ def schema(model: type[Model]) -> dict[str, Any]:
     return {"$schema": _SchemaText.schema_dialect, **made}
 
 
-def make_model(name: str, doc: str, parent: type[Model], fields: Mapping[str, tuple[Any, Any]]) -> type[Model]:
+def make_model(name: str, doc: str, parent: type[P], fields: Mapping[str, tuple[Any, Any]]) -> type[P]:
     """A model built at run time: fields as name -> (annotation, Field)."""
     return create_model(name, __base__=parent, __doc__=doc, **cast(dict[str, Any], dict(fields)))

@@ -24,7 +24,7 @@ MAXIMUM_DEPTH: Final = 32
 """levels of nesting"""
 _MAXIMUM_DIGITS: Final = 40
 _SCALAR_NODE: Final[Any] = yaml.ScalarNode
-_LABEL_KEYS: Final = ("name", "kind")
+_LABEL_KEYS: Final = ("name", "id", "kind")
 _LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
 _FORBIDDEN: Final = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -69,7 +69,7 @@ class Document:
         return self.values.get(path, Position(self.files[0], 1, 1))
 
     def label(self, path: KeyPath) -> str:
-        """A path for people: list items by name (or kind) where that is unique in the list, else by index from 0."""
+        """A path for people: list items by name, id or kind where that is unique in the list, else by index from 0."""
         text = ""
         for depth, step in enumerate(path):
             if isinstance(step, str):

@@ -82,11 +82,13 @@ def ordered(document: Document, problems: Iterable[Problem]) -> tuple[Problem, .
 
 def _translate(document: Document, item: Mapping[str, Any], known: Mapping[int, type[Model]]) -> Iterator[Problem]:
     path, kind, context = _in_document(document, item["loc"], item["type"]), item["type"], item.get("ctx", {})
+    if kind == "too_short" and document.at(path):
+        return  # the entries are there, but wrong: each has a complaint of its own
     if any(path[:depth] in document.doubtful for depth in range(len(path) + 1)):
         return
     if kind == OURS:
         for below, message in context["found"]:
-            yield document.problem((*path, *below), message)
+            yield document.problem((*path, *below), message, of_key=item["loc"][-1:] == ("[key]",))
     elif kind == "extra_forbidden":
         allowed = list(known[id(document.at(path[:-1]))].model_fields) if id(document.at(path[:-1])) in known else []
         absent = [key for key in allowed if key not in _keys(document.at(path[:-1]))]
