@@ -132,8 +132,8 @@ class Variation:
     """None before the stream's second arrival"""
 
     @property
-    def ipdv_mean_ns(self) -> float | None:
-        return self.ipdv_abs_sum_ns / self.ipdv_pairs if self.ipdv_pairs else None
+    def ipdv_mean_ns(self) -> float:
+        return self.ipdv_abs_sum_ns / self.ipdv_pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,47 @@
+"""Order of arrival and copies: reordering (RFC 4737) and duplication (RFC 5560), for all streams at once. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.core.arrays import Int64
+
+
+def arrival_order(stream: Int64, arrival_ns: Int64) -> Int64:
+    """Positions sorted by (stream, arrival); equal arrivals stay in order of sending. Shape (n,)."""
+    return np.lexsort((arrival_ns, stream)).astype(np.int64)
+
+
+def reordered(stream: Int64, sequence: Int64, arrival_ns: Int64, next_expected: Int64) -> NDArray[np.bool_]:
+    """Type-P-Reordered, RFC 4737 section 3.3: s < NextExp on arrival, else NextExp becomes s + 1; shape (n,).
+
+    Distinct packets that arrived, sorted by (stream, sequence). `next_expected`, shape (n,): NextExp of the packet's
+    stream before the first of these arrivals. Lost packets and copies are not among them (sections 3.1, 3.5).
+    """
+    order = arrival_order(stream, arrival_ns)
+    flags = np.zeros(len(stream), np.bool_)
+    # Positions grow with (stream, sequence), so that a running maximum over all streams never looks back into
+    # another stream: every position there is smaller.
+    flags[order[1:]] = order[1:] < np.maximum.accumulate(order)[:-1]
+    return flags | (sequence < next_expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplication:
+    """RFC 5560 section 5 over packets that arrived; None where none did."""
+
+    fraction: Fraction | None
+    """Type-P-one-way-Packet-Duplication-Fraction: extra copies per packet"""
+    replicated_rate: Fraction | None
+    """Type-P-one-way-Replicated-Packet-Rate: share of packets with at least one extra copy"""
+
+
+def duplication(copies: Int64) -> Duplication:
+    """`copies`, shape (n,): extra copies of each packet that arrived (lost packets have no duplication)."""
+    if not len(copies):
+        return Duplication(None, None)
+    return Duplication(Fraction(int(copies.sum()), len(copies)), Fraction(int((copies > 0).sum()), len(copies)))
