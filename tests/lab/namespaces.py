@@ -223,7 +223,14 @@ class Link:
     ) -> tuple[int, int]:
         """Drop all that arrives, from `after` seconds from now; returns at once with (start_ns, end_ns) in UTC."""
         start = time.time_ns() + round(after * SECOND)
-        window = (start, start + round(seconds * SECOND))
+        return self._outage((start, start + round(seconds * SECOND)), ways)
+
+    def outage_at_second(self, after: int, seconds: int) -> tuple[int, int]:
+        """Drop all that arrives, from a whole second of UTC more than `after` seconds away; (start_ns, end_ns)."""
+        start = (time.time_ns() // SECOND + 1 + after) * SECOND
+        return self._outage((start, start + seconds * SECOND), (Way.FORWARD, Way.BACKWARD))
+
+    def _outage(self, window: tuple[int, int], ways: Sequence[Way]) -> tuple[int, int]:
         for way in ways:
             self.outages[way].append(window)
         self.set(**{way.name.lower(): {"outages": self.outages[way]} for way in ways})
