@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tests.lab.namespaces import PREFIX, started
+
 T = TypeVar("T")
 _serial = itertools.count()
 _CLONE_NEWNET = 0x40000000
@@ -73,8 +75,9 @@ def inside(namespace: str, action: Callable[[], T]) -> T:
 
 @contextmanager
 def two_hosts() -> Iterator[TwoHosts]:
-    stem = f"lwp{os.getpid()}x{next(_serial)}"
-    hosts = TwoHosts(f"{stem}n", f"{stem}f")
+    # Named as the lab names its own, so that it sweeps what a killed run left behind.
+    stem = f"{PREFIX}-{os.getpid()}-{started(os.getpid())}-{next(_serial)}"
+    hosts = TwoHosts(f"{stem}-pairnear", f"{stem}-pairfar")
     made: list[str] = []
     try:
         for namespace in (hosts.near, hosts.far):
