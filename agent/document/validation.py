@@ -77,7 +77,11 @@ def check(document: Document, model: type[M]) -> tuple[M | None, tuple[Problem, 
 def ordered(document: Document, problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Without repetitions, by file as read, line and column."""
     rank = {file: index for index, file in enumerate(document.files)}
-    return tuple(sorted(set(problems), key=lambda item: (rank.get(item.file, 0), item.line, item.column, item.message)))
+
+    def place(item: Problem) -> tuple[int, int, int, str, str]:
+        return rank.get(item.file, 0), item.line, item.column, item.message, item.key
+
+    return tuple(sorted(set(problems), key=place))
 
 
 def _translate(document: Document, item: Mapping[str, Any], known: Mapping[int, type[Model]]) -> Iterator[Problem]:
