@@ -105,7 +105,7 @@ class Waiting:
             self._hurried = False
             count = min(len(self._encoded), TRANSACTION_SAMPLES)
             if self._lost and self._accepted - self._settled - count <= self._limit // 2:
-                self._notes.events.append(self._gap())
+                self._notes.events.insert(0, self._gap())
                 self._accepted_notes += 1
             first = list(islice(self._encoded, count))
             notes = self._notes

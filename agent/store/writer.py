@@ -202,19 +202,29 @@ class Store:
     # from here on: the writer's thread, but for _begin
 
     def _begin(self) -> None:
+        try:
+            events = self._open_first()
+        except sqlite3.OperationalError:  # a full disk has no room for the log's index: give it the reserve
+            self._directory.spend_reserve()
+            events = self._open_first()
+        self._directory.keep_reserve()
+        for event in events:
+            self._waiting.put_note(event)
+
+    def _open_first(self) -> list[EventRecord]:
+        """Open the database, or replace a damaged one; returns what has to be recorded about it."""
         now = self._clock.wall()
         events = [EventRecord(START, now, f"linkwitness started as process {self._owner.pid}")]
         modified = self._modified_ns()
         try:
-            self._file = self._open_file()
-            if self._file.previous:
-                events.insert(0, session.gap_before(self._file.previous, self._owner, now))
+            file = self._open_file()
+            if file.previous:
+                events.insert(0, session.gap_before(file.previous, self._owner, now))
         except DamagedFile as damage:
-            events = [session.gap_after_damage(modified or now, now), self._replace(damage), *events]
-        self._cursors = self._adopt().cursors()
-        self._directory.keep_reserve()
-        for event in events:
-            self._waiting.put_note(event)
+            events = [session.gap_after_damage(modified or now, now), self._move_aside(damage), *events]
+            file = self._open_file()
+        self._file, self.epoch, self._newest_seq, self._cursors = file, file.epoch, file.next_seq - 1, file.cursors()
+        return events
 
     def _modified_ns(self) -> int | None:
         """When the database was last written, by its files."""
@@ -222,23 +232,17 @@ class Store:
         found = [path.stat().st_mtime_ns for path in (live, live.with_name(live.name + "-wal")) if path.exists()]
         return max(found, default=None)
 
-    def _open_file(self, first_seq: int = 1) -> LiveFile:
+    def _open_file(self) -> LiveFile:
+        """Open it, or create one that goes on with the order of keeping."""
         give_up = self._clock.monotonic() + CHECK_NS
         return LiveFile.open(
-            self._directory.live, owner=self._owner, site=self._site, first_seq=first_seq,
+            self._directory.live, owner=self._owner, site=self._site, first_seq=self._newest_seq + 1,
             out_of_time=lambda: self._clock.monotonic() >= give_up,
         )  # fmt: skip
 
-    def _adopt(self) -> LiveFile:
-        assert self._file is not None
-        self.epoch, self._newest_seq = self._file.epoch, self._file.next_seq - 1
-        return self._file
-
-    def _replace(self, damage: Exception) -> EventRecord:
-        """Move the damaged database aside and start a fresh one that goes on with the order of keeping."""
+    def _move_aside(self, damage: Exception) -> EventRecord:
         now = self._clock.wall()
         name = self._directory.move_aside(now)
-        self._file = self._open_file(self._newest_seq + 1)
         self._counts["damaged"] += 1
         text = f"the database was damaged ({damage}) and is now damaged/{name}; a fresh one was started"
         log.error("%s", text)
@@ -271,7 +275,7 @@ class Store:
         """Commit what waits, then a step of housekeeping. False after a failure, which is noted for the retry."""
         try:
             if self._file is None:
-                self._file = self._open_file()
+                self._file = self._open_again()
             self._commit(self._file)
             self._retire_step(self._file)
             self._checkpoint(self._file)
@@ -346,16 +350,18 @@ class Store:
             self._file = None
         if damaged:
             try:
-                self._waiting.put_note(self._replace(error))
-                self._cursors_into_new_file()
-            except (sqlite3.Error, OSError, DamagedFile) as again:
-                log.error("the damaged database cannot be replaced yet: %s", again)
+                self._waiting.put_note(self._move_aside(error))
+            except OSError as again:
+                log.error("the damaged database cannot be moved aside yet: %s", again)
 
-    def _cursors_into_new_file(self) -> None:
-        with self._lock:
-            self.epoch = self._file.epoch if self._file else self.epoch
-            for sink, seq in self._cursors.items():
-                self._waiting.put_cursor(sink, seq)
+    def _open_again(self) -> LiveFile:
+        file = self._open_file()
+        if file.epoch != self.epoch:
+            self.epoch = file.epoch
+            with self._lock:
+                for sink, seq in self._cursors.items():
+                    self._waiting.put_cursor(sink, seq)
+        return file
 
     def _finish(self) -> None:
         """Last commits until the deadline of close; then, if the disk still refuses, the record of what that cost."""

@@ -104,6 +104,11 @@ def ping(number: int, *, circuit: str = "ACME-1", probe: str = "icmp", rtt_ns: i
     return Sample(circuit, probe, "icmp", span_ns=10 * SECOND, state=SampleState.OK, **(values | more))
 
 
+def some_packets(rtt_ns: int) -> Packets:
+    """Ten packets, all answered after rtt_ns."""
+    return Packets(np.arange(10) * SECOND, np.full(10, rtt_ns), np.zeros(10, np.uint8))
+
+
 class SteppedClock(SystemClock):
     """The real clock, with a wall clock that somebody can set."""
 
