@@ -3,7 +3,7 @@
 # Without root it only says what is missing; the tests that need it are then reported as not run.
 set -eu
 list=$(dirname "$0")/packages.txt
-policy=/usr/sbin/policy-rc.d
+policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d} # says whether services may start
 mark='linkwitness tests: no service starts'
 
 PATH=$PATH:/usr/sbin:/sbin
