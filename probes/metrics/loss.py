@@ -44,7 +44,7 @@ def loss_ratio(lost: int, sent: int) -> Fraction | None:
 
 
 def loss_periods(stream: Int64, sequence: Int64, state: NDArray[np.uint8]) -> LossPeriods:
-    """Loss periods and their lengths, RFC 3357 sections 4.2 and 5.2. Arrays (n,) sorted by (stream, sequence)."""
+    """Loss periods and their lengths, RFC 3357 sections 5.4.2 and 6.3. Arrays (n,) sorted by (stream, sequence)."""
     sent = is_sent(state)
     stream, sequence, lost = stream[sent], sequence[sent], is_lost(state[sent])
     begins = lost.copy()
@@ -56,9 +56,10 @@ def loss_periods(stream: Int64, sequence: Int64, state: NDArray[np.uint8]) -> Lo
 
 
 def loss_distances(stream: Int64, sequence: Int64, state: NDArray[np.uint8]) -> Int64:
-    """Loss distance of each lost packet, RFC 3357 section 4.1: its sequence minus that of the loss before it.
+    """Loss distance of each lost packet, RFC 3357 section 5.4.1: its sequence minus that of the loss before it.
 
-    Shape (lost packets,), in order of stream and sending; ABSENT for the first loss of a stream, which has none.
+    Shape (lost packets,), in order of stream and sending; ABSENT for the first loss of a stream, which has none
+    (the RFC writes 0).
     """
     lost = is_lost(state)
     groups, sequence = Groups.of(stream[lost]), sequence[lost]
@@ -68,7 +69,7 @@ def loss_distances(stream: Int64, sequence: Int64, state: NDArray[np.uint8]) -> 
 
 
 def noticeable_rate(distances: Int64, delta: int) -> Fraction | None:
-    """Share of a stream's losses with a loss distance of at most `delta`, RFC 3357 section 5.1; None without loss."""
+    """Share of a stream's losses with a loss distance of at most `delta`, RFC 3357 section 6.1; None without loss."""
     if not len(distances):
         return None
     noticeable = (distances != ABSENT) & (distances <= delta)
