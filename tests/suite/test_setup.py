@@ -26,11 +26,11 @@ class Sandbox:
         self.folder, self.policy, self.apt = folder, folder / "policy-rc.d", folder / "bin/apt-get"
         self.apt.parent.mkdir()
         shutil.copy(ROOT / "tests/packages.sh", folder)
-        self.list("root lw-one lw-no-such-one\nlive lw-two lw-no-such-two\nlive lw-one lw-no-such-one\nroot here sh\n")
+        self.want("root lw-one lw-no-such-one\nlive lw-two lw-no-such-two\nlive lw-one lw-no-such-one\nroot here sh\n")
         self.program("apt-get", APT)
         self.program("id", f"#!/bin/sh\necho {user}\n")
 
-    def list(self, rows: str) -> None:
+    def want(self, rows: str) -> None:
         (self.folder / "packages.txt").write_text(f"# comment\n{rows}", "utf-8")
 
     def program(self, name: str, text: str) -> None:
@@ -108,7 +108,7 @@ def test_without_root_it_says_what_is_missing_and_goes_on(tmp_path: Path) -> Non
 
 def test_with_everything_there_it_does_nothing(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path)
-    sandbox.list("root here sh\n")
+    sandbox.want("root here sh\n")
     done = sandbox.run()
     assert (done.returncode, done.stderr, sandbox.calls()) == (0, "", [])
 
