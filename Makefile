@@ -19,6 +19,7 @@ setup:  ## what the tests need: Debian packages (as root) and .venv
 	@tests/packages.sh
 	@.ci/environment dev
 
+# Both groups run whatever the other finds; the larger one has the last line.
 test: setup lint types  ## lint, types and all tests
 	@$(MAKE) --no-print-directory alone unit --keep-going
 
@@ -50,7 +51,9 @@ live:  ## real servers and peers
 
 bench:  ## benchmarks, with peers beside us
 	@.ci/environment dev
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	@set -e; for file in benchmarks/*.py; do \
+	  name=$$(basename "$$file" .py); echo "== $$name" >&2; $(BIN)/python -m "benchmarks.$$name"; \
+	done
 
 clean:  ## remove .venv and caches; measured data in var/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
