@@ -7,6 +7,9 @@ whole time of connect() counts: stamps `user`, and the reason says so. Both figu
 
 The connection is closed in order (FIN), not reset: a reset reads as a fault in the target's logs. The TIME_WAIT that
 remains here holds one local port towards this one target and port for 60 s.
+
+One fault of this host looks like the network's: a firewall rule of its own that drops the SYN without a word. The
+kernel does not tell the socket (it does for UDP and ICMP), so that shows as `no_reply`; a `reject` rule is named.
 """
 
 from __future__ import annotations
