@@ -8,7 +8,18 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from agent.config.notation import as_line, as_schedule, as_word
-from agent.document import Contradiction, Field, Model, Reads, as_dscp, as_duration, as_rate, as_size, make_model
+from agent.document import (
+    Contradiction,
+    Field,
+    Model,
+    Reads,
+    as_dscp,
+    as_duration,
+    as_integer,
+    as_rate,
+    as_size,
+    make_model,
+)
 from probes.core import catalog
 from probes.core.catalog import FlowKind, Kind, Parameter
 from probes.core.model import ProbeSetting
@@ -100,21 +111,15 @@ def _annotation(parameter: Parameter) -> Any:
     reads = _reads(parameter)
     if reads is not None:
         return Annotated[Any, reads]
-    plain: Any
-    match parameter.type:
-        case "boolean":
-            plain = bool
-        case "choice":
-            plain = Literal[parameter.choices]
-        case _:
-            low, high = (1, 65535) if parameter.type == "port" else (None, None)
-            low = low if parameter.minimum is None else parameter.minimum
-            high = high if parameter.maximum is None else parameter.maximum
-            plain = Annotated[int, Field(ge=low, le=high)]
+    plain: Any = bool if parameter.type == "boolean" else Literal[parameter.choices]
     return plain | None if optional else plain
 
 
 def _reads(parameter: Parameter) -> Reads | None:
     if parameter.type in _QUANTITIES:
         return _QUANTITIES[parameter.type](parameter.minimum, parameter.maximum)
+    if parameter.type == "port":
+        return as_integer(parameter.minimum or 1, parameter.maximum or 65535)
+    if parameter.type == "integer":
+        return as_integer(parameter.minimum, parameter.maximum)
     return {"dscp": as_dscp(), "text": as_line(1000)}.get(parameter.type)

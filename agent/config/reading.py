@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,8 @@ from probes.core.units import format_duration, parse_duration
 
 DROP_INS: Final = "conf.d"
 """Directory beside the main file whose *.yaml are read after it, in name order."""
+_SUFFIXES: Final = (".yaml", ".yml")
+"""Of contract files."""
 _DEFAULT_INTERVAL: Final = "10s"
 
 
@@ -40,23 +42,24 @@ def load(path: Path) -> AgentConfig:
     ]
     document = replace(document, files=(*document.files, *(problem.file for problem in misnamed)))
     home = path.absolute().parent
-    found = [] if document.broken else list(_across(document, home))
+    found = [] if document.broken else list(across(document, home))
     value = require(document, config_file(), (*misnamed, *found))
     return _build(value, home, (path.absolute(), *(item.absolute() for item in names)))
 
 
-def _across(document: Document, home: Path) -> Iterator[Problem]:
+def across(document: Document, home: Path) -> Iterator[Problem]:
     """What is wrong between parts of the configuration. Works on values that may be wrong in any other way."""
     yield from _unique(document, ("circuits",), _name, "the circuit {0} exists already in {1}")
     yield from _unique(document, ("sinks",), _name, "the sink {0} exists already in {1}")
     contracts = document.at(("contracts",))
     directory = home / (contracts if isinstance(contracts, str) else "contracts")
+    streams = {name for name in catalog.names() if isinstance(catalog.load(name), StreamKind)}
     for index, _ in enumerate(_items(document.at(("circuits",)))):
         circuit: KeyPath = ("circuits", index)
         text = "a second probe is called {0}, give it a `name` of its own; the first is in {1}"
         yield from _unique(document, (*circuit, "probes"), _probe_name, text)
         yield from _contract_exists(document, (*circuit, "contract"), directory)
-        yield from _often_enough(document, (*circuit, "probes"))
+        yield from _often_enough(document, (*circuit, "probes"), streams)
 
 
 def _items(value: object) -> list[object]:
@@ -91,24 +94,24 @@ def _unique(
 
 def _contract_exists(document: Document, path: KeyPath, directory: Path) -> Iterator[Problem]:
     name = document.at(path)
-    if not isinstance(name, str) or "/" in name or (directory / f"{name}.yaml").is_file():
+    if not isinstance(name, str) or "/" in name or any((directory / (name + end)).is_file() for end in _SUFFIXES):
         return
     if not directory.is_dir():
         yield document.problem(path, f"the directory of contracts, {directory}, does not exist")
         return
-    known = sorted(file.stem for file in directory.glob("*.yaml"))
+    known = sorted(file.stem for file in directory.iterdir() if file.suffix in _SUFFIXES)
     near = difflib.get_close_matches(name, known, 1, 0.6)
     hint = f"did you mean `{near[0]}`? " if near else ""
     allowed = ", ".join(known) or f"none, {directory} is empty"
     yield document.problem(path, f"{name!r} is not a contract ({hint}allowed: {allowed})")
 
 
-def _often_enough(document: Document, path: KeyPath) -> Iterator[Problem]:
+def _often_enough(document: Document, path: KeyPath, streams: Set[str]) -> Iterator[Problem]:
     """A stream sends at least once in every interval; otherwise most samples would be missing."""
     interval = _duration(document.at(("interval",)) or _DEFAULT_INTERVAL)
     for index, item in enumerate(_items(document.at(path))):
         kind = item.get("kind") if isinstance(item, dict) else None
-        if interval is None or kind not in catalog.names() or not isinstance(catalog.load(str(kind)), StreamKind):
+        if interval is None or not isinstance(kind, str) or kind not in streams:
             continue
         every = _duration(document.at((*path, index, "every")))
         if every is not None and every > interval:
@@ -194,8 +197,7 @@ def _circuit(item: CircuitSection) -> Circuit:
 
 def _written(value: ConfigFile, config: AgentConfig) -> dict[str, object]:
     """The configuration in the words of its file: defaults filled in, paths absolute, what is not set left out."""
-    data: dict[str, Any] = value.model_dump(mode="json", exclude_none=True)
-    data["site"] = config.site
+    data: dict[str, Any] = {"site": config.site} | value.model_dump(mode="json", exclude_none=True)
     data["contracts"] = str(config.contracts)
     data["store"]["path"] = str(config.store.path)
     for sink, settings in zip(data["sinks"], config.sinks, strict=True):
@@ -204,4 +206,7 @@ def _written(value: ConfigFile, config: AgentConfig) -> dict[str, object]:
                 sink[key] = {"file": str(source.file)}
         if settings.ca_file is not None:
             sink["ca_file"] = str(settings.ca_file)
+    for probe in (probe for circuit in data["circuits"] for probe in circuit["probes"]):
+        if "schedule" in probe:
+            probe.pop("every", None)
     return data

@@ -24,7 +24,7 @@ from agent.config.notation import (
 )
 from agent.config.probe_section import any_probe
 from agent.config.secret import SecretSource
-from agent.document import Contradiction, Field, Items, Model, as_dscp, as_duration, as_rate, make_model
+from agent.document import Contradiction, Field, Items, Model, as_dscp, as_duration, as_integer, as_rate, make_model
 from probes.core.clock import MILLISECOND, SECOND
 from probes.core.units import format_duration
 
@@ -73,7 +73,7 @@ class SinkSection(Model):
     ca_file: Annotated[Path | None, as_path()] = Field(
         default=None, description="certificates (PEM) that may sign the server's; the system's where left out"
     )
-    batch: Annotated[int, Field(ge=1, le=50_000)] = Field(default=5000, description="lines in one request")
+    batch: Annotated[int, as_integer(1, 50_000)] = Field(default=5000, description="lines in one request")
     timeout: Annotated[int, as_duration(100 * MILLISECOND, 300 * SECOND)] = Field(
         default=10 * SECOND, description="longest wait for the server's answer"
     )
@@ -107,8 +107,8 @@ class ReflectorSection(Model):
     listen: Annotated[str, as_address("the address to listen on")] = Field(
         description="address to listen on; 0.0.0.0 or :: for every one of this host"
     )
-    echo_port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8620, description="UDP port of the echo (udp)")
-    responder_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+    echo_port: Annotated[int, as_integer(1, 65535)] = Field(default=8620, description="UDP port of the echo (udp)")
+    responder_port: Annotated[int, as_integer(1, 65535)] = Field(
         default=8621, description="TCP port of the responder (tcp, throughput)"
     )
     allow: Annotated[Items[Annotated[str, as_network()]], Field(min_length=1)] = Field(

@@ -3,7 +3,7 @@
 from agent.document.join import merge
 from agent.document.model import Contradiction, Field, Items, Model, Reads, make_model, schema, shown
 from agent.document.problem import DocumentError, KeyPath, Position, Problem
-from agent.document.quantity import as_dscp, as_duration, as_rate, as_size
+from agent.document.quantity import as_dscp, as_duration, as_integer, as_rate, as_size
 from agent.document.tree import Document, dump, read
 from agent.document.validation import check, ordered, parse, read_file, require
 
@@ -20,6 +20,7 @@ __all__ = [
     "Reads",
     "as_dscp",
     "as_duration",
+    "as_integer",
     "as_rate",
     "as_size",
     "check",

@@ -6,14 +6,17 @@ A model's fields are the keys of a mapping; nothing else is allowed. Values are 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import Annotated, Any, Final, Self, TypeVar, cast
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     Strict,
     ValidationError,
     ValidationInfo,
@@ -41,33 +44,71 @@ Items = Annotated[tuple[T, ...], Strict(False)]
 
 P = TypeVar("P", bound="Model")
 
+_STRICT: Final = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
 
 class Model(BaseModel):
     """A mapping with exactly these keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+    model_config = _STRICT
 
     def contradictions(self) -> Iterator[Contradiction]:
         """What is wrong between values that are right one by one."""
         yield from ()
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _without_empty(cls, data: Any, info: ValidationInfo) -> Any:
+    def _whole(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         if not isinstance(data, dict):
-            return data
-        if info.context is not None:
-            info.context[id(data)] = cls
-        empty = {key for key, value in data.items() if value is None and key in cls.model_fields}
-        optional = {key for key in empty if not cls.model_fields[key].is_required()}
-        return {key: value for key, value in data.items() if key not in optional} if optional else data
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Model:
-        found = tuple(self.contradictions())
+            return handler(data)
+        notes = info.context if isinstance(info.context, Notes) else Notes()
+        notes.models[id(data)] = cls
+        given = {key: value for key, value in data.items() if value is not None or _needs(cls, key)}
+        try:
+            made = handler(given)
+        except ValidationError as error:
+            wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
+            right = {key: value for key, value in given.items() if key not in wrong}
+            notes.contradictions.extend((id(data), item) for item in _contradictions_among(cls, right, wrong))
+            raise
+        found = tuple(made.contradictions())
         if found:
             raise PydanticCustomError(OURS, "contradiction", {"found": found})
-        return self
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a validation learns beside its errors; mappings are known by id()."""
+
+    models: dict[int, type[Model]] = field(default_factory=dict)
+    contradictions: list[tuple[int, Contradiction]] = field(default_factory=list)
+    """of mappings that are wrong in other ways, too"""
+
+
+def _needs(model: type[Model], key: str) -> bool:
+    """True where a key without value is a mistake and not the same as no key."""
+    return key not in model.model_fields or model.model_fields[key].is_required()
+
+
+def _contradictions_among(model: type[Model], right: Mapping[str, Any], wrong: set[int | str]) -> list[Contradiction]:
+    """Contradictions between the values that are right, as far as they can be told without the others."""
+    values = {key: getattr(_alone(model, key).model_validate({key: value}), key) for key, value in right.items()}
+    partial = model.model_construct(**values)
+    for key in (key for key in model.model_fields if key in wrong or (_needs(model, key) and key not in right)):
+        partial.__dict__.pop(key, None)
+    found: list[Contradiction] = []
+    with contextlib.suppress(AttributeError):  # where a value that is wrong or absent would be needed
+        found.extend(partial.contradictions())
+    return found
+
+
+@functools.cache
+def _alone(model: type[Model], key: str) -> type[BaseModel]:
+    """A model of one field, to validate it by itself."""
+    info = model.model_fields[key]
+    one: dict[str, Any] = {key: (info.annotation, info)}
+    return create_model(f"{model.__name__}_{key}", __config__=_STRICT, **one)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class _Bounded:
 
     def __call__(self, value: object) -> int:
         if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.bare and isinstance(value, float):
+                raise LocalError(f"must be {self.what} such as {self.units.format(10)}, not {shown(value)}")
             if not (self.bare and isinstance(value, int)):
                 raise LocalError(
                     f"{shown(value)} has no unit: write {self.what} like {self.units.format(shown(value))}"
@@ -73,6 +75,18 @@ def as_size(minimum: int | None = None, maximum: int | None = None) -> Reads:
     read = _Bounded("a size", parse_size, exact_size, "{0}, {0}B or {0}KiB", minimum, maximum, bare=True)
     schema: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": _SIZE_PATTERN}]}
     return Reads(read, schema | {"examples": [200, "1400B", "64KiB"]}, exact_size)
+
+
+def as_integer(minimum: int | None = None, maximum: int | None = None) -> Reads:
+    """A whole number."""
+
+    def parse(text: str) -> int:
+        hint = ": remove the quotes" if text.isascii() and text.isdigit() else ""
+        raise LocalError(f"must be a whole number, not {shown(text)}{hint}")
+
+    read = _Bounded("a whole number", parse, str, "{0}", minimum, maximum, bare=True)
+    bounds = {"minimum": minimum, "maximum": maximum}
+    return Reads(read, {"type": "integer", **{name: bound for name, bound in bounds.items() if bound is not None}})
 
 
 def as_dscp() -> Reads:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
@@ -49,6 +50,8 @@ class Document:
     problems: tuple[Problem, ...] = ()
     doubtful: frozenset[KeyPath] = frozenset()
     broken: bool = False
+    _names: dict[KeyPath, list[str | None]] = field(default_factory=dict, repr=False, compare=False)
+    """labels of the items of a list, once asked for"""
 
     def at(self, path: KeyPath) -> object:
         """The value at a path; None when there is none."""
@@ -75,9 +78,15 @@ class Document:
             if isinstance(step, str):
                 text += f".{step}" if text else step
             else:
-                name = _label_of(self.at(path[:depth]), step)
+                name = self._name(path[:depth], step)
                 text += f".{step}" if name is None else f"[{name}]"
         return text
+
+    def _name(self, path: KeyPath, index: int) -> str | None:
+        if path not in self._names:
+            self._names[path] = _labels(self.at(path))
+        names = self._names[path]
+        return names[index] if index < len(names) else None
 
     def problem(self, path: KeyPath, message: str, *, of_key: bool = False) -> Problem:
         """A problem with the value (or key) at a path."""
@@ -85,12 +94,11 @@ class Document:
         return Problem(place.file, place.line, place.column, self.label(path), message)
 
 
-def _label_of(items: object, index: int) -> str | None:
-    if not isinstance(items, list):
-        return None
-    labels = [_own_label(item) for item in items]
-    label = labels[index] if index < len(labels) else None
-    return label if labels.count(label) == 1 else None
+def _labels(items: object) -> list[str | None]:
+    """What each item of a list is called; None where it has no name, or not for itself alone."""
+    own = [_own_label(item) for item in items] if isinstance(items, list) else []
+    often = Counter(own)
+    return [label if often[label] == 1 else None for label in own]
 
 
 def _own_label(item: object) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from agent.document.model import OURS, Model, ValidationError, shown
+from agent.document.model import OURS, Model, Notes, ValidationError, shown
 from agent.document.problem import DocumentError, KeyPath, Problem
 from agent.document.tree import MAXIMUM_SIZE, Document, read
 from probes.core.errors import LocalError
@@ -64,14 +64,25 @@ def check(document: Document, model: type[M]) -> tuple[M | None, tuple[Problem, 
     """The value, or None, and what is wrong. Text that could not be read to its end is not held against the model."""
     if document.broken:
         return None, document.problems
-    known: dict[int, type[Model]] = {}
+    notes = Notes()
     data = {} if document.data is None else document.data
     try:
-        value = model.model_validate(data, context=known)
+        value = model.model_validate(data, context=notes)
     except ValidationError as error:
-        found = (problem for item in error.errors(include_url=False) for problem in _translate(document, item, known))
+        found = [problem for item in error.errors(include_url=False) for problem in _translate(document, item, notes)]
+        where = dict(_mappings(data)) if notes.contradictions else {}
+        found += [document.problem((*where[at], *below), text) for at, (below, text) in notes.contradictions]
         return None, (*document.problems, *found)
     return (None if document.problems else value), document.problems
+
+
+def _mappings(value: object, path: KeyPath = ()) -> Iterator[tuple[int, KeyPath]]:
+    """Every mapping below a value by id(), with its path."""
+    if isinstance(value, dict):
+        yield id(value), path
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, item in steps:
+        yield from _mappings(item, (*path, step))
 
 
 def ordered(document: Document, problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -84,7 +95,7 @@ def ordered(document: Document, problems: Iterable[Problem]) -> tuple[Problem, .
     return tuple(sorted(set(problems), key=place))
 
 
-def _translate(document: Document, item: Mapping[str, Any], known: Mapping[int, type[Model]]) -> Iterator[Problem]:
+def _translate(document: Document, item: Mapping[str, Any], notes: Notes) -> Iterator[Problem]:
     path, kind, context = _in_document(document, item["loc"], item["type"]), item["type"], item.get("ctx", {})
     if kind == "too_short" and document.at(path):
         return  # the entries are there, but wrong: each has a complaint of its own
@@ -94,8 +105,9 @@ def _translate(document: Document, item: Mapping[str, Any], known: Mapping[int, 
         for below, message in context["found"]:
             yield document.problem((*path, *below), message, of_key=item["loc"][-1:] == ("[key]",))
     elif kind == "extra_forbidden":
-        allowed = list(known[id(document.at(path[:-1]))].model_fields) if id(document.at(path[:-1])) in known else []
-        absent = [key for key in allowed if key not in _keys(document.at(path[:-1]))]
+        mapping = document.at(path[:-1])
+        allowed = list(notes.models[id(mapping)].model_fields) if id(mapping) in notes.models else []
+        absent = [key for key in allowed if not isinstance(mapping, dict) or key not in mapping]
         yield document.problem(path, f"unknown key{_suggestion(str(path[-1]), absent, allowed)}", of_key=True)
     elif kind == "missing":
         yield document.problem(path, "this key is required")
@@ -115,10 +127,6 @@ def _in_document(document: Document, location: tuple[str | int, ...], kind: str)
         if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int)):
             path = (*path, step)
     return (*path, location[-1]) if kind == "missing" else path
-
-
-def _keys(value: object) -> Iterable[object]:
-    return value if isinstance(value, dict) else ()
 
 
 def _sentence(kind: str, item: Mapping[str, Any], context: Mapping[str, Any]) -> str:
@@ -160,7 +168,7 @@ def _unknown(value: object, allowed: list[str]) -> str:
 def _suggestion(word: str, likely: list[str], allowed: list[str]) -> str:
     """Bracketed remark: the nearest allowed word, and all of them."""
     plain = {re.sub(r"[-_ ]", "", name).lower(): name for name in reversed(likely)}
-    near = difflib.get_close_matches(re.sub(r"[-_ ]", "", word).lower()[:100], plain, 1, 0.7)
+    near = difflib.get_close_matches(re.sub(r"[-_ ]", "", word).lower()[:100], plain, 1, 0.6)
     parts = [f"did you mean `{plain[near[0]]}`?"] if near else []
     parts += [f"allowed: {', '.join(allowed)}"] if allowed else []
     return f" ({' '.join(parts)})" if parts else ""
