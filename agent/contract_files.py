@@ -286,10 +286,14 @@ def load(directory: Path) -> dict[str, Contract]:
         except DocumentError as error:
             problems.extend(error.problems)
             continue
-        if contract.id in found:
+        if contract.id != path.stem:
+            message = f"the file of this contract must be named {contract.id}.yaml: circuits find it by that name"
+            problems.append(document.problem(("id",), message))
+        elif contract.id in found:
             first = found[contract.id][1].position(("id",))
             problems.append(document.problem(("id",), f"the contract {contract.id!r} is defined already in {first}"))
-        found.setdefault(contract.id, (contract, document))
+        else:
+            found[contract.id] = (contract, document)
     if problems:
         raise DocumentError(problems)
     return {identity: contract for identity, (contract, _) in found.items()}

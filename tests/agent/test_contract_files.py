@@ -127,16 +127,18 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
     assert contracts["small"].digest != contracts["other"].digest
 
 
-def test_all_files_are_checked_and_equal_ids_are_told(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(SMALL)
+def test_all_files_are_checked_and_each_is_named_after_its_contract(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
     (tmp_path / "b.yaml").write_text(SMALL)
     (tmp_path / "c.yaml").write_text(SMALL.replace("0.1 %", "200 %"))
+    (tmp_path / "small.yml").write_text(SMALL)
     with pytest.raises(DocumentError) as refused:
         contract_files.load(tmp_path)
-    assert [(Path(item.file).name, item.line, item.message) for item in refused.value.problems] == [
-        ("b.yaml", 2, f"the contract 'small' is defined already in {tmp_path / 'a.yaml'}:2:5"),
+    assert {(Path(item.file).name, item.line, item.message) for item in refused.value.problems} == {
+        ("b.yaml", 2, "the file of this contract must be named small.yaml: circuits find it by that name"),
         ("c.yaml", 8, "200 % is more than 100 %: loss is a share"),
-    ]
+        ("small.yml", 2, f"the contract 'small' is defined already in {tmp_path / 'small.yaml'}:2:5"),
+    }
 
 
 def test_no_directory_no_contracts(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""`linkwitness check`: was the contract kept? A monitoring plugin, a table, or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.run import DEFAULT_CONFIG
+from probes.core.errors import LocalError
+
+if TYPE_CHECKING:
+    from agent.cli.sources import Source
+    from agent.config import AgentConfig
+    from agent.sla.contract import Contract
+    from agent.sla.verdict import Verdict
+    from probes.core.model import Circuit
+
+FORMATS = ("auto", "plugin", "table", "json")
+UNKNOWN = 3
+
+Pair = tuple["Circuit", "Contract"]
+
+
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[CONTRACT|CIRCUIT]", help="What to judge; every circuit with a contract if left out."),
+    ] = None,
+    config: Annotated[Path, typer.Option("-c", "--config", help="Configuration file.")] = DEFAULT_CONFIG,
+    month: Annotated[str | None, typer.Option("--month", help="Judge this month, such as 2026-10.")] = None,
+    window: Annotated[
+        str | None,
+        typer.Option("--window", help="Judge this period: 2026-10-05, 2026-10, 2026-Q4, 2026; the current one if not."),
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--from", help="Where the samples are: store, influxdb, or the name of a sink.")
+    ] = "store",
+    output: Annotated[
+        str, typer.Option("--format", help="plugin | table | json; auto: a table on a terminal, plugin elsewhere.")
+    ] = "auto",
+    json_output: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    now: Annotated[
+        str | None, typer.Option("--now", help="Judge as if it were this instant, such as 2026-10-31T23:00:00Z.")
+    ] = None,
+) -> None:
+    """Judge circuits by their contract.
+
+    Exit codes: 0 OK (met, on track), 1 WARNING (at risk), 2 CRITICAL (breached), 3 UNKNOWN (inconclusive,
+    unmeasurable, or the check could not be made). The first line is that of a monitoring plugin.
+    """
+    from agent.report.plugin import problem_line
+
+    chosen = "json" if json_output else output
+    try:
+        if chosen not in FORMATS:
+            raise LocalError(f"there is no format {chosen!r}", hint=f"one of: {', '.join(FORMATS)}")
+        code = _check(name, config, _period(month, window), source, chosen, now)
+    except LocalError as error:
+        first, *more = error.message.splitlines()
+        print(problem_line(f"{first} (and {len(more)} more)" if more else first))
+        for line in more:
+            print(line, file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        raise typer.Exit(UNKNOWN) from None
+    except Exception as error:
+        print(problem_line(f"internal error: {type(error).__name__}: {error}"))
+        raise
+    raise typer.Exit(code)
+
+
+def _period(month: str | None, window: str | None) -> str | None:
+    if month is not None and window is not None:
+        raise LocalError("--month and --window are two periods", hint="give one of them")
+    if month is not None and len(month.split("-")) != 2:
+        raise LocalError(f"{month!r} is not a month", hint="write it like 2026-10")
+    return month or window
+
+
+def _check(name: str | None, path: Path, period: str | None, source: str, output: str, now: str | None) -> int:
+    from agent import contract_files
+    from agent.cli.sources import open_source
+    from agent.config import load
+    from agent.sla.calendar import parse_instant
+    from probes.core.clock import SystemClock
+
+    if not path.is_file():
+        raise LocalError(f"there is no configuration at {path}", hint="name one with -c")
+    config = load(path)
+    contracts = contract_files.load(config.contracts)
+    pairs = _chosen(config, contracts, name)
+    now_ns = SystemClock().wall() if now is None else parse_instant(now)
+    with open_source(config, source) as samples:
+        present = [pair for pair in pairs if not _absent(config, pair[0], name, samples.since(pair[0].id))]
+        verdicts: list[Verdict] = []
+        for circuit, contract in present:
+            verdicts += _judged(samples, circuit, contract, period, now_ns)
+        return _show(verdicts, output, now_ns, samples.name)
+
+
+def _judged(
+    samples: Source, circuit: Circuit, contract: Contract, period: str | None, now_ns: int
+) -> tuple[Verdict, ...]:
+    from agent.sla.calendar import parse
+    from agent.sla.judge import judge_by
+
+    return judge_by(
+        lambda reading: samples.read(circuit.id, reading),
+        contract,
+        circuit,
+        now_ns=now_ns,
+        window=None if period is None else parse(period, contract.time_zone),
+        measured_since_ns=samples.since(circuit.id),
+    )
+
+
+def _chosen(config: AgentConfig, contracts: Mapping[str, Contract], name: str | None) -> list[Pair]:
+    """Circuits with their contract: all, those of a contract, or one circuit. Raises LocalError."""
+    bound = [circuit for circuit in config.circuits if circuit.contract is not None]
+    wanted = [circuit for circuit in bound if name is None or name in (circuit.id, circuit.contract)]
+    if not wanted:
+        if any(circuit.id == name for circuit in config.circuits):
+            raise LocalError(f"the circuit {name!r} has no contract", hint="give it one: `contract: NAME`")
+        known = ", ".join(sorted({circuit.id for circuit in bound} | {str(circuit.contract) for circuit in bound}))
+        if name is None or not known:
+            raise LocalError("no circuit has a contract", hint="give one: `contract: NAME` in the circuit")
+        raise LocalError(f"there is no circuit or contract {name!r}", hint=f"one of: {known}")
+    lacking = sorted({str(circuit.contract) for circuit in wanted if circuit.contract not in contracts})
+    if lacking:
+        raise LocalError(
+            f"there is no contract {', '.join(lacking)} in {config.contracts}",
+            hint=f"contracts there: {', '.join(sorted(contracts)) or 'none'}",
+        )
+    return [(circuit, contracts[str(circuit.contract)]) for circuit in wanted]
+
+
+def _absent(config: AgentConfig, circuit: Circuit, name: str | None, since_ns: int | None) -> bool:
+    """A circuit that is discovered on the host and was never found there is left out, unless it was asked for."""
+    return circuit.id in config.discover and since_ns is None and name != circuit.id
+
+
+def _show(verdicts: list[Verdict], output: str, now_ns: int, source: str) -> int:
+    from agent.report.plugin import exit_code, plugin_line
+
+    code, line = exit_code(verdicts), plugin_line(verdicts)
+    if output == "json":
+        from agent.report.document import check_document
+
+        document = check_document(verdicts, now_ns=now_ns, source=source, code=code, line=line)
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+        return code
+    print(line)
+    if verdicts and (output == "table" or (output == "auto" and sys.stdout.isatty())):
+        from agent.report.table import verdict_grid
+        from agent.report.terminal import print_grid
+
+        print()
+        print_grid(verdict_grid(verdicts))
+    return code

@@ -1,0 +1,97 @@
+"""Where `check` takes its samples from: the local store, or a database that they were delivered to."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol
+
+from agent.config import AgentConfig, SinkSettings
+from agent.sla.columns import SampleColumns
+from agent.sla.judge import Reading
+from agent.store import StoreReader
+from probes.core.errors import LocalError
+
+LOCAL = "store"
+DATABASE = "influxdb"
+
+
+class Source(Protocol):
+    """Samples by circuit and probe. `name` is for people."""
+
+    name: str
+
+    def since(self, circuit: str) -> int | None:
+        """Start of the circuit's first sample ever, UTC ns; None where there is none."""
+
+    def read(self, circuit: str, reading: Reading) -> SampleColumns:
+        """Columns the judge asked for."""
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class StoreSource:
+    """The store beside a running agent."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        self.name = f"store {config.store.path}"
+        self._reader = StoreReader.open(config.store.path)
+        self._first: dict[str, int] = {}
+        for series in self._reader.series():
+            self._first[series.circuit] = min(series.first_ns, self._first.get(series.circuit, series.first_ns))
+
+    def since(self, circuit: str) -> int | None:
+        return self._first.get(circuit)
+
+    def read(self, circuit: str, reading: Reading) -> SampleColumns:
+        return self._reader.read(
+            circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns, reading.kind
+        )
+
+    def __enter__(self) -> StoreSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+
+class DatabaseSource:
+    """One sink, read back by InfluxQL."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        from agent.deliver import readback  # the client library is worth its import only here
+
+        self.name = f"sink {settings.name} ({settings.url})"
+        self._read = readback.read
+        self._settings = settings
+        self._first: dict[str, int] = {}
+        for series in readback.series(settings):
+            self._first[series.circuit] = min(series.first_ns, self._first.get(series.circuit, series.first_ns))
+
+    def since(self, circuit: str) -> int | None:
+        return self._first.get(circuit)
+
+    def read(self, circuit: str, reading: Reading) -> SampleColumns:
+        return self._read(self._settings, circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns)
+
+    def __enter__(self) -> DatabaseSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is kept open between queries."""
+
+
+def open_source(config: AgentConfig, wanted: str) -> Source:
+    """`store`, the name of a sink, or `influxdb` for the only sink there is. Raises LocalError."""
+    if wanted == LOCAL:
+        return StoreSource(config)
+    named = [sink for sink in config.sinks if sink.name == wanted]
+    if not named and wanted == DATABASE and len(config.sinks) == 1:
+        named = list(config.sinks)
+    if not named:
+        names = ", ".join([LOCAL, *(sink.name for sink in config.sinks)])
+        raise LocalError(f"there is no source {wanted!r}", hint=f"one of: {names}")
+    return DatabaseSource(named[0])

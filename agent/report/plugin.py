@@ -1,0 +1,80 @@
+"""Verdicts as a monitoring plugin reports them: one line with performance data, and an exit code. Pure.
+
+Monitoring Plugins development guidelines: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; perfdata
+'label'=value[UOM];warning;critical;minimum;maximum, where a range `x:` alerts below x and `x` above it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final
+
+from agent.sla.contract import Metric
+from agent.sla.verdict import Verdict, VerdictState, worst
+from agent.sla.wording import number, plural
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+NAMES: Final = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+
+_CODES: Final = {
+    VerdictState.MET: OK,
+    VerdictState.ON_TRACK: OK,
+    VerdictState.AT_RISK: WARNING,
+    VerdictState.BREACHED: CRITICAL,
+    VerdictState.INCONCLUSIVE: UNKNOWN,
+    VerdictState.UNMEASURABLE: UNKNOWN,
+}
+_UOM: Final = {Metric.RTT: "ms", Metric.JITTER: "ms", Metric.LOSS: "%", Metric.AVAILABILITY: "%"}
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """Of the worst verdict: CRITICAL, then WARNING, then UNKNOWN, then OK. None at all is UNKNOWN."""
+    gravest = worst(verdicts)
+    return UNKNOWN if gravest is None else _CODES[gravest.state]
+
+
+def plugin_line(verdicts: Sequence[Verdict]) -> str:
+    """The one line: state, the worst verdict's sentence, how many are how, and performance data."""
+    gravest = worst(verdicts)
+    if gravest is None:
+        return problem_line("there is nothing to judge")
+    code = _CODES[gravest.state]
+    circuits = plural(len({verdict.circuit for verdict in verdicts}), "circuit")
+    counts = Counter(verdict.state.value.replace("_", " ") for verdict in verdicts)
+    tally = f"{plural(len(verdicts), 'objective')} of {circuits}: "
+    tally += ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    said = tally if code == OK else f"{gravest.circuit}: {gravest.sentence} [{tally}]"
+    return f"SLA {NAMES[code]} - {_clean(said)} | {' '.join(perfdata(verdicts))}"
+
+
+def problem_line(text: str) -> str:
+    """The line for a check that could not be made."""
+    return f"SLA UNKNOWN - {_clean(text)}"
+
+
+def perfdata(verdicts: Sequence[Verdict]) -> list[str]:
+    """One item for each verdict; the circuit is in the label where there are several."""
+    several = len({verdict.circuit for verdict in verdicts}) > 1
+    return [_item(verdict, f"{verdict.circuit}/" if several else "") for verdict in verdicts]
+
+
+def _item(verdict: Verdict, prefix: str) -> str:
+    metric = verdict.objective.metric
+    label = f"{prefix}{verdict.objective.id}".replace("'", "").replace("=", "-")
+    value = "U" if verdict.value is None else _number(metric, verdict.value, verdict.target) + _UOM.get(metric, "")
+    critical = "" if verdict.target is None else _number(metric, verdict.target, verdict.target)
+    if critical and verdict.objective.comparison == "min":
+        critical += ":"
+    limits = "0;100" if _UOM.get(metric) == "%" else "0"
+    return f"'{label}'={value};;{critical};{limits}"
+
+
+def _number(metric: Metric, value: Fraction, target: Fraction | None) -> str:
+    return str(int(value)) if metric is Metric.THROUGHPUT else number(metric, value, target)
+
+
+def _clean(text: str) -> str:
+    """No `|`, which begins the performance data, and no line end."""
+    return " ".join(text.replace("|", "/").split())
