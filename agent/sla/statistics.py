@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agent.sla.columns import SampleColumns, present
 from agent.sla.contract import Direction
 from probes.core.arrays import ABSENT, Histogram, Int64
-from probes.metrics import histogram as buckets
+from probes.metrics.histogram import bounds as bucket_bounds
 
 Flags = NDArray[np.bool_]
 ZERO = Fraction(0)
@@ -202,7 +202,7 @@ def _distribution(columns: SampleColumns, rows: Flags) -> tuple[Int64, Int64, In
     count = np.concatenate([np.zeros(0, np.int64), *(item.count for item in full)])
     unique, inverse = np.unique(index, return_inverse=True)
     weight = np.bincount(inverse, weights=count, minlength=len(unique)).astype(np.int64)
-    lower, upper = buckets.bounds(unique)
+    lower, upper = bucket_bounds(unique)
     low, high, more = _from_percentiles(columns, bare)
     return (
         np.concatenate((lower, low)),
