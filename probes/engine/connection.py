@@ -74,6 +74,7 @@ def open_connection(target: FlowTarget, port: int, timeout_ns: int, clock: Clock
     connection: socket.socket | None = None
     try:
         family, address = _numeric(target.address, port)
+        _check(target)
         connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         _prepare(connection, family, target)
         started = clock.wall()
@@ -126,6 +127,16 @@ def _numeric(address: str, port: int) -> tuple[int, tuple[object, ...]]:
     except socket.gaierror:
         raise LocalError(f"{address!r} is not a numeric address") from None
     return found[0][0], found[0][4]
+
+
+def _check(target: FlowTarget) -> None:
+    """Refuse what connect() would misunderstand: 0.0.0.0 is this host to it, and link-local needs an interface."""
+    address, _, scope = target.address.partition("%")
+    host = ipaddress.ip_address(address)
+    if host.is_unspecified or host.is_multicast or host == ipaddress.IPv4Address("255.255.255.255"):
+        raise LocalError(f"{target.address} is not the address of one host", hint="give a unicast address")
+    if host.version == 6 and host.is_link_local and not scope and target.interface is None:
+        raise LocalError(f"{address} is a link-local address", hint=f"name the interface: {address}%eth0")
 
 
 def _prepare(connection: socket.socket, family: int, target: FlowTarget) -> None:

@@ -106,6 +106,9 @@ def test_source_address(listener: tuple[str, int, socket.socket]) -> None:
         ({"source": "203.0.113.7"}, "source address 203.0.113.7 is not on this host, or it has no free port"),
         ({"source": "::1"}, "source ::1 and target 127.0.0.1 are of different IP versions"),
         ({"interface": "nosuch0"}, "there is no interface nosuch0 on this host"),
+        ({"address": "0.0.0.0"}, "0.0.0.0 is not the address of one host (hint: give a unicast address)"),
+        ({"address": "ff02::1"}, "ff02::1 is not the address of one host (hint: give a unicast address)"),
+        ({"address": "fe80::9"}, "fe80::9 is a link-local address (hint: name the interface: fe80::9%eth0)"),
         ({"address": "example.invalid"}, "'example.invalid' is not a numeric address"),
     ],
 )
