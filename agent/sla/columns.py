@@ -83,4 +83,5 @@ class SampleColumns:
 
 def present(values: Int64) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """True where a value is there."""
-    return values != ABSENT
+    there: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = values != ABSENT
+    return there

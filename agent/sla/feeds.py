@@ -9,6 +9,7 @@ from typing import Final
 
 from agent.sla.contract import Contract, Metric, Objective
 from probes.core.model import Circuit, ProbeSetting
+from probes.core.units import format_duration
 
 DELAY_KINDS: Final = ("stamp", "twamp", "udp", "icmp", "tcp")
 """Preferred first: protocols made for measuring, then echo (often rate-limited), then single attempts."""
@@ -55,7 +56,10 @@ def mismatches(contract: Contract, circuit: Circuit, span_ns: int) -> tuple[str,
         dt_ns = objective.statistic.dt_ns
         every = every_ns(probe) if probe else None
         if dt_ns is not None and every is not None and every <= span_ns and dt_ns % span_ns:
-            found.append(f"objective {objective.id}: dt is not a multiple of the sample interval of {span_ns} ns")
+            found.append(
+                f"objective {objective.id}: dt of {format_duration(dt_ns)} is not a multiple of the sample interval of "
+                f"{format_duration(span_ns)}"
+            )
     return tuple(found)
 
 

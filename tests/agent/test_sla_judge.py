@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from agent.sla import calendar
 from agent.sla.contract import Coverage, JitterDefinition, Metric, Statistic, StatisticType, Window
+from agent.sla.feeds import mismatches
 from agent.sla.judge import columns_needed, judge, judge_by
 from agent.sla.verdict import Verdict, VerdictState, by_severity, worst
 from probes.core.model import Circuit, ProbeSetting
@@ -417,6 +418,23 @@ def test_the_feed_is_chosen_from_the_configuration() -> None:
     assert verdict(named, series(T0, day()), circuit=circuit).state is VerdictState.MET
     absent = verdict(dataclasses.replace(loss, kind="stamp"), data, circuit=circuit)
     assert absent.sentence.endswith("the circuit has no probe of kind stamp")
+
+
+def test_what_a_circuit_lacks_for_its_contract_is_told_before_anything_is_measured() -> None:
+    odd = Statistic(StatisticType.AVAILABILITY_MEF, dt_ns=15 * SECOND)
+    promises = (
+        objective(Metric.AVAILABILITY, "0.9", odd),
+        objective(Metric.THROUGHPUT, "0.9", share=True),
+        objective(Metric.LOSS, "0.1", probe="main"),
+    )
+    poor = dataclasses.replace(CIRCUIT, probes=(ICMP,), committed_rate_bps=None)
+    assert mismatches(contract(*promises), poor, SPAN) == (
+        "objective availability: dt of 15s is not a multiple of the sample interval of 10s",
+        "objective throughput: the circuit has no probe of kind throughput",
+        "objective throughput: the circuit has no committed_rate to take a share of",
+        "objective loss: the circuit has no probe named main",
+    )
+    assert mismatches(contract(AVAILABLE, objective(Metric.THROUGHPUT, "0.9", share=True)), CIRCUIT, SPAN) == ()
 
 
 def test_a_contract_is_judged_only_while_it_is_valid() -> None:
