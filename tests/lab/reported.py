@@ -19,6 +19,8 @@ from tests.lab.namespaces import Lab, LabError, end
 MS = 1_000_000
 SECOND = 1_000_000_000
 UDP_PORT = 8620
+OURS = slice(4, 24)
+"""stream, sequence and nonce in the payload (probes.wire.payload): what a reply by our reflector leaves as it was"""
 STREAMS = (("icmp", 4), ("icmp", 6), ("udp", 4), ("udp", 6))
 
 
@@ -77,7 +79,7 @@ class Run:
 def truth(log: EmulatorLog, name: str) -> RoundTrips:
     """What became of the packets of a stream made by `stream`: the only one of its kind and family in the log."""
     chosen = log.select(family=int(name[-1]))
-    return chosen.echo() if name.startswith("icmp") else chosen.udp(UDP_PORT)
+    return chosen.echo(OURS) if name.startswith("icmp") else chosen.udp(UDP_PORT, OURS)
 
 
 class Running:

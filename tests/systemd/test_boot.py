@@ -159,3 +159,36 @@ def test_a_missing_configuration_fails_with_the_remedy_in_the_journal(machine: M
         machine.run("systemctl", "stop", UNIT)
         config.with_suffix(".away").rename(config)
         machine.run("systemctl", "reset-failed", UNIT)
+
+
+REFLECTOR = "linkwitness-reflector.service"
+ASK = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(3)
+s.sendto(bytes.fromhex("4c570101") + bytes(60), ("127.0.0.1", 8620))
+print(s.recv(100)[:4].hex(), end="")
+"""
+
+
+def test_the_reflector_answers_those_it_was_told_to(machine: Machine) -> None:
+    settings = (ROOT / "systemd/linkwitness-reflector.conf").read_text("utf-8").replace("192.0.2.0/24", "127.0.0.0/8")
+    (machine.root / "etc/linkwitness/reflector.conf").write_text(settings, "utf-8")
+    done = machine.attempt("systemctl", "start", REFLECTOR)
+    assert done.returncode == 0, done.stderr
+    try:
+        assert wait_for(lambda: "listening on ::" in machine.journal(REFLECTOR), 15), machine.journal(REFLECTOR)
+        assert machine.run("/usr/bin/python3", "-c", ASK) == "4c570102"
+        status = machine.run("cat", f"/proc/{machine.show(REFLECTOR, 'MainPID')['MainPID']}/status") or ""
+        assert "CapEff:\t0000000000000000" in status
+        assert machine.run("systemctl", "stop", REFLECTOR) is not None
+        assert machine.show(REFLECTOR, "Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
+    finally:
+        machine.run("systemctl", "stop", REFLECTOR)
+
+
+def test_the_reflector_does_not_start_without_its_list(machine: Machine) -> None:
+    (machine.root / "etc/linkwitness/reflector.conf").unlink(missing_ok=True)
+    assert machine.run("systemctl", "start", REFLECTOR) is None
+    machine.run("systemctl", "stop", REFLECTOR)
+    machine.run("systemctl", "reset-failed", REFLECTOR)

@@ -1,7 +1,9 @@
 """The unit files are what systemd understands, and as closed as they say. Offline: nothing is installed or started."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,21 @@ def test_the_reflector_holds_no_capability() -> None:
     unit = settings("linkwitness-reflector.service")
     assert unit["CapabilityBoundingSet"] == [""]
     assert "AmbientCapabilities" not in unit
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_commands_and_options_are_the_programs(name: str) -> None:
+    """Each option the unit passes is in the command's own help."""
+    (line,) = settings(name)["ExecStart"]
+    program, command, *words = line.split()
+    options = [word for word in words if word.startswith("-")]
+    assert program == "/opt/linkwitness/bin/linkwitness"
+    done = subprocess.run(
+        [sys.executable, "-m", "agent.cli.main", command, "--help"],
+        cwd=FOLDER.parent, env=os.environ | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert all(option in done.stdout for option in options)
 
 
 @pytest.mark.root
