@@ -93,7 +93,7 @@ def _report(good: bool, problems: tuple[Problem, ...], failure: str) -> dict[str
     ]
     if failure:
         found.append({"file": None, "line": None, "column": None, "key": None, "message": failure})
-    return {"schema": "linkwitness.config-check", "version": 1, "ok": good, "problems": found}
+    return {"schema": "linkwitness.config-check/1", "ok": good, "problems": found}
 
 
 @app.command()

@@ -18,12 +18,15 @@ from probes.core.errors import LocalError
 
 _WORD: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _HOST_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-_LABEL_KEY: Final = r"[a-z_][a-z0-9_]{0,31}"
+_LABEL_KEY: Final = r"[a-z][a-z0-9_]{0,31}"
 _RESERVED_LABELS: Final = frozenset((
     "circuit", "contract", "customer", "direction", "dscp", "family", "host", "interface", "kind", "name", "objective",
-    "port", "probe", "protocol", "provider", "result", "server", "site", "source", "state", "target", "time", "url",
-    "window",
+    "port", "probe", "protocol", "provider", "result", "server", "site", "source", "target", "time", "url", "window",
+    "corrupt", "duplicate", "histogram", "late", "lost", "not_sent", "reason", "received", "remote", "reordered",
+    "sent", "state", "response_time", "result_code",
 ))  # fmt: skip
+"""Names of tags and fields that the databases get from us: a tag named like a field is refused by InfluxDB 3."""
+_FIELD_SUFFIXES: Final = ("_bps", "_bytes", "_count", "_loss", "_ms", "_ns", "_pairs", "_received", "_transmitted")
 _CHARGE: Final = r"\d+(\.\d{1,4})? [A-Z]{3}"
 _SECRET: Final = "{credential: NAME} or {file: PATH}"
 
@@ -67,6 +70,8 @@ def as_line(limit: int = 100) -> Reads:
         text = _text(value, "text")
         if not text or text != text.strip() or not text.isprintable() or len(text) > limit:
             raise LocalError(f"{shown(text)} is not one line of 1 to {limit} characters without space at its ends")
+        if text.endswith("\\"):
+            raise LocalError(f"{shown(text)} ends in a backslash, which line protocol cannot carry")
         return text
 
     return _reader(read, minLength=1, maxLength=limit)
@@ -91,7 +96,7 @@ def as_label_key() -> Reads:
         text = _text(value, "a label")
         if not re.fullmatch(_LABEL_KEY, text):
             raise LocalError("a label is small letters, digits and `_`, 32 at most, and starts with a letter")
-        if text in _RESERVED_LABELS:
+        if text in _RESERVED_LABELS or text.endswith(_FIELD_SUFFIXES):
             raise LocalError("this label has a meaning of its own in the databases: choose another")
         return text
 

@@ -29,7 +29,8 @@ from probes.core.clock import MILLISECOND, SECOND
 from probes.core.units import format_duration
 
 DAY: Final = 86400 * SECOND
-MAXIMUM_LABELS: Final = 8
+MAXIMUM_LABELS: Final = 3
+"""A database pays for every tag."""
 
 
 class StoreSection(Model):
@@ -65,7 +66,7 @@ class SinkSection(Model):
     bucket: Annotated[str | None, as_line()] = Field(default=None, description="v2: bucket")
     database: Annotated[str | None, as_line()] = Field(default=None, description="v1: database")
     retention_policy: Annotated[str | None, as_line()] = Field(default=None, description="v1: retention policy")
-    token: Annotated[SecretSource | None, as_secret()] = Field(default=None, description="v2: where the token is kept")
+    token: Annotated[SecretSource | None, as_secret()] = Field(default=None, description="where the token is kept")
     username: Annotated[str | None, as_line()] = Field(default=None, description="v1: user")
     password: Annotated[SecretSource | None, as_secret()] = Field(
         default=None, description="v1: where the password is kept"

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from agent.config import AgentConfig, ConfigDifference, Secret, SecretSource, difference, effective, json_schema, load
 from agent.config.cron import normalise
+from agent.config.notation import as_label_key
 from agent.config.reading import across
 from agent.config.sections import config_file
 from agent.document import Document, DocumentError, Position, dump, read, require
+from agent.sla.columns import INTEGER_COLUMNS
 from probes.core import catalog
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, ProbeSetting
@@ -272,6 +274,15 @@ def test_a_schedule_is_understood_or_refused(text: str) -> None:
         return
     assert normalise(plain) == plain
     assert CronTrigger.from_crontab(plain, timezone=UTC)
+
+
+# Labels
+
+
+@pytest.mark.parametrize("name", [*INTEGER_COLUMNS, "circuit", "histogram", "average_response_ms", "Region", "", "_x"])
+def test_a_label_is_never_taken_for_something_else(name: str) -> None:
+    with pytest.raises(LocalError):
+        as_label_key().read(name)
 
 
 # Secrets
