@@ -100,8 +100,9 @@ def ping(number: int, *, circuit: str = "ACME-1", probe: str = "icmp", rtt_ns: i
         "delay": Delay(10, 10 * rtt_ns, rtt_ns, rtt_ns, rtt_ns, rtt_ns, rtt_ns, 0),
         "variation": Variation(9, 0, 0, 0, 0),
         "remote": "192.0.2.7",
+        "state": SampleState.OK,
     }
-    return Sample(circuit, probe, "icmp", span_ns=10 * SECOND, state=SampleState.OK, **(values | more))
+    return Sample(circuit, probe, "icmp", span_ns=10 * SECOND, **(values | more))
 
 
 def some_packets(rtt_ns: int) -> Packets:

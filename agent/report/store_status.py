@@ -1,0 +1,185 @@
+"""The state of a store as JSON document and as tables. Pure: `now_ns` comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.report.samples import Document, sample_document, utc
+from agent.report.terminal import Cell, Column, Grid, Row, Tone
+from agent.store.records import GAP, EventRecord, RunRecord, RunState, StoreStatus
+from probes.core.clock import SECOND
+from probes.core.model import Sample, SampleState
+from probes.core.units import format_bytes, format_duration, format_rate
+
+STATUS_SCHEMA = "linkwitness.status/1"
+ABSENT = "–"
+LOW_SPACE_BYTES = 256 << 20
+_TONES: dict[str, Tone] = {
+    SampleState.OK: "good", SampleState.NO_REPLY: "bad", SampleState.REJECTED: "bad", SampleState.IMPAIRED: "warn",
+    SampleState.INVALID: "warn", RunState.RAN: "good", RunState.SKIPPED: "warn", RunState.FAILED: "bad",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """What the status command shows. latest: newest sample of every probe; runs: last due run of every flow probe;
+    events: of the last day, newest first."""
+
+    now_ns: int
+    status: StoreStatus
+    latest: Sequence[Sample]
+    runs: Sequence[RunRecord]
+    events: Sequence[EventRecord]
+
+
+def document(report: StoreReport) -> Document:
+    """Everything as JSON values; times in RFC 3339 and, where they are exact, in ns beside."""
+    status = report.status
+    owner = status.owner if status.running else None
+    return {
+        "schema": STATUS_SCHEMA,
+        "time": utc(report.now_ns),
+        "store": {
+            "path": str(status.path),
+            "site": status.site,
+            "epoch": status.epoch,
+            "schema_version": status.schema_version,
+            "running": status.running,
+            "pid": owner.pid if owner else None,
+            "since": utc(owner.started_ns) if owner else None,
+            "samples": status.rows,
+            "newest_seq": status.newest_seq,
+            "first": _utc(status.first_ns),
+            "last": _utc(status.last_ns),
+            "last_commit": _utc(status.last_commit_ns),
+            "database_bytes": status.database_bytes,
+            "wal_bytes": status.wal_bytes,
+            "free_bytes": status.free_bytes,
+            "damaged": list(status.damaged),
+        },
+        "series": [
+            {
+                "circuit": item.circuit, "probe": item.probe, "kind": item.kind, "samples": item.rows,
+                "first": utc(item.first_ns), "last": utc(item.last_ns),
+            }
+            for item in status.series
+        ],
+        "latest": [
+            sample_document(sample) | {"age_ns": report.now_ns - sample.start_ns - sample.span_ns}
+            for sample in report.latest
+        ],
+        "runs": [
+            {
+                "circuit": run.circuit, "probe": run.probe, "kind": run.kind, "state": str(run.state),
+                "scheduled": utc(run.scheduled_ns), "started": _utc(run.started_ns), "reason": run.reason,
+            }
+            for run in report.runs
+        ],
+        "events": [
+            {
+                "kind": event.kind, "at": utc(event.at_ns), "end": _utc(event.end_ns), "reason": event.reason,
+                "count": event.count, "circuit": event.circuit, "text": event.text,
+            }
+            for event in report.events
+        ],
+        "sinks": [
+            {"name": sink.sink, "seq": sink.seq, "lag": sink.lag, "parked": sink.parked} for sink in status.sinks
+        ],
+    }  # fmt: skip
+
+
+def grids(report: StoreReport) -> list[Grid]:
+    """The tables, those without rows left out: probes, runs, sinks, events."""
+    probes = Grid(
+        (
+            Column("CIRCUIT"), Column("PROBE"), Column("STATE"), Column("LATENCY", right=True),
+            Column("JITTER", right=True), Column("LOSS", right=True), Column("THROUGHPUT", right=True),
+            Column("AGE", right=True), Column("NOTE", stretch=True),
+        ),
+        [_probe_row(sample, report.now_ns) for sample in report.latest],
+        above=_headline(report),
+    )  # fmt: skip
+    runs = Grid(
+        (Column("FLOW PROBE"), Column("LAST DUE"), Column("RUN"), Column("REASON", stretch=True)),
+        [_run_row(run) for run in report.runs],
+    )
+    sinks = Grid(
+        (
+            Column("SINK"),
+            Column("DELIVERED TO", right=True),
+            Column("WAITING", right=True),
+            Column("PARKED", right=True),
+        ),
+        [
+            (sink.sink, str(sink.seq), str(sink.lag), Cell(str(sink.parked), "warn" if sink.parked else "plain"))
+            for sink in report.status.sinks
+        ],
+    )
+    events = Grid(
+        (Column("LAST DAY"), Column("EVENT"), Column("FOR", right=True), Column("WHAT", stretch=True)),
+        [_event_row(event) for event in report.events],
+    )
+    return [probes, *(grid for grid in (runs, sinks, events) if grid.rows)]
+
+
+def _utc(at_ns: int | None) -> str | None:
+    return None if at_ns is None else utc(at_ns)
+
+
+def _headline(report: StoreReport) -> list[Cell]:
+    status = report.status
+    if status.running and status.owner is not None:
+        who = f"kept by process {status.owner.pid} since {_time(status.owner.started_ns)}"
+    else:
+        who = f"no agent is running; last commit {_time(status.last_commit_ns)}"
+    size = format_bytes(status.database_bytes + status.wal_bytes)
+    span = f" from {_time(status.first_ns)} to {_time(status.last_ns)}" if status.rows else ""
+    lines = [
+        Cell(f"site {status.site}, store {status.path}: {who}", "strong"),
+        Cell(f"{status.rows} samples{span}; {size}, epoch {status.epoch}", "dim"),
+    ]
+    low = status.free_bytes < LOW_SPACE_BYTES
+    lines.append(Cell(f"free on this disk: {format_bytes(status.free_bytes)}", "bad" if low else "dim"))
+    if status.damaged:
+        lines.append(Cell(f"moved aside as damaged: {', '.join(status.damaged)}", "warn"))
+    return lines
+
+
+def _time(at_ns: int | None) -> str:
+    return ABSENT if at_ns is None else f"{utc(at_ns)[:19]}Z"
+
+
+def _seconds(ns: int) -> str:
+    """A duration to the second: precise enough for ages and gaps."""
+    return format_duration(max(0, ns) // SECOND * SECOND)
+
+
+def _probe_row(sample: Sample, now_ns: int) -> Row:
+    delay, variation, counts, rate = sample.delay, sample.variation, sample.counts, sample.rate
+    age = now_ns - sample.start_ns - sample.span_ns
+    rates = [] if rate is None else [("↑", rate.forward_bps), ("↓", rate.backward_bps)]
+    return (
+        Cell(sample.circuit, "strong"),
+        sample.probe,
+        Cell(sample.state.replace("_", " "), _TONES[sample.state]),
+        ABSENT if delay is None or not delay.count else f"{delay.mean_ns / 1e6:.3f} ms",
+        ABSENT if variation is None or not variation.ipdv_pairs else f"{variation.ipdv_mean_ns / 1e6:.3f} ms",
+        ABSENT if counts is None or not counts.sent else f"{counts.lost}/{counts.sent}",
+        " ".join(f"{arrow}{format_rate(bps)}" for arrow, bps in rates if bps is not None) or ABSENT,
+        _seconds(age),
+        Cell(sample.reason)
+        if sample.reason
+        else Cell("" if delay is None else f"{sample.quality.stamps} stamps", "dim"),
+    )
+
+
+def _run_row(run: RunRecord) -> Row:
+    state = Cell(str(run.state), _TONES[run.state])
+    return (f"{run.circuit}/{run.probe}", _time(run.scheduled_ns), state, run.reason or "")
+
+
+def _event_row(event: EventRecord) -> Row:
+    lasted = "" if event.end_ns is None else _seconds(event.end_ns - event.at_ns)
+    name = Cell(event.kind.replace("_", " "), "warn" if event.kind == GAP else "plain")
+    return (_time(event.at_ns), name, lasted, f"{event.circuit}: {event.text}" if event.circuit else event.text)
