@@ -1,0 +1,301 @@
+"""A real socket as a Transport: batches out, batches in, stamps and errors from the error queue."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.core.arrays import ABSENT, Int64
+from probes.core.clock import SECOND
+from probes.core.codec import Octets
+from probes.engine import control, mmsg, sockets
+from probes.engine.address import MAPPED, NAME_SIZE, Peers, peers_from_names
+from probes.engine.mmsg import MessageRows
+from probes.engine.sockets import Endpoint
+from probes.engine.transport import Arrivals, Notices, Refusals, Route
+from probes.wire.checksum import internet_checksum
+
+_SEND_ROWS: Final = 256
+_RECEIVE_OCTETS: Final = 1 << 20
+_CONTROL_OUT: Final = 96
+_CONTROL_IN: Final = 192
+_ERROR_ROWS: Final = 256
+_ERROR_WIDTH: Final = 192
+_TOKENS: Final = 1 << 16
+_IPV4_HEADER: Final = 20
+_LARGEST_IPV4_HEADER: Final = 60
+_SO_MEMINFO: Final = 55
+_MEMINFO_DROPS: Final = 8
+_ORIGIN_ICMP: Final = (2, 3)
+_ORIGIN_TIMESTAMPING: Final = 4
+_MOST_BATCHES: Final = 256
+
+ASYNCHRONOUS: Final = frozenset(
+    (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EPROTO, errno.EMSGSIZE,
+     errno.EACCES, errno.EOPNOTSUPP, errno.ENONET, errno.EHOSTDOWN, errno.EAGAIN, errno.EINTR)
+)  # fmt: skip
+"""An ICMP error about an earlier packet makes the next send fail with one of these; asked again, it tells the truth."""
+_ATTEMPTS: Final = 3
+
+_STAMP = (socket.SOL_SOCKET, control.SO_TIMESTAMPING)
+_ERROR = {4: (socket.IPPROTO_IP, control.IP_RECVERR), 6: (socket.IPPROTO_IPV6, control.IPV6_RECVERR)}
+_HOPS = {4: (socket.IPPROTO_IP, control.IP_TTL), 6: (socket.IPPROTO_IPV6, control.IPV6_HOPLIMIT)}
+_OFFENDER_AT = {4: 20, 6: 24}
+"""Where in sock_extended_err plus sockaddr the offender's address stands (ip(7), ipv6(7))."""
+
+
+class SocketTransport:
+    """Implements probes.engine.transport.Transport. Used by one thread."""
+
+    rows = _SEND_ROWS
+
+    def __init__(self, endpoint: Endpoint, overflowed: Callable[[], int] | None = None) -> None:
+        """overflowed: datagrams all sockets of the host dropped for want of buffer; see `drops`."""
+        self._endpoint = endpoint
+        self._descriptor = endpoint.socket.fileno()
+        self.identifier = endpoint.identifier
+        self._out = MessageRows(_SEND_ROWS, 128, 8)
+        self._in = self._rows_for(128)
+        self._errors = MessageRows(_ERROR_ROWS, _ERROR_WIDTH, _CONTROL_IN)
+        self._names = np.zeros((0, NAME_SIZE), np.uint8)
+        self._controls = np.zeros((0, _CONTROL_OUT), np.uint8)
+        self._control_length = np.zeros(0, np.uint64)
+        self._set_name_length()
+        self._tokens = np.full(_TOKENS, -1, np.int64)
+        self._next_stamp = 0
+        self._held: list[Notices] = []
+        self._drops = self._dropped()
+        self._overflowed = overflowed
+        self._overflows = overflowed() if overflowed is not None else 0
+
+    def assign(self, stream: int, route: Route) -> None:
+        if stream >= len(self._names):
+            more = max(16, stream + 1, 2 * len(self._names)) - len(self._names)
+            self._names = np.concatenate((self._names, np.zeros((more, NAME_SIZE), np.uint8)))
+            self._controls = np.concatenate((self._controls, np.zeros((more, _CONTROL_OUT), np.uint8)))
+            self._control_length = np.concatenate((self._control_length, np.zeros(more, np.uint64)))
+        self._names[stream] = 0
+        self._names[stream, : len(route.name)] = np.frombuffer(route.name, np.uint8)
+        self._controls[stream, : len(route.control)] = np.frombuffer(route.control, np.uint8)
+        self._control_length[stream] = len(route.control)
+
+    def reserve(self, length: int) -> None:
+        if length > self._out.width:
+            self._out = MessageRows(_SEND_ROWS, length, 8)
+            self._set_name_length()
+        if length + _LARGEST_IPV4_HEADER > self._in.width:
+            self._in = self._rows_for(length)
+
+    def outgoing(self, first: int, end: int, length: int) -> Octets:
+        out = self._out.data[first:end, :length]
+        out[:] = 0
+        self._out.vector_length[first:end] = length
+        return out
+
+    def send(self, stream: Int64, token: Int64, length: Int64) -> NDArray[np.int32] | None:  # noqa: ARG002
+        out, n = self._out, len(stream)
+        out.name_pointer[:n] = self._names.ctypes.data + stream * NAME_SIZE
+        out.control_pointer[:n] = self._controls.ctypes.data + stream * _CONTROL_OUT
+        out.control_length[:n] = self._control_length[stream]
+        done = out.send(self._descriptor, 0, n)
+        if done == n:
+            self._sent(token)
+            return None
+        return self._send_rest(token, max(done, 0), -min(done, 0))
+
+    def _send_rest(self, token: Int64, done: int, failure: int) -> NDArray[np.int32]:
+        """Go on behind the packet that stopped the batch; a packet is given up when the error is its own."""
+        n = len(token)
+        errors = np.zeros(n, np.int32)
+        self._sent(token[:done])
+        attempts = 0
+        while done < n:
+            if failure:
+                attempts += 1
+                if failure not in ASYNCHRONOUS or attempts >= _ATTEMPTS:
+                    errors[done] = failure
+                    done, attempts = done + 1, 0
+                    self._restart_stamps()
+                else:
+                    self._endpoint.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                failure = 0
+                continue
+            count = self._out.send(self._descriptor, done, n)
+            if count > 0:
+                self._sent(token[done : done + count])
+                done, attempts = done + count, 0
+            else:
+                failure = -count or errno.EAGAIN
+        return errors
+
+    def receive(self) -> Arrivals | None:
+        rows = self._in
+        n = mmsg.drain(rows, self._descriptor, mmsg.TRUNCATED_LENGTH)
+        if not n:
+            return None
+        length, control_length = rows.received(n), rows.received_control(n)
+        stamp_at, hops_at = control.locate(rows.control[:n], control_length, (_STAMP, _HOPS[self._endpoint.family]))
+        data, damaged = rows.data[:n], np.zeros(n, np.bool_)
+        if self._endpoint.raw and self._endpoint.family == 4:
+            data, length = _without_ip_header(data, length)
+            damaged = _damaged(data, length)
+        return Arrivals(
+            data, length, peers_from_names(rows.names[:n], self._endpoint.family), _stamps(rows.control[:n], stamp_at),
+            _integers(rows.control[:n], hops_at), damaged,
+        )  # fmt: skip
+
+    def notices(self) -> Notices | None:
+        held, self._held = self._held, []
+        tokens, stamps = [part.token for part in held], [part.transmitted_ns for part in held]
+        refusals = [part.refusals for part in held if part.refusals is not None]
+        for _ in range(_MOST_BATCHES):
+            n = mmsg.drain(self._errors, self._descriptor, mmsg.ERROR_QUEUE)
+            if not n:
+                break
+            self._read_errors(n, tokens, stamps, refusals)
+            if n < _ERROR_ROWS:
+                break
+        if not tokens and not refusals:
+            return None
+        none = np.zeros(0, np.int64)
+        return Notices(
+            np.concatenate([none, *tokens]), np.concatenate([none, *stamps]), _joined(refusals) if refusals else None
+        )
+
+    def drops(self) -> int:
+        """A UDP socket counts what its filter refuses as well: there the host's count of full buffers decides."""
+        before, self._drops = self._drops, self._dropped()
+        dropped = (self._drops - before) & 0xFFFFFFFF
+        if dropped and self._overflowed is not None:
+            overflows_before, self._overflows = self._overflows, self._overflowed()
+            dropped = min(dropped, max(0, self._overflows - overflows_before))
+        return dropped
+
+    def owns(self, address: str) -> bool:
+        return sockets.is_own_address(address)
+
+    def close(self) -> None:
+        self._endpoint.socket.close()
+
+    def _rows_for(self, length: int) -> MessageRows:
+        width = length + _LARGEST_IPV4_HEADER
+        return MessageRows(max(16, min(_SEND_ROWS, _RECEIVE_OCTETS // width)), width, _CONTROL_IN)
+
+    def _set_name_length(self) -> None:
+        self._out.name_length[:] = 16 if self._endpoint.family == 4 else 28
+
+    def _sent(self, token: Int64) -> None:
+        if len(token):
+            self._tokens[np.arange(self._next_stamp, self._next_stamp + len(token)) & (_TOKENS - 1)] = token
+            self._next_stamp = (self._next_stamp + len(token)) & 0xFFFFFFFF
+
+    def _restart_stamps(self) -> None:
+        """Whether a refused datagram took a number depends on where the kernel refused it: count anew."""
+        held = self.notices()
+        if held is not None:
+            self._held.append(held)
+        sockets.restart_stamp_numbers(self._endpoint.socket)
+        self._next_stamp = 0
+
+    def _dropped(self) -> int:
+        try:
+            memory = self._endpoint.socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
+        except OSError:
+            return 0
+        return int(struct.unpack_from("=I", memory, 4 * _MEMINFO_DROPS)[0]) if len(memory) > 4 * _MEMINFO_DROPS else 0
+
+    def _read_errors(self, n: int, tokens: list[Int64], stamps: list[Int64], refusals: list[Refusals]) -> None:
+        rows, family = self._errors, self._endpoint.family
+        held = rows.control[:n]
+        stamp_at, error_at = control.locate(held, rows.received_control(n), (_STAMP, _ERROR[family]))
+        origin = _octet(held, error_at, 4)
+        left = (origin == _ORIGIN_TIMESTAMPING) & (stamp_at >= 0)
+        if left.any():
+            number = held.view(np.uint32)[left, (error_at[left] + 12) >> 2]
+            tokens.append(self._tokens[number & np.uint32(_TOKENS - 1)])
+            stamps.append(_stamps(held[left], stamp_at[left]))
+        wrong = np.flatnonzero(np.isin(origin, _ORIGIN_ICMP))
+        if len(wrong):
+            at = error_at[wrong]
+            refusals.append(
+                Refusals(
+                    rows.data[wrong],
+                    rows.received(n)[wrong],
+                    _octet(held[wrong], at, 5),
+                    _octet(held[wrong], at, 6),
+                    _offenders(held[wrong], at + _OFFENDER_AT[family], family),
+                )
+            )
+
+
+def _stamps(held: Octets, at: Int64) -> Int64:
+    """Kernel stamps from SCM_TIMESTAMPING (struct timespec, the software one first); ABSENT where there is none."""
+    words = held.view(np.int64)
+    rows = np.arange(len(held))
+    column = np.maximum(at, 0) >> 3
+    stamp = words[rows, column] * SECOND + words[rows, column + 1]
+    return np.where((at >= 0) & (stamp > 0), stamp, ABSENT)
+
+
+def _integers(held: Octets, at: Int64) -> Int64:
+    values = held.view(np.int32)[np.arange(len(held)), np.maximum(at, 0) >> 2].astype(np.int64)
+    return np.where(at >= 0, values, ABSENT)
+
+
+def _octet(held: Octets, at: Int64, offset: int) -> Int64:
+    values = held[np.arange(len(held)), np.maximum(at, 0) + offset].astype(np.int64)
+    return np.where(at >= 0, values, -1)
+
+
+def _offenders(held: Octets, at: Int64, family: int) -> Peers:
+    rows = np.arange(len(held))[:, None]
+    peers = np.zeros((len(held), 3), np.uint64)
+    if family == 4:
+        octets = np.ascontiguousarray(held[rows, at[:, None] + np.arange(4)])
+        peers[:, 1] = octets.view(">u4")[:, 0].astype(np.uint64) | np.uint64(MAPPED)
+    else:
+        octets = np.ascontiguousarray(held[rows, at[:, None] + np.arange(16)])
+        peers[:, :2] = octets.view(">u8")
+    return peers
+
+
+def _without_ip_header(data: Octets, length: Int64) -> tuple[Octets, Int64]:
+    header = (data[:, 0] & 15).astype(np.int64) * 4
+    if (header == _IPV4_HEADER).all():
+        return data[:, _IPV4_HEADER:], length - _IPV4_HEADER
+    moved = np.zeros((len(data), data.shape[1] - _IPV4_HEADER), np.uint8)
+    for row, size in enumerate(header):
+        rest = data[row, size:]
+        moved[row, : len(rest)] = rest
+    return moved, length - header
+
+
+def _damaged(data: Octets, length: Int64) -> NDArray[np.bool_]:
+    """Raw IPv4 sockets are handed packets before the kernel has looked at the ICMP checksum."""
+    damaged = np.zeros(len(data), np.bool_)
+    for size in np.unique(length):
+        rows = length == size
+        if size < 8:
+            damaged[rows] = True
+        elif size <= data.shape[1]:
+            chosen = data[:, :size] if rows.all() else data[rows, :size]
+            damaged[rows] = internet_checksum(chosen) != 0
+    return damaged
+
+
+def _joined(parts: list[Refusals]) -> Refusals:
+    if len(parts) == 1:
+        return parts[0]
+    return Refusals(
+        np.concatenate([part.data for part in parts]),
+        np.concatenate([part.length for part in parts]),
+        np.concatenate([part.kind for part in parts]),
+        np.concatenate([part.code for part in parts]),
+        np.concatenate([part.offender for part in parts]),
+    )

@@ -1,0 +1,83 @@
+"""Reads the clocks together and notices when they part: a step of the wall clock, a suspend, a freeze."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from probes.core.clock import MICROSECOND, MILLISECOND, SECOND, Clock
+from probes.core.units import format_duration
+from probes.engine.roundtrip import STEADY_NS, Reading
+
+STEP_NS: Final = 50 * MILLISECOND
+"""A change of wall - monotonic between two ticks beyond this is a step, not slewing."""
+STALL_NS: Final = SECOND
+"""A longer pause between two ticks is a gap in the measurement."""
+
+_CLOSE_ENOUGH_NS: Final = 20 * MICROSECOND
+_ATTEMPTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """Something that ends or spoils the open intervals. `text` is for people."""
+
+    kind: str
+    """clock_step, suspend or gap: the kinds of events"""
+    text: str
+    impairs: bool
+    """what was measured meanwhile does not count"""
+
+
+class ClockWatch:
+    """One thread's view of the clocks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = Reading(*self._together())
+        self._asleep_ns = clock.boot() - clock.monotonic()
+
+    def monotonic(self) -> int:
+        return self._clock.monotonic()
+
+    def glance(self) -> Reading:
+        """The clocks now, for replies just read. Does not move the point that `tick` compares with."""
+        monotonic, offset = self._together()
+        last = self._last
+        if abs(offset - last.offset_ns) <= STEADY_NS // 2:
+            return Reading(monotonic, offset, last.stepped_after_ns, last.stepped_before_ns)
+        return Reading(monotonic, offset, last.monotonic_ns, monotonic)
+
+    def tick(self) -> tuple[Reading, Reading, tuple[Disturbance, ...]]:
+        """The reading of the tick before, the clocks now, and what happened in between."""
+        before, now = self._last, self.glance()
+        asleep_ns = self._clock.boot() - self._clock.monotonic()
+        slept_ns, self._asleep_ns, self._last = asleep_ns - self._asleep_ns, asleep_ns, now
+        found: list[Disturbance] = []
+        if slept_ns > STEP_NS:
+            found.append(Disturbance("suspend", f"this host slept for {_rough(slept_ns)}", True))
+        elif abs(step_ns := now.offset_ns - before.offset_ns) > STEP_NS:
+            direction = "forward" if step_ns > 0 else "back"
+            found.append(Disturbance("clock_step", f"the clock was set {direction} by {_rough(abs(step_ns))}", False))
+        paused_ns = now.monotonic_ns - before.monotonic_ns
+        if paused_ns > STALL_NS:
+            found.append(Disturbance("gap", f"this process stood still for {_rough(paused_ns)}", True))
+        return before, now, tuple(found)
+
+    def _together(self) -> tuple[int, int]:
+        """Monotonic time and wall - monotonic, of the attempt in which the least time passed between the clocks."""
+        best, found = -1, (0, 0)
+        for _ in range(_ATTEMPTS):
+            start = self._clock.monotonic()
+            wall = self._clock.wall()
+            end = self._clock.monotonic()
+            if best < 0 or end - start < best:
+                best, found = end - start, (end, wall - (start + end) // 2)
+            if best <= _CLOSE_ENOUGH_NS:
+                break
+        return found
+
+
+def _rough(nanoseconds: int) -> str:
+    unit = MILLISECOND if nanoseconds < 10 * SECOND else SECOND
+    return format_duration(nanoseconds // unit * unit)

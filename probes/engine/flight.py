@@ -1,0 +1,211 @@
+"""Packets in flight and of the intervals not reported yet: one ring per stream, all rings in the same arrays. Pure.
+
+A reply is accepted only for the packet it names, if that is still known, the nonce fits, and it is the first one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.core.arrays import ABSENT, Int64
+from probes.core.model import PacketState
+from probes.engine.roundtrip import KERNEL, Reading, round_trips
+
+PENDING: Final = 255
+"""State of a packet whose fate is open; beside the PacketState codes."""
+TIMED_OUT: Final = 254
+"""Open still, because a late reply may come, but over its timeout and told to the observer."""
+
+_SMALLEST: Final = 16
+_CODES = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What became of a batch of replies; arrays of shape (n,), in order of arrival."""
+
+    index: Int64
+    """row of the packet in the table; -1 where none was found"""
+    first: NDArray[np.bool_]
+    """first reply to its packet: ANSWERED or LATE"""
+    duplicate: NDArray[np.bool_]
+    """a further reply"""
+    forged: NDArray[np.bool_]
+    """a packet of that number is known, but the nonce is wrong"""
+    forgotten: NDArray[np.bool_]
+    """no such packet, or its interval has been reported"""
+
+
+class FlightTable:
+    """Rows are packets, arrays (rows,). `open` reserves a stream's ring, `close` gives it back."""
+
+    def __init__(self) -> None:
+        self.offset: Int64 = np.zeros(0, np.int64)
+        """first row of each stream's ring"""
+        self.mask: Int64 = np.zeros(0, np.int64)
+        self.timeout_ns: Int64 = np.zeros(0, np.int64)
+        self.known_from: Int64 = np.zeros(0, np.int64)
+        """least sequence of each stream that has not been reported"""
+        self._free: dict[int, list[int]] = {}
+        self._used = 0
+        self.sequence: Int64 = np.zeros(0, np.int64)
+        self.nonce: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self.called_ns: Int64 = np.zeros(0, np.int64)
+        """wall time just before the packet was handed to the kernel"""
+        self.clock_offset_ns: Int64 = np.zeros(0, np.int64)
+        """wall - monotonic then"""
+        self.transmitted_ns: Int64 = np.zeros(0, np.int64)
+        """kernel transmit stamp, wall, or ABSENT"""
+        self.lateness_ns: Int64 = np.zeros(0, np.int64)
+        self.rtt_ns: Int64 = np.zeros(0, np.int64)
+        self.state: _CODES = np.zeros(0, np.uint8)
+        self.stamps: _CODES = np.zeros(0, np.uint8)
+        self.duplicates: Int64 = np.zeros(0, np.int64)
+
+    def open(self, stream: int, packets: int, timeout_ns: int, first_sequence: int) -> None:
+        """Reserve a ring for at least `packets` packets whose outcome is open or not reported."""
+        size = max(_SMALLEST, 1 << max(0, packets - 1).bit_length())
+        if stream >= len(self.offset):
+            more = max(16, stream + 1, 2 * len(self.offset)) - len(self.offset)
+            for name in ("offset", "mask", "timeout_ns", "known_from"):
+                setattr(self, name, np.concatenate((getattr(self, name), np.zeros(more, np.int64))))
+        free = self._free.get(size)
+        self.offset[stream] = free.pop() if free else self._extend(size)
+        self.mask[stream] = size - 1
+        self.timeout_ns[stream] = timeout_ns
+        self.known_from[stream] = first_sequence
+        first = int(self.offset[stream])
+        self.sequence[first : first + size] = -1
+        self.state[first : first + size] = PacketState.NOT_SENT
+
+    def close(self, stream: int) -> None:
+        """The stream is over; its ring may be given to another. Its mask is 0 from now on."""
+        size = int(self.mask[stream]) + 1
+        first = int(self.offset[stream])
+        self.sequence[first : first + size] = -1
+        self.state[first : first + size] = PacketState.NOT_SENT
+        self._free.setdefault(size, []).append(first)
+        self.mask[stream] = 0
+
+    def rows(self, stream: Int64, sequence: Int64) -> Int64:
+        """Where packets of these streams and sequences live; arrays (n,)."""
+        return self.offset[stream] + (sequence & self.mask[stream])
+
+    def launch(
+        self, rows: Int64, sequence: Int64, nonce: NDArray[np.uint64], called_ns: int, clock_offset_ns: int,
+        lateness_ns: Int64,
+    ) -> None:  # fmt: skip
+        """Packets are being handed to the kernel; arrays (n,)."""
+        self.sequence[rows] = sequence
+        self.nonce[rows] = nonce
+        self.called_ns[rows] = called_ns
+        self.clock_offset_ns[rows] = clock_offset_ns
+        self.transmitted_ns[rows] = ABSENT
+        self.lateness_ns[rows] = lateness_ns
+        self.rtt_ns[rows] = ABSENT
+        self.state[rows] = PENDING
+        self.stamps[rows] = KERNEL
+        self.duplicates[rows] = 0
+
+    def not_sent(self, rows: Int64) -> None:
+        """The kernel refused these."""
+        self.state[rows] = PacketState.NOT_SENT
+        self.lateness_ns[rows] = ABSENT
+
+    def transmitted(self, rows: Int64, stamp_ns: Int64) -> None:
+        """Kernel transmit stamps. One older than the call that sent the packet belongs to another and is ignored."""
+        own = stamp_ns >= self.called_ns[rows]
+        self.transmitted_ns[rows[own]] = stamp_ns[own]
+
+    def answer(
+        self, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64], received_ns: Int64, now: Reading
+    ) -> Answers:
+        """Match replies, arrays (n,), streams of open rings; received_ns: kernel stamps (wall) or ABSENT."""
+        rows = self.rows(stream, sequence)
+        known = (self.sequence[rows] == sequence) & (sequence >= self.known_from[stream])
+        known &= self.state[rows] != PacketState.NOT_SENT
+        genuine = known & (self.nonce[rows] == nonce)
+        state = self.state[rows]
+        spent = (state == PacketState.ANSWERED) | (state == PacketState.LATE)
+        fresh = genuine & ~spent
+        if fresh.any():
+            candidates = np.flatnonzero(fresh)
+            _, first_at = np.unique(rows[candidates], return_index=True)
+            fresh = np.zeros(len(rows), np.bool_)
+            fresh[candidates[first_at]] = True
+            self._settle(rows[fresh], stream[fresh], received_ns[fresh], now)
+        duplicate = genuine & ~fresh
+        if duplicate.any():
+            np.add.at(self.duplicates, rows[duplicate], 1)
+        return Answers(np.where(genuine, rows, -1), fresh, duplicate, known & ~genuine, ~known)
+
+    def _settle(self, rows: Int64, stream: Int64, received_ns: Int64, now: Reading) -> None:
+        rtt, stamps = round_trips(
+            transmitted_ns=self.transmitted_ns[rows],
+            called_ns=self.called_ns[rows],
+            offset_ns=self.clock_offset_ns[rows],
+            received_ns=received_ns,
+            now=now,
+        )
+        self.rtt_ns[rows] = rtt
+        self.stamps[rows] = stamps
+        in_time = rtt <= self.timeout_ns[stream]
+        self.state[rows] = np.where(in_time, PacketState.ANSWERED, PacketState.LATE)
+
+    def reject(self, stream: int, sequence: int, nonce: int, state: PacketState) -> int | None:
+        """An error came back for this packet: its row, or None where it is not ours or not open any more."""
+        row = int(self.offset[stream] + (sequence & int(self.mask[stream])))
+        if self.sequence[row] != sequence or sequence < self.known_from[stream]:
+            return None
+        if int(self.nonce[row]) != nonce or self.state[row] < TIMED_OUT:
+            return None
+        self.state[row] = state
+        if state == PacketState.NOT_SENT:
+            self.lateness_ns[row] = ABSENT
+        return row
+
+    def time_out(self, stream: Int64, first: Int64, end: Int64, now: Reading) -> tuple[Int64, Int64]:
+        """Mark open packets over their timeout; their rows and streams, each packet once. Arrays (k,) as `gather`."""
+        which, rows = self.gather(stream, first, end)
+        over = self.state[rows] == PENDING
+        over &= self._age_ns(rows, now) > self.timeout_ns[stream[which]]
+        self.state[rows[over]] = TIMED_OUT
+        return rows[over], stream[which[over]]
+
+    def open_packets(self, stream: Int64, first: Int64, end: Int64, now: Reading, *, patience: int) -> Int64:
+        """How many packets of each stream are open and younger than `patience` timeouts; arrays (k,)."""
+        which, rows = self.gather(stream, first, end)
+        waiting = self.state[rows] >= TIMED_OUT
+        waiting &= self._age_ns(rows, now) <= patience * self.timeout_ns[stream[which]]
+        return np.bincount(which[waiting], minlength=len(stream)).astype(np.int64)
+
+    def _age_ns(self, rows: Int64, now: Reading) -> Int64:
+        return now.monotonic_ns - (self.called_ns[rows] - self.clock_offset_ns[rows])
+
+    def gather(self, stream: Int64, first: Int64, end: Int64) -> tuple[Int64, Int64]:
+        """Rows of the packets first <= sequence < end of each stream, sorted by (stream, sequence).
+
+        Arguments (k,); results (n,): position in the arguments, row. Sequences that were never used are left out.
+        """
+        length = end - first
+        which = np.repeat(np.arange(len(stream)), length)
+        sequence = np.arange(len(which)) - np.repeat(np.cumsum(length) - length, length) + first[which]
+        rows = self.rows(stream[which], sequence)
+        present = self.sequence[rows] == sequence
+        return (which, rows) if present.all() else (which[present], rows[present])
+
+    def _extend(self, size: int) -> int:
+        first, held = self._used, len(self.sequence)
+        columns = ("nonce", "called_ns", "clock_offset_ns", "transmitted_ns", "lateness_ns", "rtt_ns", "state",
+                   "stamps", "duplicates", "sequence")  # fmt: skip
+        if first + size > held:
+            more = max(size, held // 2, 1024)
+            for name in columns:
+                column = getattr(self, name)
+                setattr(self, name, np.concatenate((column, np.zeros(more, column.dtype))))
+        self._used = first + size
+        return first

@@ -1,0 +1,367 @@
+"""The engine: paces all streams from one thread of its own and reports one sample per stream and interval."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from probes.core import catalog
+from probes.core.catalog import StreamKind
+from probes.core.clock import MILLISECOND, SECOND, Clock
+from probes.core.codec import Codec
+from probes.core.errors import LocalError
+from probes.core.model import Sample
+from probes.engine import nonce
+from probes.engine.address import peer_of
+from probes.engine.channel import SocketTransport
+from probes.engine.clockwatch import ClockWatch
+from probes.engine.flight import FlightTable
+from probes.engine.intervals import Intervals
+from probes.engine.observing import PacketLog
+from probes.engine.pacing import NEVER, first_due, shortest_spacing
+from probes.engine.reporting import Reporter
+from probes.engine.roundtrip import Reading
+from probes.engine.routes import route_of
+from probes.engine.sockets import open_icmp, open_udp, sharpen_timers, udp_overflows
+from probes.engine.streams import FORGET, Key, PacketEvents, StreamSpec, StreamTable
+from probes.engine.traffic import Channel, Traffic
+from probes.engine.transport import Route, Transport
+
+log = logging.getLogger(__name__)
+
+LONGEST_SLEEP_NS: Final = 100 * MILLISECOND
+"""A command waits no longer than this."""
+SETTLE_NS: Final = 20 * MILLISECOND
+"""Between adding a stream and its first packet: the kernel switches time stamping on in the background."""
+CHECK_NS: Final = 250 * MILLISECOND
+"""How often intervals that are over are looked through for ones that are settled."""
+SHORTEST_PERIOD_NS: Final = MILLISECOND
+MOST_PACKETS: Final = 1 << 20
+"""packets of one stream that are open or not reported"""
+SWITCH_INTERVAL_S: Final = 0.0002
+"""The interpreter's default of 5 ms is how late a busy thread of the agent would make a packet."""
+
+OpenTransport = Callable[[Codec, int], Transport]
+"""A transport for a codec and an IP version (4 or 6). Raises LocalError."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Add:
+    spec: StreamSpec
+    route: Route
+    channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Remove:
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    circuit: str
+    reason: str | None
+
+
+class Engine:
+    """All stream probes of the agent. Thread-safe; callbacks come from a thread that is not the caller's.
+
+    report: the samples of intervals that ended; gate: asked when an interval ends, a reason makes its samples IMPAIRED;
+    observe: outcomes of single packets; event: (kind, text) of clock_step, suspend, gap, engine_error.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        report: Callable[[Sequence[Sample]], None],
+        span_ns: int = 10 * SECOND,
+        tick_ns: int = 10 * MILLISECOND,
+        drain_ns: int = 100 * MILLISECOND,
+        gate: Callable[[], str | None] | None = None,
+        observe: Callable[[PacketEvents], None] | None = None,
+        event: Callable[[str, str], None] | None = None,
+        open_transport: OpenTransport | None = None,
+    ) -> None:
+        self._clock, self._tick_ns, self._drain_ns, self._span_ns = clock, tick_ns, drain_ns, span_ns
+        self._gate, self._observe, self._event = gate, observe, event
+        self._open_transport = open_transport or partial(open_socket, hops=observe is not None)
+        self.reporter = Reporter(report)
+        self._watch = ClockWatch(clock)
+        self._table, self._flight = StreamTable(), FlightTable()
+        self._intervals = Intervals(self._table, self._flight, span_ns)
+        self._log = PacketLog() if observe is not None else None
+        self._traffic = Traffic(
+            self._table, self._flight, self._intervals, self._watch, secrets.token_bytes(nonce.KEY_SIZE), self._log
+        )
+        self._lock = threading.Lock()
+        self._keys: set[Key] = set()
+        self._codecs: dict[str, Codec] = {}
+        self._channels: dict[tuple[str, int], int] = {}
+        self._commands: deque[_Add | _Remove | _Mark] = deque()
+        self._marks: dict[str, str] = {}
+        self._done = False
+        self._progress_ns = clock.monotonic()
+        self._spacing_ns = tick_ns
+        self._sent_at_ns = self._drained_at_ns = self._checked_at_ns = 0
+        self._stopping = threading.Event()
+        self._linger_until_ns = 0
+        self._thread: threading.Thread | None = None
+        self._started_streams = 0
+
+    def add(self, specs: Sequence[StreamSpec]) -> dict[Key, LocalError]:
+        """Start streams; those that cannot be started are returned with the reason, the others run."""
+        refused: dict[Key, LocalError] = {}
+        with self._lock:
+            for spec in specs:
+                try:
+                    self._commands.append(self._admit(spec))
+                except LocalError as error:
+                    refused[spec.key] = error
+        return refused
+
+    def remove(self, keys: Sequence[Key]) -> None:
+        """Stop streams. The open interval is reported as soon as the packets in flight are settled."""
+        with self._lock:
+            for key in keys:
+                if key in self._keys:
+                    self._keys.discard(key)
+                    self._commands.append(_Remove(key))
+
+    def mark(self, circuit: str, reason: str | None) -> None:
+        """From now on, until None: samples of this circuit are IMPAIRED for the reason."""
+        self._commands.append(_Mark(circuit, reason))
+
+    def start(self) -> None:
+        """Run in a thread. Raises RuntimeError when called twice."""
+        if self._thread is not None:
+            raise RuntimeError("the engine runs already")
+        self.reporter.start()
+        self._progress_ns = self._clock.monotonic()
+        self._thread = threading.Thread(target=self._run, name="linkwitness-engine", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Stop sending, wait at most timeout_s for packets in flight, report the partial intervals, close the sockets.
+
+        An interval with packets still in flight after that is IMPAIRED: they are neither answered nor lost.
+        """
+        self._linger_until_ns = self._clock.monotonic() + int(timeout_s * SECOND)
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s + 5)
+        else:
+            self._finish_all()
+            while self.step() and self._intervals.closings:
+                self._clock.sleep_until(self._clock.monotonic() + self._drain_ns)
+            self._shut()
+        if not self.reporter.close(timeout_s + 5):
+            log.error("the last samples could not be handed over in time")
+
+    def progress(self) -> int:
+        """Monotonic ns of the last tick that did its work."""
+        return self._progress_ns
+
+    def done(self) -> bool:
+        """All streams with a limit have sent it, and every packet is answered or timed out."""
+        return self._done and not self._commands
+
+    def counters(self) -> Mapping[str, int]:
+        """Packets that were read and not used, by why; and `reports_lost`."""
+        return {**self._traffic.counters, "reports_lost": self.reporter.refused}
+
+    def step(self) -> int:
+        """One tick: monotonic ns of the next. For the engine's thread, and for tests that have no thread."""
+        before, now, disturbances = self._watch.tick()
+        self._apply_commands(now)
+        for disturbance in disturbances:
+            self._tell(disturbance.kind, disturbance.text)
+            if disturbance.impairs:
+                self._intervals.impair(list(self._table.specs), disturbance.text, closing=True)
+            if disturbance.kind in ("clock_step", "suspend"):
+                self._cut(now.monotonic_ns + before.offset_ns, now.wall_ns)
+        self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
+        self._traffic.send_due(now)
+        self._sent_at_ns = now.monotonic_ns
+        if now.monotonic_ns >= self._drained_at_ns + self._drain_ns:
+            self._drained_at_ns = now.monotonic_ns
+            self._traffic.drain()
+            self._settle(self._watch.glance())
+        self._progress_ns = now.monotonic_ns
+        return self._next_wake(now)
+
+    def _admit(self, spec: StreamSpec) -> _Add:
+        if spec.key in self._keys:
+            raise LocalError(f"{spec.circuit}/{spec.probe} is being measured already", hint="give probes unique names")
+        if spec.every_ns < SHORTEST_PERIOD_NS or spec.timeout_ns <= 0:
+            raise LocalError(
+                "a stream needs a period of 1 ms or more and a timeout", hint="like every: 1s, timeout: 3s"
+            )
+        if self._packets_held(spec) > MOST_PACKETS:
+            raise LocalError("too many packets would be in flight", hint="probe less often or with a shorter timeout")
+        codec = self._codecs.get(spec.kind)
+        if codec is None:
+            kind = catalog.load(spec.kind)
+            if not isinstance(kind, StreamKind):
+                raise LocalError(f"{spec.kind} is not a stream of packets", hint="stream kinds: icmp, udp")
+            codec = self._codecs[spec.kind] = kind.codec()
+        if spec.size < codec.minimum_size or spec.size > 65000:
+            raise LocalError(f"size {spec.size} B is out of range", hint=f"from {codec.minimum_size} B to 65000 B")
+        route = route_of(spec, spec.port if codec.transport == "udp" else 0)
+        channel = self._channel(spec.kind, codec, route.family)
+        self._keys.add(spec.key)
+        self._done = False
+        return _Add(spec, route, channel)
+
+    def _channel(self, kind: str, codec: Codec, family: int) -> int:
+        number = self._channels.get((kind, family))
+        if number is None:
+            channel = Channel(self._open_transport(codec, family), codec, family)
+            number = self._channels[kind, family] = len(self._traffic.channels)
+            self._traffic.channels.append(channel)
+        return number
+
+    def _packets_held(self, spec: StreamSpec) -> int:
+        span = max(self._span_ns, -(-spec.every_ns // self._span_ns) * self._span_ns)
+        return (span + FORGET * spec.timeout_ns + 2 * SECOND) // spec.every_ns + 8
+
+    def _apply_commands(self, now: Reading) -> None:
+        changed = False
+        while self._commands:
+            self._done = False
+            command = self._commands.popleft()
+            if isinstance(command, _Add):
+                self._start_stream(command, now)
+            elif isinstance(command, _Remove):
+                self._intervals.finish(np.array([self._table.numbers[command.key]], np.int64), now)
+            else:
+                self._apply_mark(command)
+            changed = True
+        if changed:
+            self._spacing_ns = shortest_spacing(self._table.every_ns[self._table.sending()], self._tick_ns)
+
+    def _start_stream(self, command: _Add, now: Reading) -> None:
+        spec, channel = command.spec, self._traffic.channels[command.channel]
+        udp = channel.codec.transport == "udp"
+        length = spec.size if udp else spec.size + 8
+        peer = peer_of(spec.address, spec.port if udp else 0)
+        slot = self._table.add(spec, command.channel, length, peer)
+        self._flight.open(slot, self._packets_held(spec), spec.timeout_ns, int(self._table.first[slot]))
+        channel.transport.reserve(length)
+        channel.transport.assign(slot, command.route)
+        self._intervals.begin(slot, now)
+        if spec.circuit in self._marks:
+            self._intervals.remarks.impair(slot, self._marks[spec.circuit])
+        start = now.monotonic_ns + SETTLE_NS
+        self._table.next_due_ns[slot] = first_due(start, self._started_streams, spec.every_ns, self._tick_ns)
+        self._started_streams += 1
+
+    def _apply_mark(self, command: _Mark) -> None:
+        if command.reason is None:
+            self._marks.pop(command.circuit, None)
+            return
+        self._marks[command.circuit] = command.reason
+        slots = [slot for slot, spec in self._table.specs.items() if spec.circuit == command.circuit]
+        self._intervals.impair(slots, command.reason, closing=False)
+
+    def _roll(self, now: Reading, impaired: Sequence[str]) -> None:
+        """Open new intervals where the old are over. What spoilt the last moments spoils the new ones as well."""
+        if now.wall_ns < self._intervals.next_end_ns:
+            return
+        reason = self._gate() if self._gate is not None else None
+        if reason is not None:
+            self._intervals.impair(self._table.sending().tolist(), reason, closing=False)
+        slots = self._intervals.roll(now).tolist()
+        for text in impaired:
+            self._intervals.impair(slots, text, closing=False)
+        self._mark_new(slots)
+
+    def _cut(self, end_ns: int, begin_ns: int) -> None:
+        slots = self._table.sending()
+        self._intervals.cut(slots, end_ns, begin_ns)
+        self._mark_new(slots.tolist())
+
+    def _mark_new(self, slots: Sequence[int]) -> None:
+        for slot in slots if self._marks else ():
+            reason = self._marks.get(self._table.specs[slot].circuit)
+            if reason is not None:
+                self._intervals.remarks.impair(slot, reason)
+
+    def _settle(self, now: Reading) -> None:
+        """After a drain: tell the observer, hand on what is settled."""
+        if self._log is not None and self._observe is not None:
+            self._traffic.tell_timeouts(now)
+            events = self._log.take({slot: spec.key for slot, spec in self._table.specs.items()})
+            if events is not None:
+                self.reporter.hand_over(partial(self._observe, events))
+            self._done = self._traffic.all_limited_done(now)
+        elif now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
+            self._done = self._traffic.all_limited_done(now)
+        if self._intervals.closings and now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
+            for batch in self._intervals.take_ready(now):
+                self.reporter.hand_over_batch(batch)
+        if now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
+            self._checked_at_ns = now.monotonic_ns
+
+    def _next_wake(self, now: Reading) -> int:
+        due = int(self._table.next_due_ns.min()) if len(self._table.next_due_ns) else NEVER
+        send = max(due, self._sent_at_ns + self._spacing_ns)
+        drain = self._drained_at_ns + self._drain_ns
+        return min(send, drain, now.monotonic_ns + LONGEST_SLEEP_NS)
+
+    def _tell(self, kind: str, text: str) -> None:
+        log.warning("%s: %s", kind, text)
+        if self._event is not None:
+            self.reporter.hand_over(partial(self._event, kind, text))
+
+    def _run(self) -> None:
+        sharpen_timers()
+        switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        try:
+            self._loop_until(self._stopping.is_set)
+            self._finish_all()
+            self._loop_until(lambda: not self._intervals.closings or self._clock.monotonic() >= self._linger_until_ns)
+        finally:
+            self._shut()
+            sys.setswitchinterval(switch_interval)
+
+    def _loop_until(self, over: Callable[[], bool]) -> None:
+        while not over():
+            try:
+                wake = self.step()
+            except Exception as error:  # the watchdog sees that progress() stands still
+                log.exception("a tick of the engine failed")
+                self._tell("engine_error", f"a tick of the engine failed: {error}")
+                wake = self._clock.monotonic() + SECOND
+            self._clock.sleep_until(wake)
+
+    def _finish_all(self) -> None:
+        now = self._watch.glance()
+        self._apply_commands(now)
+        slots = self._table.sending()
+        if len(slots):
+            self._intervals.finish(slots, now)
+
+    def _shut(self) -> None:
+        self._traffic.drain()
+        for batch in self._intervals.take_ready(self._watch.glance(), force="stopped with packets in flight"):
+            self.reporter.hand_over_batch(batch)
+        for channel in self._traffic.channels:
+            channel.transport.close()
+
+
+def open_socket(codec: Codec, family: int, *, hops: bool = False) -> Transport:
+    """The real transport. Raises LocalError, among them PrivilegeError."""
+    if codec.transport == "icmp":
+        return SocketTransport(open_icmp(family, hops=hops))
+    return SocketTransport(open_udp(family, hops=hops), partial(udp_overflows, family))

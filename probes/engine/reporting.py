@@ -1,0 +1,174 @@
+"""A thread beside the loop that turns batches into samples and calls back: nothing a receiver does delays a packet."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from probes.core.arrays import Int64, Packets
+from probes.core.clock import ClockQuality, clock_quality
+from probes.core.model import Counts, PacketState, Quality, Sample, SampleState, StampSource
+from probes.engine.intervals import Batch, Remarks
+from probes.metrics.summary import Carry, Summaries, summarise
+
+log = logging.getLogger(__name__)
+
+_CAPACITY: Final = 1024
+_SOURCES: Final = (StampSource.KERNEL, StampSource.KERNEL_RECEIVE, StampSource.USER)
+
+
+class Reporter:
+    """Works off what the loop hands over, in order. Also the memory of what one interval leaves to the next."""
+
+    def __init__(
+        self, report: Callable[[Sequence[Sample]], None], quality: Callable[[], ClockQuality] = clock_quality
+    ) -> None:
+        self._report, self._quality = report, quality
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_CAPACITY)
+        self._thread: threading.Thread | None = None
+        self._carry = Carry.fresh(0)
+        self.refused = 0
+        """hand-overs lost because the receiver was too slow"""
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="linkwitness-report", daemon=True)
+        self._thread.start()
+
+    def hand_over(self, work: Callable[[], None]) -> None:
+        """Queue a call; never waits. What finds the queue full is counted in `refused`."""
+        try:
+            self._queue.put_nowait(work)
+        except queue.Full:
+            self.refused += 1
+            if self.refused & (self.refused - 1) == 0:
+                log.error("%d reports lost: the receiver of samples is too slow", self.refused)
+
+    def hand_over_batch(self, batch: Batch) -> None:
+        self.hand_over(lambda: self._report_batch(batch))
+
+    def work_off(self) -> None:
+        """Do what is queued, in this thread. For a loop without threads."""
+        while True:
+            try:
+                work = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if work is not None:
+                work()
+
+    def close(self, timeout_s: float) -> bool:
+        """Work off the rest; False when that took longer than timeout_s."""
+        if self._thread is None:
+            self.work_off()
+            return True
+        try:
+            self._queue.put(None, timeout=timeout_s)
+        except queue.Full:
+            return False
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            try:
+                work()
+            except Exception:
+                log.exception("a receiver of samples or events failed")
+
+    def _report_batch(self, batch: Batch) -> None:
+        slots = batch.closing.stream
+        if len(slots) and int(slots.max()) >= len(self._carry):
+            known = np.arange(len(self._carry))
+            self._carry = Carry.fresh(2 * int(slots.max()) + 16).put(known, self._carry)
+        before = self._carry.take(np.where(batch.closing.fresh, -1, slots))
+        summaries, after = summarise(batch.packets, len(slots), before)
+        self._carry = self._carry.put(slots, after)
+        samples = samples_of(batch, summaries, self._quality())
+        if samples:
+            self._report(samples)
+
+
+def samples_of(batch: Batch, summaries: Summaries, clock: ClockQuality) -> list[Sample]:
+    """One sample for each stream that had something to send."""
+    streams = len(batch.specs)
+    edges = np.searchsorted(batch.packets.stream, np.arange(streams + 1)).tolist()
+    sources = _worst_stamps(batch, edges)
+    samples: list[Sample] = []
+    for number in range(streams):
+        counts = summaries.counts(number, int(batch.closing.corrupt[number]))
+        if batch.closing.skipped[number]:
+            counts = replace(counts, not_sent=counts.not_sent + int(batch.closing.skipped[number]))
+        if counts.sent or counts.not_sent or int(batch.closing.stream[number]) in batch.closing.remarks.impaired:
+            samples.append(_sample(batch, summaries, number, counts, edges, sources[number], clock))
+    return samples
+
+
+def _sample(
+    batch: Batch, summaries: Summaries, number: int, counts: Counts, edges: Sequence[int], stamps: StampSource,
+    clock: ClockQuality,
+) -> Sample:  # fmt: skip
+    spec, closing, packets = batch.specs[number], batch.closing, batch.packets
+    part = slice(edges[number], edges[number + 1])
+    begin = int(closing.begin_ns[number])
+    state, reason = _judged(int(closing.stream[number]), counts, closing.remarks)
+    return Sample(
+        circuit=spec.circuit,
+        probe=spec.probe,
+        kind=spec.kind,
+        start_ns=begin,
+        span_ns=int(closing.end_ns[number]) - begin,
+        state=state,
+        counts=counts,
+        delay=summaries.delay(number),
+        variation=summaries.variation(number),
+        remote=spec.address,
+        quality=Quality(
+            stamps=stamps,
+            lateness_p50_ns=_known(summaries.lateness_p50_ns, number) if counts.sent else None,
+            lateness_max_ns=_known(summaries.lateness_max_ns, number) if counts.sent else None,
+            local_drops=int(closing.drops[number]),
+            clock_synchronised=clock.synchronised,
+            clock_error_ns=clock.maximum_error_ns,
+        ),
+        reason=reason,
+        packets=Packets(packets.sent_ns[part] - begin, packets.rtt_ns[part], packets.state[part]),
+        histogram=summaries.histogram(number),
+    )
+
+
+def _judged(slot: int, counts: Counts, remarks: Remarks) -> tuple[SampleState, str | None]:
+    """State of a sample, and why. Our own trouble first: it may be the cause of all else."""
+    unsent = remarks.unsent.get(slot)
+    if slot in remarks.impaired:
+        return SampleState.IMPAIRED, "; ".join(remarks.impaired[slot])
+    if not counts.sent:
+        return SampleState.INVALID, unsent or "nothing was sent"
+    remark = f"{counts.not_sent} not sent: {unsent}" if counts.not_sent and unsent else None
+    if counts.received:
+        return SampleState.OK, remark
+    if slot in remarks.rejected:
+        return SampleState.REJECTED, remarks.rejected[slot]
+    return SampleState.NO_REPLY, remarks.silent.get(slot) or remark
+
+
+def _worst_stamps(batch: Batch, edges: Sequence[int]) -> list[StampSource]:
+    """The least good stamps of each stream's round trips; without any, whether the kernel stamped the sending."""
+    measured = batch.packets.rtt_ns >= 0
+    unstamped = ~batch.transmitted & (batch.packets.state != PacketState.NOT_SENT)
+    sources: list[StampSource] = []
+    for first, end in pairwise(edges):
+        worst = batch.stamps[first:end][measured[first:end]]
+        sources.append(_SOURCES[int(worst.max()) if len(worst) else int(unstamped[first:end].any())])
+    return sources
+
+
+def _known(values: Int64, number: int) -> int | None:
+    value = int(values[number])
+    return value if value != np.iinfo(np.int64).min else None

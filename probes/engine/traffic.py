@@ -1,0 +1,320 @@
+"""The packets themselves: sends what is due, reads what came back, and enters both into the flight table.
+
+Used by one thread. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.core.arrays import ABSENT, Int64
+from probes.core.codec import Codec
+from probes.core.errors import LocalError
+from probes.core.model import PacketState
+from probes.engine.address import text_of
+from probes.engine.clockwatch import ClockWatch
+from probes.engine.flight import FlightTable
+from probes.engine.intervals import Intervals
+from probes.engine.nonce import Nonces
+from probes.engine.observing import PacketLog
+from probes.engine.pacing import NEVER, take_due
+from probes.engine.roundtrip import Reading
+from probes.engine.routes import route_of
+from probes.engine.streams import StreamTable
+from probes.engine.transport import Arrivals, Notices, Refusals, Transport
+from probes.wire.icmp import error_text
+
+MOST_BATCHES: Final = 64
+"""Batches read from one socket at a time; the rest waits for the next time."""
+
+_NO_NEIGHBOUR: Final = {4: (3, 1), 6: (1, 3)}
+"""ICMP type and code the kernel itself reports when ARP or neighbour discovery gets no answer"""
+
+_LOCAL: Final = {
+    errno.ENETUNREACH: "this host has no route to {address}",
+    errno.EHOSTUNREACH: "a route of this host makes {address} unreachable",
+    errno.EINVAL: "a blackhole route of this host covers {address}",
+    errno.EACCES: "a prohibit route of this host covers {address}",
+    errno.EPERM: "a firewall rule of this host forbids sending to {address}",
+    errno.ENOBUFS: "the send queue of this host is full",
+    errno.EAGAIN: "the send buffer of this host is full",
+    errno.EMSGSIZE: "the packet is larger than the path of this host allows",
+    errno.ENETDOWN: "the interface towards {address} is down",
+    errno.ENODEV: "there is no interface {interface} on this host",
+}
+_ADDRESS_GONE: Final = {
+    True: "source address {source} is not on this host",
+    False: "this host has no source address for {address}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One socket, and how to write and read its packets."""
+
+    transport: Transport
+    codec: Codec
+    family: int
+
+
+class Traffic:
+    """Sends and receives for all streams of a StreamTable."""
+
+    def __init__(
+        self, table: StreamTable, flight: FlightTable, intervals: Intervals, watch: ClockWatch, secret: bytes,
+        log: PacketLog | None,
+    ) -> None:  # fmt: skip
+        self._table, self._flight, self._intervals = table, flight, intervals
+        self._watch, self._log = watch, log
+        self._nonces = Nonces(secret)
+        self.channels: list[Channel] = []
+        self.counters: Counter[str] = Counter()
+        """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why"""
+
+    def send_due(self, now: Reading) -> None:
+        """One packet for every stream whose deadline has come."""
+        table = self._table
+        due = take_due(table.next_due_ns, table.every_ns, now.monotonic_ns)
+        if due is None:
+            return
+        stream, scheduled = due.stream, due.scheduled_ns
+        if due.skipped.any():
+            table.skipped[stream] += due.skipped
+            table.next_sequence[stream[due.skipped > 0]] += 1  # neighbours across a gap are no pair
+        remaining = table.remaining[stream] - 1
+        table.remaining[stream] = remaining
+        if not remaining.all():
+            table.next_due_ns[stream[remaining == 0]] = NEVER
+        used = table.channel[stream]
+        if (used == used[0]).all():
+            self._send(self.channels[int(used[0])], stream, scheduled, now)
+            return
+        for channel in np.unique(used).tolist():
+            chosen = used == channel
+            self._send(self.channels[channel], stream[chosen], scheduled[chosen], now)
+
+    def drain(self) -> None:
+        """Read every socket: replies, transmit stamps, errors."""
+        for number, channel in enumerate(self.channels):
+            for _ in range(MOST_BATCHES):
+                arrivals = channel.transport.receive()
+                notices = channel.transport.notices()
+                now = self._watch.glance()
+                if notices is not None:
+                    self._note(channel, notices)
+                if arrivals is None:
+                    break
+                self._match(channel, arrivals, now)
+            dropped = channel.transport.drops()
+            if dropped:
+                self._blame_drops(number, dropped)
+
+    def tell_timeouts(self, now: Reading) -> None:
+        """For the observer: packets over their timeout."""
+        if self._log is None:
+            return
+        rows, stream = self._flight.time_out(*self._intervals.waiting(), now)
+        if len(rows):
+            self._log.add(stream, self._number(stream, rows), np.full(len(rows), PacketState.LOST, np.uint8))
+
+    def all_limited_done(self, now: Reading) -> bool:
+        """Every stream with a limit has sent its last packet, and that is answered or timed out."""
+        table = self._table
+        limited = np.array([slot for slot, spec in table.specs.items() if spec.limit is not None], np.int64)
+        if not len(limited) or (table.remaining[limited] > 0).any():
+            return False
+        stream, first, end = self._intervals.waiting()
+        mine = np.isin(stream, limited)
+        return not self._flight.open_packets(stream[mine], first[mine], end[mine], now, patience=1).any()
+
+    def _send(self, channel: Channel, stream: Int64, scheduled: Int64, now: Reading) -> None:
+        length = self._table.length[stream]
+        if len(stream) > 1 and (length != length[0]).any():
+            order = np.argsort(length, kind="stable")
+            stream, scheduled, length = stream[order], scheduled[order], length[order]
+        limit = channel.transport.rows
+        for first in range(0, len(stream), limit):
+            part = slice(first, first + limit)
+            self._send_batch(channel, stream[part], scheduled[part], length[part], now)
+
+    def _send_batch(self, channel: Channel, stream: Int64, scheduled: Int64, length: Int64, now: Reading) -> None:
+        table, flight, transport = self._table, self._flight, channel.transport
+        sequence = table.next_sequence[stream]
+        rows = flight.rows(stream, sequence)
+        if (flight.sequence[rows] >= flight.known_from[stream]).any():
+            stream, scheduled, length = self._without_overrun(stream, scheduled, length)
+            if not len(stream):
+                return
+            sequence = table.next_sequence[stream]
+            rows = flight.rows(stream, sequence)
+        table.next_sequence[stream] = sequence + 1
+        nonce = self._nonces.take(stream, sequence)
+        self._encode(channel, stream, sequence, nonce, length)
+        called = self._watch.monotonic()
+        flight.launch(rows, sequence, nonce, called + now.offset_ns, now.offset_ns, called - scheduled)
+        errors = transport.send(stream, rows, length)
+        if errors is not None:
+            failed = np.flatnonzero(errors)
+            self._not_sent(channel, stream[failed], sequence[failed], rows[failed], errors[failed])
+
+    def _encode(
+        self, channel: Channel, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64], length: Int64
+    ) -> None:
+        n = len(stream)
+        edges = [0, n]
+        if n > 1 and length[0] != length[-1]:
+            edges = [0, *(np.flatnonzero(np.diff(length)) + 1).tolist(), n]
+        for first, end in pairwise(edges):
+            part = slice(first, end)
+            channel.codec.encode(
+                channel.transport.outgoing(first, end, int(length[first])),
+                family=channel.family,
+                identifier=channel.transport.identifier,
+                stream=stream[part],
+                sequence=sequence[part],
+                nonce=nonce[part],
+            )
+
+    def _without_overrun(self, stream: Int64, scheduled: Int64, length: Int64) -> tuple[Int64, Int64, Int64]:
+        """Rings are sized so that this cannot happen; if it does, a packet is skipped, never another one forgotten."""
+        rows = self._flight.rows(stream, self._table.next_sequence[stream])
+        held = self._flight.sequence[rows] >= self._flight.known_from[stream]
+        self._table.skipped[stream[held]] += 1
+        self.counters["overrun"] += int(held.sum())
+        return stream[~held], scheduled[~held], length[~held]
+
+    def _not_sent(
+        self, channel: Channel, stream: Int64, sequence: Int64, rows: Int64, errors: NDArray[np.int32]
+    ) -> None:
+        if not len(stream):
+            return
+        self._flight.not_sent(rows)
+        reasons: list[str] = []
+        for slot, number, code in zip(stream.tolist(), sequence.tolist(), errors.tolist(), strict=True):
+            reason = self._local_reason(slot, code)
+            reasons.append(reason)
+            self._intervals.remarks_for(slot, number).unsent[slot] = reason
+            if code == errno.ENODEV:
+                self._look_up_interface(channel, slot)
+        if self._log is not None:
+            state = np.full(len(rows), PacketState.NOT_SENT, np.uint8)
+            self._log.add(stream, self._number(stream, rows), state, reason=reasons)
+
+    def _local_reason(self, slot: int, code: int) -> str:
+        spec = self._table.specs[slot]
+        if code == errno.EADDRNOTAVAIL or (code == errno.EINVAL and spec.source is not None):
+            return _ADDRESS_GONE[spec.source is not None].format(source=spec.source, address=spec.address)
+        text = _LOCAL.get(code, "{error} (errno {code})")
+        return text.format(address=spec.address, interface=spec.interface, error=os.strerror(code), code=code)
+
+    def _look_up_interface(self, channel: Channel, slot: int) -> None:
+        """An interface that went and came back has a new number."""
+        spec = self._table.specs[slot]
+        try:
+            channel.transport.assign(slot, route_of(spec, spec.port if channel.codec.transport == "udp" else 0))
+        except LocalError:
+            return
+
+    def _match(self, channel: Channel, arrivals: Arrivals, now: Reading) -> None:
+        table = self._table
+        family, identifier = channel.family, channel.transport.identifier
+        decoded = channel.codec.decode(arrivals.data, arrivals.length, family=family, identifier=identifier)
+        usable = decoded.valid & self._open(decoded.stream)
+        stream = np.where(usable, decoded.stream, 0)
+        sincere = (arrivals.source == table.peer[stream]).all(axis=1)
+        self.counters["foreign"] += int((~usable | ~sincere).sum())
+        usable &= sincere
+        whole = (arrivals.length == table.length[stream]) & ~arrivals.damaged
+        self._count_corrupt(stream[usable & ~whole])
+        usable &= whole
+        at = np.flatnonzero(usable)
+        stream = stream[at]
+        answers = self._flight.answer(stream, decoded.sequence[at], decoded.nonce[at], arrivals.received_ns[at], now)
+        self._count_corrupt(stream[answers.forged])
+        self.counters["forged"] += int(answers.forged.sum())
+        self.counters["forgotten"] += int(answers.forgotten.sum())
+        if self._log is not None:
+            told = np.flatnonzero(answers.first | answers.duplicate)
+            rows, ttl, source = answers.index[told], arrivals.ttl[at[told]], arrivals.source[at[told]]
+            duplicate = answers.duplicate[told]
+            self._log.add(
+                stream[told], self._number(stream[told], rows), self._flight.state[rows],
+                rtt_ns=np.where(duplicate, ABSENT, self._flight.rtt_ns[rows]), duplicate=duplicate, ttl=ttl,
+                source=[text_of(peer) for peer in source],
+            )  # fmt: skip
+
+    def _note(self, channel: Channel, notices: Notices) -> None:
+        known = notices.token >= 0
+        self._flight.transmitted(notices.token[known], notices.transmitted_ns[known])
+        if notices.refusals is not None:
+            self._refused(channel, notices.refusals)
+
+    def _refused(self, channel: Channel, refusals: Refusals) -> None:
+        decoded = channel.codec.decode_quoted(
+            refusals.data, refusals.length, family=channel.family, identifier=channel.transport.identifier
+        )
+        usable = np.flatnonzero(decoded.valid & self._open(decoded.stream))
+        self.counters["unmatched_errors"] += len(decoded.valid) - len(usable)
+        for row in usable.tolist():
+            slot, sequence = int(decoded.stream[row]), int(decoded.sequence[row])
+            offender = text_of(refusals.offender[row])
+            state, text = self._meaning(channel, slot, int(refusals.kind[row]), int(refusals.code[row]), offender)
+            hit = self._flight.reject(slot, sequence, int(decoded.nonce[row]), state)
+            if hit is None:
+                self.counters["unmatched_errors"] += 1
+                continue
+            remarks = self._intervals.remarks_for(slot, sequence)
+            by_state = {PacketState.REJECTED: remarks.rejected, PacketState.NOT_SENT: remarks.unsent}
+            by_state.get(state, remarks.silent)[slot] = text
+            if self._log is not None:
+                at = np.array([slot], np.int64)
+                self._log.add(
+                    at, self._number(at, np.array([hit], np.int64)), np.array([state], np.uint8),
+                    source=[offender], reason=[text],
+                )  # fmt: skip
+
+    def _meaning(self, channel: Channel, slot: int, kind: int, code: int, offender: str) -> tuple[PacketState, str]:
+        """An error that this host itself made is either a silent neighbour, which is an outage, or our own doing."""
+        address = self._table.specs[slot].address
+        text = error_text(channel.family, kind, code)
+        if offender == address.partition("%")[0] or not channel.transport.owns(offender):
+            return PacketState.REJECTED, f"{text} from {offender}"
+        if (kind, code) == _NO_NEIGHBOUR[channel.family]:
+            return PacketState.LOST, f"no neighbour answers ARP or ND on the way to {address}"
+        return PacketState.NOT_SENT, f"a firewall rule of this host rejects packets to {address} ({text})"
+
+    def _blame_drops(self, number: int, dropped: int) -> None:
+        table = self._table
+        self.counters["local_drops"] += dropped
+        slots = np.array([slot for slot in table.specs if table.channel[slot] == number], np.int64)
+        table.drops[slots] += dropped
+        for part in self._intervals.closings:
+            part.drops[np.isin(part.stream, slots)] += dropped
+        self._intervals.impair(slots.tolist(), "this host dropped replies for want of receive buffer", closing=True)
+
+    def _count_corrupt(self, stream: Int64) -> None:
+        if len(stream):
+            np.add.at(self._table.corrupt, stream, 1)
+            self.counters["corrupt"] += len(stream)
+
+    def _open(self, stream: Int64) -> NDArray[np.bool_]:
+        """Streams that exist."""
+        known = stream < len(self._flight.mask)
+        return known & (self._flight.mask[np.where(known, stream, 0)] > 0) if len(self._flight.mask) else known
+
+    def _number(self, stream: Int64, rows: Int64) -> Int64:
+        """Sequences as the observer counts them: from 0."""
+        return self._flight.sequence[rows] - self._table.base[stream]
+
+
+def header_of(codec: Codec) -> int:
+    """Octets of ICMP header in front of the payload; a UDP socket adds its header itself."""
+    return 8 if codec.transport == "icmp" else 0

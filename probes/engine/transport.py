@@ -1,0 +1,102 @@
+"""What the loop needs of a socket, so that a fake network can take its place in tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.core.arrays import Int64
+from probes.core.codec import Octets
+from probes.engine.address import Peers
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How packets of one stream leave: struct sockaddr, ancillary data."""
+
+    family: int
+    name: bytes
+    control: bytes
+    interface: str | None = None
+    """its number is in `control`; looked up anew when the kernel says that it is gone"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrivals:
+    """Packets received, arrays (n,). Valid until the next call of `receive`."""
+
+    data: Octets
+    """(n, capacity), from the ICMP header or from the UDP payload on"""
+    length: Int64
+    """octets the packet has; more than capacity if it was cut"""
+    source: Peers
+    """(n, 3)"""
+    received_ns: Int64
+    """kernel receive stamp, UTC, or ABSENT"""
+    ttl: Int64
+    """TTL or hop limit, or ABSENT"""
+    damaged: NDArray[np.bool_]
+    """wrong checksum"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refusals:
+    """ICMP errors about our packets, arrays (n,)."""
+
+    data: Octets
+    """(n, capacity): the quoted packet from its ICMP header or its UDP payload on"""
+    length: Int64
+    kind: Int64
+    """ICMP type"""
+    code: Int64
+    offender: Peers
+    """(n, 3): who sent the error"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Notices:
+    """What the error queue held."""
+
+    token: Int64
+    """of packets that left, as given to `send`"""
+    transmitted_ns: Int64
+    """kernel transmit stamps, UTC"""
+    refusals: Refusals | None
+
+
+class Transport(Protocol):
+    """One socket that carries all streams of a kind and an IP version."""
+
+    identifier: int
+    """ICMP identifier; 0 in UDP"""
+    rows: int
+    """packets one `send` can take"""
+
+    def assign(self, stream: int, route: Route) -> None:
+        """Packets of this stream leave so from now on."""
+
+    def reserve(self, length: int) -> None:
+        """Make room for transport payloads of this many octets, both ways."""
+
+    def outgoing(self, first: int, end: int, length: int) -> Octets:
+        """Zeroed rows first..end-1, shape (end - first, length), to be written before `send`."""
+
+    def send(self, stream: Int64, token: Int64, length: Int64) -> NDArray[np.int32] | None:
+        """Send rows 0..n-1; errno of each (0 = sent), or None when all were sent. Arrays (n,)."""
+
+    def receive(self) -> Arrivals | None:
+        """One batch; None when nothing is there."""
+
+    def notices(self) -> Notices | None:
+        """All that is in the error queue; None when nothing is there."""
+
+    def drops(self) -> int:
+        """Replies this host has dropped for want of buffer since the last call."""
+
+    def owns(self, address: str) -> bool:
+        """Whether this host has the address."""
+
+    def close(self) -> None: ...

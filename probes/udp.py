@@ -1,0 +1,32 @@
+"""UDP echo probe: the round trip to a UDP echo server, ours (`linkwitness reflect`) or any of RFC 862."""
+
+from __future__ import annotations
+
+from probes.core.catalog import Metric, Parameter, StreamKind
+from probes.core.clock import MILLISECOND, SECOND
+from probes.wire import payload
+from probes.wire.udp_echo import UdpEchoCodec
+
+DEFAULT_PORT = 8620
+
+PROBE = StreamKind(
+    name="udp",
+    summary="UDP echo: round-trip delay, variation and loss to a reflector, treated like application traffic",
+    parameters=(
+        Parameter("port", "port", DEFAULT_PORT, "UDP port of the echo server", 1, 65535, option="-p"),
+        Parameter("every", "duration", SECOND, "time between two packets", MILLISECOND, 3600 * SECOND, option="-i"),
+        Parameter("timeout", "duration", 3 * SECOND, "a later reply is lost", MILLISECOND, 60 * SECOND, option="-w"),
+        Parameter("size", "size", 56, "payload octets", payload.SIZE, 65000, option="-s"),
+        Parameter("ttl", "integer", None, "hop limit; the system's if not given", 1, 255, option="-t"),
+    ),
+    metrics=(
+        Metric("loss", "ratio", "packets without a reply within the timeout / packets sent (RFC 2680 for round trips)"),
+        Metric("delay", "ns", "round trip, kernel transmit stamp to kernel receive stamp (RFC 2681)"),
+        Metric("ipdv", "ns", "|D(i) - D(i-1)| of consecutive packets that both came back (RFC 3393, RFC 5481 4.1)"),
+        Metric("pdv", "ns", "D(i) - min D of the interval (RFC 5481 section 4.2)"),
+        Metric("rfc3550", "ns", "smoothed interarrival jitter (RFC 3550 section 6.4.1)"),
+        Metric("duplicate", "packets", "further replies to a packet that was answered (RFC 5560)"),
+        Metric("reordered", "packets", "replies overtaken by a later packet's (RFC 4737)"),
+    ),
+    codec=UdpEchoCodec,
+)
