@@ -6,6 +6,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,14 @@ _OCTETS_PER_REPLY: Final = 830
 """What the kernel charges a receive buffer for one small packet."""
 _FREEZE_S: Final = 2
 """A pause of this process that should cost no reply."""
+
+
+def files(config: AgentConfig) -> Iterator[Finding]:
+    """Can somebody else rewrite what this agent does?"""
+    for file in config.files:
+        if file.stat().st_mode & stat.S_IWOTH:
+            text = f"everybody on this host can change {file}"
+            yield Finding("configuration", State.WARN, text, f"chmod o-w {file}")
 
 
 def store(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> Iterator[Finding]:

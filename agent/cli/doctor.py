@@ -99,6 +99,7 @@ def _configured(settings: AgentConfig) -> Iterator[Finding]:
     from agent.cli import config_findings
     from agent.discover import find
 
+    yield from config_findings.files(settings)
     yield from config_findings.store(settings.store.path)
     yield config_findings.receive_buffer(settings)
     yield from config_findings.circuits(settings, find)

@@ -263,6 +263,11 @@ def test_a_wrong_configuration_is_a_failure_with_its_place(run: Callable[..., tu
     code, text = run("-c", "agent.yaml")
     assert code == 1
     assert "fail  configuration: agent.yaml:1:11: interval: 5 has no unit" in text
+    (tmp_path / "agent.yaml").write_text(CIRCUIT)
+    (tmp_path / "agent.yaml").chmod(0o666)
+    code, text = run("-c", "agent.yaml")
+    assert code == 0
+    assert f"remedy: chmod o-w {tmp_path / 'agent.yaml'}" in text
     code, text = run("-c", "absent.yaml")
     assert code == 1
     assert "fail  configuration: cannot read absent.yaml" in text
