@@ -251,27 +251,30 @@ class Daemon:
         self._notifier.ready(self._status())
 
     def _apply(self, config: AgentConfig) -> None:
-        old, before = self._config, self._circuits
-        after = self._present(config)
-        same = {item.id for item in before if item in after}
-        gone = [item.id for item in before if item.id not in same]
-        fresh = [item for item in after if item.id not in same]
-        self._config, self._circuits = replace(config, store=old.store, span_ns=old.span_ns, site=old.site), after
+        old, change = self._config, configuration.difference(self._config, config)
+        self._config = replace(
+            config, store=replace(config.store, path=old.store.path), span_ns=old.span_ns, site=old.site
+        )
+        self._circuits = self._present(config)
         for name, changed in (
-            ("store", config.store.path != old.store.path), ("interval", config.span_ns != old.span_ns),
-            ("site", config.site != old.site),
+            ("store.path", config.store.path != old.store.path), ("interval", change.interval), ("site", change.site),
         ):  # fmt: skip
             if changed:
                 self._view.notice(f"`{name}` changed: takes effect when the agent is restarted")
+        gone, fresh = {*change.removed, *change.changed}, {*change.added, *change.changed}
         self._watch.remove(gone)
         self._live.forget(gone)
-        self._watch.add(fresh, self._last_runs())
-        self._delivery.close()
-        self._delivery = self._open_delivery()
-        if config.reflector != old.reflector:
+        self._watch.add([item for item in self._circuits if item.id in fresh], self._last_runs())
+        if change.sinks or change.described or gone or fresh:
+            self._delivery.close()
+            self._delivery = self._open_delivery()
+        if change.reflector:
             self._close_reflectors()
             self._open_reflectors()
-        text = f"configuration reloaded: {len(same)} circuits unchanged, {len(fresh)} started, {len(gone)} ended"
+        text = (
+            f"configuration reloaded: {len(change.added)} circuits added, {len(change.removed)} removed, "
+            f"{len(change.changed)} started anew"
+        )
         self._note("reload", text)
         self._view.notice(text)
 

@@ -1,0 +1,133 @@
+"""HTTP to one server: bounded in time and size, no redirects, no proxies, TLS verified. The module of urllib3."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import urllib3
+from urllib3.util import parse_url
+
+from probes.core.clock import SECOND
+
+MAXIMUM_BODY: Final = 64 * 1024
+MAXIMUM_READ_BACK: Final = 64 * 1024 * 1024
+
+
+class NetworkError(Exception):
+    """The server was not reached, or the exchange did not end as it should. The text is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer; `data` is cut at the limit asked for."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    data: bytes
+    complete: bool = True
+
+    def getheaders(self) -> Mapping[str, str]:
+        """As influxdb-client wants to read them."""
+        return self.headers
+
+
+class Transport:
+    """One connection, kept alive. `request` ends within timeout_ns whatever the server does. One thread at a time."""
+
+    def __init__(self, url: str, *, timeout_ns: int, ca_file: Path | None = None) -> None:
+        self._base = parse_url(url)
+        self._seconds = timeout_ns / SECOND
+        tls: dict[str, Any] = {}
+        if self._base.scheme == "https":
+            tls = {"cert_reqs": "CERT_REQUIRED", "ca_certs": str(ca_file) if ca_file else None}
+        self._pool = urllib3.connection_from_url(url, maxsize=1, retries=False, **tls)
+        self._sockets: set[socket.socket] = set()
+        self._watch_connections()
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        limit: int = MAXIMUM_BODY,
+        **_ignored: object,
+    ) -> Response:
+        """target: path with query, or a URL of this server. Raises NetworkError."""
+        path = target if target.startswith("/") else parse_url(target).request_uri
+        expired = threading.Event()
+        timer = threading.Timer(self._seconds, self._expire, (expired,))
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._exchange(method, path, body, headers, limit)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise NetworkError(self._words(error, expired.is_set())) from None
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | str | None, headers: Mapping[str, str] | None, limit: int
+    ) -> Response:
+        timeout = urllib3.Timeout(connect=self._seconds, read=self._seconds)
+        answer = self._pool.urlopen(
+            method, path, body=body, headers=dict(headers or {}), retries=False, redirect=False, timeout=timeout,
+            preload_content=False,
+        )  # fmt: skip
+        try:
+            data = b""
+            while len(data) <= limit:
+                chunk = answer.read1(65_536)
+                if not chunk:
+                    answer.release_conn()
+                    return Response(answer.status, answer.reason or "", answer.headers, data)
+                data += chunk
+            answer.close()
+            return Response(answer.status, answer.reason or "", answer.headers, data[:limit], complete=False)
+        except BaseException:
+            answer.close()
+            raise
+
+    def _watch_connections(self) -> None:
+        """Remember the open socket, so that the deadline can cut even a server that drips its headers."""
+        sockets, plain = self._sockets, self._pool.ConnectionCls
+
+        class Watched(plain):  # type: ignore[misc, valid-type] # the class is chosen by scheme at run time
+            def connect(self) -> None:
+                super().connect()
+                sockets.add(self.sock)
+
+            def close(self) -> None:
+                sockets.discard(self.sock)
+                super().close()
+
+        self._pool.ConnectionCls = Watched
+
+    def _expire(self, expired: threading.Event) -> None:
+        expired.set()
+        for channel in list(self._sockets):
+            try:
+                channel.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+    def _words(self, error: Exception, expired: bool) -> str:
+        where = f"{self._base.host}:{self._base.port or (443 if self._base.scheme == 'https' else 80)}"
+        if expired or isinstance(error, urllib3.exceptions.TimeoutError):
+            return f"{where} did not answer within {self._seconds:g} s"
+        if isinstance(error, urllib3.exceptions.SSLError):
+            return f"TLS with {where} failed: {error}"
+        cause = getattr(error, "reason", None) or error.__cause__ or error
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            cause = str(error).rpartition(": ")[2]
+        return f"{where} cannot be reached: {cause}"

@@ -1,0 +1,128 @@
+"""One configured database: opens the right writer for the server found, and tells what each write came to."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Protocol
+from urllib.parse import urlencode
+
+from agent.config import Secret, SinkSettings
+from agent.deliver.answer import Answer, Reply, classify
+from agent.deliver.http import NetworkError, Transport
+from agent.deliver.server import Server, recognise
+from probes.core.errors import LocalError
+
+
+class Writer(Protocol):
+    def write(self, lines: str) -> Reply: ...
+    def close(self) -> None: ...
+
+
+class V1Writer:
+    """The /write path of InfluxDB 1.x: plain line protocol, gzip, ns."""
+
+    def __init__(self, transport: Transport, settings: SinkSettings) -> None:
+        self._transport = transport
+        parameters = {"db": settings.database or "", "precision": "ns"}
+        if settings.retention_policy:
+            parameters["rp"] = settings.retention_policy
+        self._path = f"/write?{urlencode(parameters)}"
+        self._headers = {
+            "Content-Encoding": "gzip",
+            "Content-Type": "text/plain; charset=utf-8",
+            **authorization(settings),
+        }
+
+    def write(self, lines: str) -> Reply:
+        body = gzip.compress(lines.encode("utf-8"), 5)
+        response = self._transport.request("POST", self._path, body=body, headers=self._headers)
+        return classify(response.status, response.headers, response.data)
+
+    def close(self) -> None:
+        """Nothing of its own to close."""
+
+
+def authorization(settings: SinkSettings) -> dict[str, str]:
+    """The Authorization header of plain requests: a token, or name and password. Raises LocalError."""
+    if settings.token is not None:
+        return {"Authorization": f"Token {settings.token.read().reveal()}"}
+    if settings.username is None:
+        return {}
+    password = settings.password.read() if settings.password else Secret("")
+    from base64 import b64encode
+
+    pair = f"{settings.username}:{password.reveal()}".encode()
+    return {"Authorization": f"Basic {b64encode(pair).decode('ascii')}"}
+
+
+class Sink:
+    """Opens lazily and anew after trouble, so that a changed token or a replaced server is noticed."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        self.settings = settings
+        self._transport = Transport(settings.url, timeout_ns=settings.timeout_ns, ca_file=settings.ca_file)
+        self._writer: Writer | None = None
+        self._server: Server | None = None
+
+    @property
+    def server(self) -> Server | None:
+        """What was recognised when the sink was opened."""
+        return self._server
+
+    @property
+    def keeps_text(self) -> bool:
+        if self.settings.histograms is not None:
+            return self.settings.histograms
+        return self._server is not None and self._server.keeps_text
+
+    def open(self) -> Reply | None:
+        """Recognise the server and log in; None when ready to write, else why not."""
+        if self._writer is not None:
+            return None
+        try:
+            self._server = recognise(self._transport)
+            self._writer = self._open_writer(self._server)
+        except NetworkError as error:
+            return Reply(Answer.RETRY, str(error))
+        except LocalError as error:
+            return Reply(Answer.HOLD, str(error))
+        return None
+
+    def write(self, lines: str) -> Reply:
+        """One request. A sink that is not open answers why."""
+        obstacle = self.open()
+        if obstacle is not None or self._writer is None:
+            return obstacle or Reply(Answer.RETRY, "the sink is not open")
+        try:
+            reply = self._writer.write(lines)
+        except NetworkError as error:
+            reply = Reply(Answer.RETRY, str(error))
+        if reply.answer in (Answer.HOLD, Answer.RETRY):
+            self._forget_writer()
+        return reply
+
+    def close(self) -> None:
+        self._forget_writer()
+        self._transport.close()
+
+    def _forget_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _open_writer(self, server: Server) -> Writer:
+        api = server.api if self.settings.api == "auto" else self.settings.api
+        if api == "v1":
+            if not self.settings.database:
+                raise LocalError(
+                    f"sink {self.settings.name}: {server} needs a database", hint="set `database` for api v1"
+                )
+            return V1Writer(self._transport, self.settings)
+        if not self.settings.bucket:
+            raise LocalError(f"sink {self.settings.name}: {server} needs a bucket", hint="set `bucket` for api v2")
+        from agent.deliver.influx_v2 import V2Writer
+
+        token = self.settings.token.read() if self.settings.token else None
+        return V2Writer(
+            self._transport, self.settings.url, org=self.settings.org, bucket=self.settings.bucket, token=token
+        )

@@ -1,0 +1,227 @@
+"""Delivery: one thread per sink reads the store after the sink's durable cursor and sends what is there.
+
+The cursor moves only after the server acknowledged. What was sent and not noted before a crash is sent again; the
+same series and time stamp overwrite, so that every sample is in the database exactly once. While a backlog drains,
+every second request carries the newest samples, so that dashboards stay live.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from agent.config import SinkSettings
+from agent.deliver.answer import Answer
+from agent.deliver.backoff import Backoff
+from agent.deliver.batch import Line, Outcome, deliver
+from agent.deliver.line import LineEncoder, LineError
+from agent.deliver.sink import Sink
+from agent.store import EventRecord, Store, StoredSample, StoreReader
+from probes.core.clock import MILLISECOND, SECOND, Clock
+from probes.core.errors import LocalError
+from probes.core.model import Circuit
+
+log = logging.getLogger(__name__)
+
+POLL_NS: Final = 500 * MILLISECOND
+BACKLOG_BATCHES: Final = 2
+"""More than so many batches behind is a backlog: the newest samples then go first, in turn with the oldest."""
+WITNESSES: Final = 4
+CLOSE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStatus:
+    """One sink now. lag: samples not delivered yet; words: what the trouble is, if there is any."""
+
+    name: str
+    server: str
+    state: str
+    cursor: int
+    lag: int
+    written: int
+    parked: int
+    words: str = ""
+
+    def __str__(self) -> str:
+        behind = "up to date" if not self.lag else f"{self.lag} samples behind"
+        text = f"{self.name} ({self.server or 'not recognised yet'}): {self.state}, {behind}, {self.written} delivered"
+        if self.parked:
+            text += f", {self.parked} refused for good"
+        return f"{text}; {self.words}" if self.words else text
+
+
+class Delivery:
+    """All sinks of an agent."""
+
+    def __init__(
+        self,
+        sinks: Sequence[SinkSettings],
+        store: Store,
+        store_path: Path,
+        circuits: Mapping[str, Circuit],
+        site: str,
+        clock: Clock,
+    ) -> None:
+        self._workers = [
+            SinkWorker(settings, store, store_path, LineEncoder(site, circuits), clock) for settings in sinks
+        ]
+        store.keep_sinks([settings.name for settings in sinks])
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Send what is left while the time lasts; the rest stays for the next start."""
+        for worker in self._workers:
+            worker.stop(timeout_s)
+        for worker in self._workers:
+            worker.join()
+
+    def status(self) -> list[SinkStatus]:
+        return [worker.status for worker in self._workers]
+
+
+class SinkWorker:
+    """Delivers to one sink until stopped."""
+
+    def __init__(
+        self, settings: SinkSettings, store: Store, store_path: Path, encoder: LineEncoder, clock: Clock
+    ) -> None:
+        self._settings, self._store, self._encoder, self._clock = settings, store, encoder, clock
+        self._sink = Sink(settings)
+        self._reader = StoreReader.open(store_path)
+        self._stop = threading.Event()
+        self._stop_by: int | None = None
+        self._backoff = Backoff()
+        self._limit = settings.batch
+        self._live_from = self._live_to = 0
+        """seqs in (live_from, live_to] were delivered ahead of the cursor"""
+        self._live_turn = False
+        self._thread = threading.Thread(target=self._run, name=f"sink-{settings.name}", daemon=True)
+        self.status = SinkStatus(settings.name, "", "starting", store.cursor(settings.name), 0, 0, 0)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        self._stop_by = self._clock.monotonic() + int(timeout_s * SECOND)
+        self._stop.set()
+
+    def join(self) -> None:
+        if self._thread.is_alive():
+            self._thread.join(self._settings.timeout_ns / SECOND + CLOSE_S)
+        if not self._thread.is_alive():
+            self._sink.close()
+            self._reader.close()
+
+    def _run(self) -> None:
+        while not self._expired():
+            try:
+                wait_ns = self._step()
+            except LocalError as error:
+                log.error("sink %s: %s", self._settings.name, error)
+                self._tell("in trouble", str(error))
+                wait_ns = SECOND
+            if self._stop.is_set() and (wait_ns or not self.status.lag):
+                return
+            if wait_ns:
+                self._clock.wait(self._stop, wait_ns)
+
+    def _expired(self) -> bool:
+        return self._stop_by is not None and self._clock.monotonic() > self._stop_by
+
+    def _step(self) -> int:
+        """Send one batch; how long to wait before the next, 0 for at once."""
+        cursor = self._store.cursor(self._settings.name)
+        newest = self._newest_seq()
+        self.status = replace(self.status, cursor=cursor, lag=max(0, newest - cursor))
+        if newest <= cursor:
+            self._tell("idle" if self.status.state == "starting" else "ok", "")
+            return POLL_NS
+        if newest - cursor > BACKLOG_BATCHES * self._limit and self._live_turn and newest > self._live_to:
+            outcome, count = self._send_live(newest)
+        else:
+            outcome, count = self._send_oldest(cursor)
+        self._live_turn = not self._live_turn
+        return self._settle(outcome, count)
+
+    def _send_oldest(self, cursor: int) -> tuple[Outcome, int]:
+        if self._live_from <= cursor < self._live_to:
+            cursor = self._live_to
+            self._store.advance(self._settings.name, cursor)
+        stored = self._reader.after(cursor, self._limit)
+        if self._live_from > cursor:
+            stored = [item for item in stored if item.seq <= self._live_from] or stored
+        outcome = self._deliver(stored)
+        if outcome.done:
+            self._store.advance(self._settings.name, stored[outcome.done - 1].seq)
+        return outcome, outcome.done
+
+    def _send_live(self, newest: int) -> tuple[Outcome, int]:
+        """Newest samples first. They join the range sent ahead, or begin it."""
+        begin = self._live_to or max(0, newest - self._limit)
+        stored = self._reader.after(begin, self._limit)
+        outcome = self._deliver(stored)
+        if outcome.done:
+            self._live_from = self._live_from or begin
+            self._live_to = stored[outcome.done - 1].seq
+        return outcome, outcome.done
+
+    def _deliver(self, stored: Sequence[StoredSample]) -> Outcome:
+        # The sink is opened first: whether the server keeps text decides how a line is written.
+        obstacle = self._sink.open()
+        if obstacle is not None:
+            return Outcome(0, (), obstacle)
+        outcome = deliver([self._line(item) for item in stored], self._sink.write, self._witnesses)
+        for refusal in outcome.refused:
+            self._store.park(self._settings.name, refusal.line.seq, refusal.line.text, refusal.words)
+            log.warning("sink %s refuses sample %d: %s", self._settings.name, refusal.line.seq, refusal.words)
+        if outcome.refused:
+            self.status = replace(self.status, parked=self.status.parked + len(outcome.refused))
+        return outcome
+
+    def _line(self, item: StoredSample) -> Line:
+        try:
+            return Line(item.seq, self._encoder.encode(item.sample, text=self._sink.keeps_text))
+        except LineError as error:
+            return Line(item.seq, "", str(error))
+
+    def _witnesses(self) -> list[str]:
+        samples = self._reader.latest()
+        by_kind = {sample.kind: sample for sample in samples}
+        lines = (self._line(StoredSample(0, sample)) for sample in [*by_kind.values(), *samples][: 2 * WITNESSES])
+        return [line.text for line in lines if line.text][:WITNESSES]
+
+    def _newest_seq(self) -> int:
+        newest = self._reader.newest(1)
+        return newest[0].seq if newest else 0
+
+    def _settle(self, outcome: Outcome, count: int) -> int:
+        reply = outcome.reply
+        self._backoff = self._backoff.after(reply)
+        self.status = replace(
+            self.status, written=self.status.written + count - len(outcome.refused), server=str(self._sink.server or "")
+        )
+        if reply.answer is Answer.WRITTEN:
+            self._tell("ok", "")
+            return 0
+        wait_ns = self._backoff.wait_ns(reply, random.random())
+        self._tell("held" if reply.answer is Answer.HOLD else "waiting", reply.words)
+        return max(MILLISECOND, wait_ns)
+
+    def _tell(self, state: str, words: str) -> None:
+        """Record a change of state once, not every try."""
+        before, self.status = self.status, replace(self.status, state=state, words=words)
+        if before.state == state or {before.state, state} <= {"ok", "idle", "starting"}:
+            return
+        text = f"sink {self._settings.name}: {state}{f': {words}' if words else ''}"
+        log.log(logging.INFO if state == "ok" else logging.WARNING, "%s", text)
+        if not self._stop.is_set():
+            self._store.event(EventRecord("sink", self._clock.wall(), text, reason=words or None))
