@@ -1,9 +1,10 @@
 """Every wrong configuration in config_rejects/ is refused with exactly the sentences beside it.
 
 NAME.yaml, or NAME/agent.yaml with its conf.d, is wrong; NAME.expected is what the user reads. After a deliberate change
-of wording: `python -m pytest tests/agent/test_config_rejects.py --rewrite-expected`, then read the difference.
+of wording: `REWRITE_EXPECTED=1 python -m pytest tests/agent/test_config_rejects.py`, then read the difference.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,10 @@ def complaint(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_message_is_exactly_this(
-    name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_the_message_is_exactly_this(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = REJECTS / f"{name}.expected"
     said = complaint(name, monkeypatch)
-    if request.config.getoption("--rewrite-expected", default=False):
+    if os.environ.get("REWRITE_EXPECTED"):
         expected.write_text(said, "utf-8")
     assert said == expected.read_text("utf-8")
 
