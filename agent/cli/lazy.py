@@ -28,7 +28,8 @@ class Entry:
     """One command of a lazy group. `load` gives its function or its typer app, importing what it must."""
 
     name: str
-    help: str
+    help: str | Callable[[], str]
+    """one line; a function where even that must be imported"""
     load: Callable[[], Callable[..., object] | typer.Typer]
     section: str = "Commands"
     plugin: bool = False
@@ -55,7 +56,7 @@ def group_of(entries: Callable[[], Sequence[Entry]]) -> type[TyperGroup]:
         def __init__(self, **settings: object) -> None:
             super().__init__(**settings)  # type: ignore[arg-type] # typer's own, handed through
             self._entries = {entry.name: entry for entry in entries()}
-            self.commands = {name: TyperCommand(name, help=entry.help) for name, entry in self._entries.items()}
+            self.commands = {name: _placeholder(entry) for name, entry in self._entries.items()}
 
         def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
             name, command, rest = super().resolve_command(ctx, args)
@@ -63,11 +64,19 @@ def group_of(entries: Callable[[], Sequence[Entry]]) -> type[TyperGroup]:
 
         def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002 # typer's signature
             for section in dict.fromkeys(entry.section for entry in self._entries.values()):
-                rows = [(entry.name, entry.help) for entry in self._entries.values() if entry.section == section]
+                rows = [(entry.name, _help(entry)) for entry in self._entries.values() if entry.section == section]
                 with formatter.section(gettext(section)):
                     formatter.write_dl(rows)
 
     return LazyGroup
+
+
+def _help(entry: Entry) -> str:
+    return entry.help if isinstance(entry.help, str) else entry.help()
+
+
+def _placeholder(entry: Entry) -> Command:
+    return TyperCommand(entry.name, help=entry.help if isinstance(entry.help, str) else None)
 
 
 def _loaded(entry: Entry) -> Command:
