@@ -2,14 +2,13 @@
 
 One JSON object a line: {"ready": ns, "refused": {probe: text}}, {"event": [kind, text]}, {"sample": {...}},
 {"done": ns}.
-Ends when every stream has reached its limit, after `seconds`, or at the end of standard input.
+Ends when every stream has reached its limit, or after `seconds`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import select
 import sys
 import threading
 import time
@@ -52,13 +51,12 @@ def main() -> None:
         event=lambda kind, text: tell(event=[kind, text]),
         **order.get("engine", {}),
     )
-    engine.start()
     refused = engine.add([StreamSpec(**stream) for stream in order["streams"]])
+    engine.start()
     tell(ready=time.time_ns(), refused={probe: str(error) for (_, probe), error in refused.items()})
     deadline = time.monotonic() + order.get("seconds", 60)
     while time.monotonic() < deadline and not engine.done():
-        if select.select([sys.stdin], [], [], 0.05)[0] and not sys.stdin.readline():
-            break
+        time.sleep(0.05)
     engine.close()
     tell(done=time.time_ns())
 

@@ -90,7 +90,7 @@ class Running:
     ) -> None:
         order = {"streams": streams, "seconds": seconds, "engine": {"span_ns": 10 * SECOND} | engine}
         words = ("-m", "tests.lab.measure", json.dumps(order))
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
         self.process = lab.near.python(*words, **pipes)
         assert self.process.stdout is not None
         self.said = []
@@ -104,7 +104,7 @@ class Running:
         """Wait for the engine's end and sort what it said. Raises LabError when it broke down."""
         output, errors = self.process.communicate(timeout=timeout)
         self.said += [json.loads(line) for line in output.splitlines()]
-        if self.process.returncode or "done" not in self.said[-1]:
+        if self.process.returncode or errors or "done" not in self.said[-1]:
             raise LabError(f"the engine broke down: exit {self.process.returncode}: {errors}")
         run = Run({}, [], {})
         for said in self.said:

@@ -20,7 +20,8 @@ def test_fping_and_the_engine_agree(make_lab: Callable[..., Lab], family: int) -
     theirs = lab.near.run(words, check=False).stderr.split(" : ", 1)[1].split()
     reported = running.finish().streams[f"icmp{family}"]
     log = lab.log().select(family=family, protocol="icmp")
-    flows = [log.select(identifier=int(value)).echo() for value in np.unique(log.frames["identifier"])]
+    identifiers = np.unique(log.select(icmp="request").frames["identifier"])
+    flows = [log.select(identifier=int(value)).echo() for value in identifiers]
     fates = [(flow.fate == "answered").tolist() for flow in flows]
     assert len(fates) == 2
     assert reported.answered().tolist() in fates
