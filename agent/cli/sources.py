@@ -62,14 +62,14 @@ class DatabaseSource:
     """One sink, read back by InfluxQL."""
 
     def __init__(self, settings: SinkSettings) -> None:
-        from agent.deliver import readback  # the client library is worth its import only here
+        from agent.deliver.readback import read, series
 
         self.name = f"sink {settings.name} ({settings.url})"
-        self._read = readback.read
+        self._read = read
         self._settings = settings
         self._first: dict[str, int] = {}
-        for series in readback.series(settings):
-            self._first[series.circuit] = min(series.first_ns, self._first.get(series.circuit, series.first_ns))
+        for item in series(settings):
+            self._first[item.circuit] = min(item.first_ns, self._first.get(item.circuit, item.first_ns))
 
     def since(self, circuit: str) -> int | None:
         return self._first.get(circuit)
