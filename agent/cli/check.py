@@ -40,6 +40,9 @@ def command(
     source: Annotated[
         str, typer.Option("--from", help="Where the samples are: store, influxdb, or the name of a sink.")
     ] = "store",
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Directory of the store, instead of the configured one.")
+    ] = None,
     output: Annotated[
         str, typer.Option("--format", help="plugin | table | json; auto: a table on a terminal, plugin elsewhere.")
     ] = "auto",
@@ -59,7 +62,7 @@ def command(
     try:
         if chosen not in FORMATS:
             raise LocalError(f"there is no format {chosen!r}", hint=f"one of: {', '.join(FORMATS)}")
-        code = _check(name, config, _period(month, window), source, chosen, now)
+        code = _check(name, config, _period(month, window), (source, store), chosen, now)
     except LocalError as error:
         first, *more = error.message.splitlines()
         print(problem_line(f"{first} (and {len(more)} more)" if more else first))
@@ -82,7 +85,10 @@ def _period(month: str | None, window: str | None) -> str | None:
     return month or window
 
 
-def _check(name: str | None, path: Path, period: str | None, source: str, output: str, now: str | None) -> int:
+def _check(
+    name: str | None, path: Path, period: str | None, source: tuple[str, Path | None], output: str, now: str | None
+) -> int:
+    """source: what --from says, and --store."""
     from agent import contract_files
     from agent.cli.sources import open_source
     from agent.config import load
@@ -95,7 +101,7 @@ def _check(name: str | None, path: Path, period: str | None, source: str, output
     contracts = contract_files.load(config.contracts)
     pairs = _chosen(config, contracts, name)
     now_ns = SystemClock().wall() if now is None else parse_instant(now)
-    with open_source(config, source) as samples:
+    with open_source(config, *source) as samples:
         present = [pair for pair in pairs if not _absent(config, pair[0], name, samples.since(pair[0].id))]
         verdicts: list[Verdict] = []
         for circuit, contract in present:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -36,9 +37,9 @@ class Source(Protocol):
 class StoreSource:
     """The store beside a running agent."""
 
-    def __init__(self, config: AgentConfig) -> None:
-        self.name = f"store {config.store.path}"
-        self._reader = StoreReader.open(config.store.path)
+    def __init__(self, path: Path) -> None:
+        self.name = f"store {path}"
+        self._reader = StoreReader.open(path)
         self._first: dict[str, int] = {}
         for series in self._reader.series():
             self._first[series.circuit] = min(series.first_ns, self._first.get(series.circuit, series.first_ns))
@@ -84,10 +85,13 @@ class DatabaseSource:
         """Nothing is kept open between queries."""
 
 
-def open_source(config: AgentConfig, wanted: str) -> Source:
-    """`store`, the name of a sink, or `influxdb` for the only sink there is. Raises LocalError."""
+def open_source(config: AgentConfig, wanted: str, store: Path | None) -> Source:
+    """`store`, the name of a sink, or `influxdb` for the only sink there is. Raises LocalError.
+
+    store: directory to read instead of the configured one.
+    """
     if wanted == LOCAL:
-        return StoreSource(config)
+        return StoreSource(store or config.store.path)
     named = [sink for sink in config.sinks if sink.name == wanted]
     if not named and wanted == DATABASE and len(config.sinks) == 1:
         named = list(config.sinks)
