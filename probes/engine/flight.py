@@ -179,9 +179,13 @@ class FlightTable:
     def open_packets(self, stream: Int64, first: Int64, end: Int64, now: Reading, *, patience: int) -> Int64:
         """How many packets of each stream are open and younger than `patience` timeouts; arrays (k,)."""
         which, rows = self.gather(stream, first, end)
-        waiting = self.state[rows] >= TIMED_OUT
-        waiting &= self._age_ns(rows, now) <= patience * self.timeout_ns[stream[which]]
+        waiting = self.may_be_answered(stream[which], rows, now, patience)
         return np.bincount(which[waiting], minlength=len(stream)).astype(np.int64)
+
+    def may_be_answered(self, stream: Int64, rows: Int64, now: Reading, patience: int = 1) -> NDArray[np.bool_]:
+        """True where the packet is open and no older than `patience` timeouts. Arrays (n,)."""
+        waiting = self.state[rows] >= TIMED_OUT
+        return np.asarray(waiting & (self._age_ns(rows, now) <= patience * self.timeout_ns[stream]))
 
     def _age_ns(self, rows: Int64, now: Reading) -> Int64:
         return now.monotonic_ns - (self.called_ns[rows] - self.clock_offset_ns[rows])

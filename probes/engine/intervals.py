@@ -100,7 +100,7 @@ class Intervals:
         self._table, self._flight, self._span_ns = table, flight, span_ns
         self.remarks = Remarks()
         self.closings: list[Closing] = []
-        self.next_end_ns = 0
+        self.next_end_ns = np.iinfo(np.int64).max
         """UTC of the first open interval's end"""
 
     def begin(self, slot: int, now: Reading) -> None:
@@ -109,7 +109,8 @@ class Intervals:
         spans = -(-table.specs[slot].every_ns // self._span_ns)
         table.span_ns[slot] = spans * self._span_ns  # a stream slower than the interval gets intervals of several
         table.begin_ns[slot] = now.wall_ns
-        self._find_next_end()
+        span = int(table.span_ns[slot])
+        self.next_end_ns = min(self.next_end_ns, (now.wall_ns // span + 1) * span)
 
     def roll(self, now: Reading) -> Int64:
         """Close the intervals that are over by the wall clock and open the next; the slots it did so for."""
@@ -169,21 +170,22 @@ class Intervals:
         )
 
     def take_ready(self, now: Reading, *, force: str | None = None) -> list[Batch]:
-        """Intervals whose packets are all settled. force: hand on the others too, IMPAIRED for this reason; what is
-        still open in them is left out."""
+        """Intervals whose packets are all settled. force: hand on the others too. Packets in them that are younger
+        than their timeout are left out, and IMPAIRED for this reason; older ones are lost, as always."""
         batches: list[Batch] = []
         blocked: set[int] = set()
         held: list[Closing] = []
         for part in self.closings:
             ready = self._flight.open_packets(part.stream, part.first, part.end, now, patience=FORGET) == 0
             if force is not None:
-                for slot in part.stream[~ready].tolist():
+                young = self._flight.open_packets(part.stream, part.first, part.end, now, patience=1) > 0
+                for slot in part.stream[young].tolist():
                     part.remarks.impair(slot, force)
                 ready[:] = True
             ready &= ~np.isin(part.stream, np.fromiter(blocked, np.int64, len(blocked)))
             chosen, rest = (part, None) if ready.all() else part.split(ready)
             if len(chosen.stream):
-                batches.append(self._hand_on(chosen, drop_open=force is not None))
+                batches.append(self._hand_on(chosen, now if force is not None else None))
             if rest is not None:
                 blocked.update(rest.stream.tolist())
                 held.append(rest)
@@ -212,12 +214,13 @@ class Intervals:
         table.skipped[slots] = table.corrupt[slots] = table.drops[slots] = 0
         table.fresh[slots] = False
 
-    def _hand_on(self, part: Closing, *, drop_open: bool) -> Batch:
+    def _hand_on(self, part: Closing, cut: Reading | None) -> Batch:
+        """cut: leave out what may still be answered in time at this moment."""
         flight = self._flight
         which, rows = flight.gather(part.stream, part.first, part.end)
         state = flight.state[rows]
-        if drop_open:
-            settled = state < TIMED_OUT
+        if cut is not None:
+            settled = ~flight.may_be_answered(part.stream[which], rows, cut)
             which, rows, state = which[settled], rows[settled], state[settled]
         state[state >= TIMED_OUT] = PacketState.LOST
         transmitted_ns = flight.transmitted_ns[rows]
