@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -42,30 +42,40 @@ class Totals:
 
 
 def totals(samples: Sequence[Sample]) -> Totals:
-    """Exact over the whole measurement: from the packets, not from the samples' percentiles."""
-    found, _ = summarise(_packets(samples), 1, Carry.fresh(1))
-    known = [sample.counts for sample in samples if sample.counts is not None]
-    counts = replace(
-        found.counts(0, sum(counts.corrupt for counts in known)),
-        duplicate=sum(counts.duplicate for counts in known),
-        not_sent=sum(counts.not_sent for counts in known),  # also those that never became a packet
-    )
-    heard = {sample.quality.stamps for sample in samples if sample.delay is not None}
-    lateness = [s.quality.lateness_max_ns for s in samples if s.quality.lateness_max_ns is not None]
+    """Exact over the whole measurement: delay from all packets, counts and pairs as the samples add up."""
+    ordered = sorted(samples, key=lambda sample: sample.start_ns)
+    whole, _ = summarise(_packets(ordered), 1, Carry.fresh(1))
+    known = [sample.counts for sample in ordered if sample.counts is not None]
+    heard = {sample.quality.stamps for sample in ordered if sample.delay is not None}
+    lateness = [s.quality.lateness_max_ns for s in ordered if s.quality.lateness_max_ns is not None]
     return Totals(
-        counts=counts,
-        delay=found.delay(0),
-        variation=found.variation(0),
+        counts=Counts(*(sum(getattr(counts, item.name) for counts in known) for item in fields(Counts))),
+        delay=whole.delay(0),
+        variation=_variation(ordered, whole.variation(0)),
         stamps=next((stamps for stamps in _WORST_STAMPS if stamps in heard), None),
         lateness_max_ns=max(lateness, default=None),
-        local_drops=sum(sample.quality.local_drops for sample in samples),
-        start_ns=min((sample.start_ns for sample in samples), default=None),
-        reasons=tuple(dict.fromkeys(sample.reason for sample in samples if sample.reason)),
+        local_drops=sum(sample.quality.local_drops for sample in ordered),
+        start_ns=ordered[0].start_ns if ordered else None,
+        reasons=tuple(dict.fromkeys(sample.reason for sample in ordered if sample.reason)),
     )
 
 
-def _packets(samples: Sequence[Sample]) -> IntervalPackets:
-    ordered = sorted(samples, key=lambda sample: sample.start_ns)
+def _variation(ordered: Sequence[Sample], whole: Variation | None) -> Variation | None:
+    """Pairs as the engine saw them: one with a packet whose fate was open at the end is none."""
+    known = [sample.variation for sample in ordered if sample.variation is not None]
+    if whole is None or not known:
+        return None
+    pairs = sum(variation.ipdv_pairs for variation in known)
+    return replace(
+        whole,
+        ipdv_pairs=pairs,
+        ipdv_abs_sum_ns=sum(variation.ipdv_abs_sum_ns for variation in known),
+        ipdv_p95_ns=whole.ipdv_p95_ns if whole.ipdv_pairs == pairs else None,
+        rfc3550_ns=known[-1].rfc3550_ns,
+    )
+
+
+def _packets(ordered: Sequence[Sample]) -> IntervalPackets:
     parts = [(sample.start_ns, sample.packets) for sample in ordered if sample.packets is not None]
     none = np.zeros(0, np.int64)
     sent_ns = np.concatenate([none, *(packets.sent_ns + start_ns for start_ns, packets in parts)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from agent.cli.probe_summary import document, lines, percent, totals
 from agent.cli.request import Request
 from probes.core.arrays import ABSENT, Packets
 from probes.core.catalog import Parameter, StreamKind
-from probes.core.model import Counts, PacketState, Quality, Sample, SampleState, StampSource
+from probes.core.model import PacketState, Quality, Sample, SampleState, StampSource
+from probes.metrics.summary import Carry, IntervalPackets, summarise
 
 MS = 1_000_000
 START_NS = 1_800_000_000 * 10**9
@@ -28,18 +30,26 @@ KIND = StreamKind(
 REQUEST = Request(KIND, "far.example", "192.0.2.7", {"every": 1000 * MS, "size": 56, "ttl": None}, count=8)
 
 
-def sample(first: int, fates: list[tuple[PacketState, int | None]], **more: object) -> Sample:
-    """Packets a second apart, round trips in ms."""
-    packets = Packets(
-        np.arange(len(fates)) * 1000 * MS,
-        np.array([ABSENT if ms is None else ms * MS for _, ms in fates]),
-        np.array([state for state, _ in fates], np.uint8),
-    )
-    settings = {"quality": Quality(StampSource.KERNEL, lateness_max_ns=40_000)} | more
-    return Sample(
-        "c", "udp", "udp", START_NS + first * 1000 * MS, 10_000 * MS, SampleState.OK,
-        delay=object(), packets=packets, **settings,  # type: ignore[arg-type]
-    )  # fmt: skip
+def samples(*parts: list[tuple[PacketState, int | None]]) -> list[Sample]:
+    """Intervals of packets a second apart, round trips in ms, as the engine reports them."""
+    found, carry, first = [], Carry.fresh(1), 0
+    for fates in parts:
+        n = len(fates)
+        sent_ns = np.arange(n) * 1000 * MS
+        rtt_ns = np.array([ABSENT if ms is None else ms * MS for _, ms in fates])
+        state = np.array([state for state, _ in fates], np.uint8)
+        start_ns, none = START_NS + first * 1000 * MS, np.zeros(n, np.int64)
+        packets = IntervalPackets(none, np.arange(first, first + n), start_ns + sent_ns, rtt_ns, state, none, none)
+        summary, carry = summarise(packets, 1, carry)
+        found.append(
+            Sample(
+                "c", "udp", "udp", start_ns, n * 1000 * MS, SampleState.OK, summary.counts(0), summary.delay(0),
+                summary.variation(0), quality=Quality(StampSource.KERNEL, lateness_max_ns=40_000),
+                packets=Packets(sent_ns, rtt_ns, state),
+            )
+        )  # fmt: skip
+        first += n
+    return found
 
 
 def test_summary_by_hand() -> None:
@@ -49,11 +59,18 @@ def test_summary_by_hand() -> None:
     Neighbours both received: 10-14 only, |IPDV| 4. RFC 3550 over arrivals 10 14 12 150 20: 16.527 (see the metrics'
     tests). PDV p95 20 - 10.
     """
-    first = sample(0, [(A, 10), (A, 14), (LOST, None), (A, 12)], counts=Counts(duplicate=1, corrupt=1))
-    second = sample(
-        4, [(LATE, 150), (NOT_SENT, None), (A, 20), (REJECTED, None)], counts=Counts(duplicate=2, not_sent=1),
-        quality=Quality(StampSource.KERNEL_RECEIVE, lateness_max_ns=90_000, local_drops=3), reason="host unreachable",
-    )  # fmt: skip
+    first, second = samples(
+        [(A, 10), (A, 14), (LOST, None), (A, 12)], [(LATE, 150), (NOT_SENT, None), (A, 20), (REJECTED, None)]
+    )
+    assert first.counts is not None
+    assert second.counts is not None
+    first = replace(first, counts=replace(first.counts, duplicate=1, corrupt=1))
+    second = replace(
+        second,
+        counts=replace(second.counts, duplicate=2),
+        quality=Quality(StampSource.KERNEL_RECEIVE, lateness_max_ns=90_000, local_drops=3),
+        reason="host unreachable",
+    )
     total = totals([second, first])
     assert lines(REQUEST, total, 7_016_400_000) == [
         "--- far.example udp: 7 sent in 7.016s",
@@ -88,12 +105,23 @@ def test_nothing_at_all_is_null_not_zero() -> None:
 
 
 def test_one_reply_has_no_jitter() -> None:
-    total = totals([sample(0, [(A, 10)])])
+    total = totals(samples([(A, 10)]))
     assert "jitter mean |IPDV| – ms (RFC 3393, 0 pairs), RFC 3550 – ms" in lines(REQUEST, total, MS)[3]
     jitter = document(REQUEST, total, MS, interrupted=False)["jitter"]
     assert isinstance(jitter, dict)
     assert jitter["ipdv"]["mean_ns"] is None
     assert jitter["rfc3550"]["value_ns"] is None
+
+
+def test_a_packet_whose_fate_is_open_makes_no_pair() -> None:
+    """Stopped with the second of three packets in flight: 10 and 12 ms are no neighbours; no p95 of pairs."""
+    (cut,) = samples([(A, 10), (LOST, None), (A, 12)])
+    assert cut.packets is not None
+    kept = [0, 2]
+    packets = Packets(cut.packets.sent_ns[kept], cut.packets.rtt_ns[kept], cut.packets.state[kept])
+    variation = totals([replace(cut, packets=packets)]).variation
+    assert variation is not None
+    assert (variation.ipdv_pairs, variation.ipdv_abs_sum_ns, variation.ipdv_p95_ns) == (0, 0, None)
 
 
 @pytest.mark.parametrize(
