@@ -226,8 +226,12 @@ class Daemon:
 
     def _feed_watchdog(self) -> None:
         now = self._clock.monotonic()
-        parts = {"engine": self._engine, "store": self._store, "schedule": self._schedule}
-        stalled = frozenset(name for name, part in parts.items() if now - part.progress() > STALLED_NS)
+        progress = {
+            "engine": self._engine.progress(),
+            "store": self._store.progress(),
+            "schedule": self._schedule.progress(),
+        }
+        stalled = frozenset(name for name, at_ns in progress.items() if now - at_ns > STALLED_NS)
         if not stalled:
             self._notifier.alive()
         elif stalled != self._stalled:

@@ -234,9 +234,11 @@ class Watch:
             self._record([_invalid(key, kind.name, started, error.message)])
             self._ran(RunRecord(circuit.id, setting.name, kind.name, RunState.FAILED, started, reason=error.message))
             return
+        dscp = setting.parameters.get("dscp")
         target = FlowTarget(
-            circuit.id, setting.name, circuit.target, address, circuit.source, circuit.interface, circuit.dscp
-        )
+            circuit.id, setting.name, circuit.target, address, circuit.source, circuit.interface,
+            dscp if isinstance(dscp, int) else circuit.dscp,
+        )  # fmt: skip
         begun, begun_wall = self._clock.monotonic(), self._clock.wall()
         if kind.exclusive:
             sample = self._run_exclusive(target, setting, kind)

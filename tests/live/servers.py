@@ -8,13 +8,14 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 READY_S = 20.0
 STOP_S = 10.0
@@ -34,27 +35,33 @@ def unprivileged(directory: Path) -> list[str]:
         return []
     nobody = pwd.getpwnam("nobody")
     os.chown(directory, nobody.pw_uid, nobody.pw_gid)
-    for parent in (directory, *directory.parents):
-        if parent.stat().st_mode & 0o011 != 0o011 and "tmp" in str(parent):
-            parent.chmod(parent.stat().st_mode | 0o011)
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs"]
 
 
 class Database:
-    """One server process that can be stopped, killed and started again on the same data and port.
+    """One server process that can be stopped, killed and started again on the same data and port; a context manager.
 
-    enter: words that run a command elsewhere, such as in a network namespace; `host` then is not reachable from here.
+    Its directory is its own: pytest closes its folders to other users, whoever runs it next to us.
+    enter: words that run a command elsewhere, such as in a network namespace.
     """
 
     ready_path = "/"
 
-    def __init__(self, directory: Path, enter: Sequence[str] = ()) -> None:
-        self.directory, self._enter = directory, list(enter)
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, enter: Sequence[str] = ()) -> None:
+        self._enter = list(enter)
+        self.directory = Path(tempfile.mkdtemp(prefix="lw-database-"))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
-        self._become = unprivileged(directory)
+        self._become = unprivileged(self.directory)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def words(self) -> list[str]:
         raise AssertionError("each server has its own command line")
@@ -115,6 +122,10 @@ class Database:
             data: bytes = answer.read()
             return data
 
+    def post_body(self, path: str, body: str) -> None:
+        """A body as it is, such as line protocol. Only where no namespace has to be entered."""
+        OPENER.open(self.url + path, body.encode(), timeout=20).close()
+
     def post(self, path: str, **parameters: str) -> bytes:
         body = urllib.parse.urlencode(parameters)
         if self._enter:
@@ -151,9 +162,10 @@ class InfluxDB1(Database):
 
     ready_path = "/ping"
 
-    def __init__(self, directory: Path, enter: Sequence[str] = ()) -> None:
-        super().__init__(directory, enter)
+    def __init__(self, enter: Sequence[str] = ()) -> None:
+        super().__init__(enter)
         self.internal_port = free_port()
+        directory = self.directory
         (directory / "influxdb.conf").write_text(
             f"""reporting-disabled = true
 bind-address = "127.0.0.1:{self.internal_port}"
