@@ -35,7 +35,10 @@ class Codec(Protocol):
     def encode(
         self, out: Octets, *, family: int, identifier: int, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]
     ) -> None:
-        """Write requests into `out`, shape (n, size): rows are whole transport payloads, zeroed by the caller."""
+        """Write requests into `out`, shape (n, size): rows are whole transport payloads.
+
+        Octets that no request of this codec ever sets are zero.
+        """
 
     def decode(self, data: Octets, length: Int64, *, family: int, identifier: int) -> Decoded:
         """Read replies from `data`, shape (n, capacity), of which `length` octets a row are there."""

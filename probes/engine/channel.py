@@ -65,7 +65,9 @@ class SocketTransport:
         self._errors = MessageRows(_ERROR_ROWS, _ERROR_WIDTH, _CONTROL_IN)
         self._names = np.zeros((0, NAME_SIZE), np.uint8)
         self._controls = np.zeros((0, _CONTROL_OUT), np.uint8)
-        self._control_length = np.zeros(0, np.uint64)
+        self._routes = np.zeros((0, 3), np.uint64)
+        """addresses of a stream's name and control data, and the length of the latter"""
+        self._uniform_length = 0
         self._set_name_length()
         self._tokens = np.full(_TOKENS, -1, np.int64)
         self._next_stamp = 0
@@ -79,30 +81,40 @@ class SocketTransport:
             more = max(16, stream + 1, 2 * len(self._names)) - len(self._names)
             self._names = np.concatenate((self._names, np.zeros((more, NAME_SIZE), np.uint8)))
             self._controls = np.concatenate((self._controls, np.zeros((more, _CONTROL_OUT), np.uint8)))
-            self._control_length = np.concatenate((self._control_length, np.zeros(more, np.uint64)))
+            routes = np.zeros((len(self._names), 3), np.uint64)
+            routes[: len(self._routes), 2] = self._routes[:, 2]
+            each = np.arange(len(routes), dtype=np.uint64)
+            routes[:, 0] = self._names.ctypes.data + each * np.uint64(NAME_SIZE)
+            routes[:, 1] = self._controls.ctypes.data + each * np.uint64(_CONTROL_OUT)
+            self._routes = routes
         self._names[stream] = 0
         self._names[stream, : len(route.name)] = np.frombuffer(route.name, np.uint8)
         self._controls[stream, : len(route.control)] = np.frombuffer(route.control, np.uint8)
-        self._control_length[stream] = len(route.control)
+        self._routes[stream, 2] = len(route.control)
 
     def reserve(self, length: int) -> None:
         if length > self._out.width:
             self._out = MessageRows(_SEND_ROWS, length, 8)
+            self._uniform_length = 0
             self._set_name_length()
         if length + _LARGEST_IPV4_HEADER > self._in.width:
             self._in = self._rows_for(length)
 
     def outgoing(self, first: int, end: int, length: int) -> Octets:
-        out = self._out.data[first:end, :length]
-        out[:] = 0
-        self._out.vector_length[first:end] = length
-        return out
+        if length != self._uniform_length:
+            self._out.vector_length[first:end] = length
+            self._uniform_length = 0
+            if first == 0:
+                self._out.vector_length[:] = length
+                self._uniform_length = length
+        return self._out.data[first:end, :length]
 
     def send(self, stream: Int64, token: Int64, length: Int64) -> NDArray[np.int32] | None:  # noqa: ARG002
         out, n = self._out, len(stream)
-        out.name_pointer[:n] = self._names.ctypes.data + stream * NAME_SIZE
-        out.control_pointer[:n] = self._controls.ctypes.data + stream * _CONTROL_OUT
-        out.control_length[:n] = self._control_length[stream]
+        routes = self._routes[stream]
+        out.name_pointer[:n] = routes[:, 0]
+        out.control_pointer[:n] = routes[:, 1]
+        out.control_length[:n] = routes[:, 2]
         done = out.send(self._descriptor, 0, n)
         if done == n:
             self._sent(token)
@@ -141,14 +153,13 @@ class SocketTransport:
             return None
         length, control_length = rows.received(n), rows.received_control(n)
         stamp_at, hops_at = control.locate(rows.control[:n], control_length, (_STAMP, _HOPS[self._endpoint.family]))
-        data, damaged = rows.data[:n], np.zeros(n, np.bool_)
+        data, damaged = rows.data[:n], None
         if self._endpoint.raw and self._endpoint.family == 4:
             data, length = _without_ip_header(data, length)
             damaged = _damaged(data, length)
         return Arrivals(
             data, length, peers_from_names(rows.names[:n], self._endpoint.family), _stamps(rows.control[:n], stamp_at),
-            _integers(rows.control[:n], hops_at), damaged,
-        )  # fmt: skip
+            _integers(rows.control[:n], hops_at), damaged, n == rows.rows)  # fmt: skip
 
     def notices(self) -> Notices | None:
         held, self._held = self._held, []
@@ -192,7 +203,11 @@ class SocketTransport:
 
     def _sent(self, token: Int64) -> None:
         if len(token):
-            self._tokens[np.arange(self._next_stamp, self._next_stamp + len(token)) & (_TOKENS - 1)] = token
+            at = self._next_stamp & (_TOKENS - 1)
+            if at + len(token) <= _TOKENS:
+                self._tokens[at : at + len(token)] = token
+            else:
+                self._tokens[np.arange(at, at + len(token)) & (_TOKENS - 1)] = token
             self._next_stamp = (self._next_stamp + len(token)) & 0xFFFFFFFF
 
     def _restart_stamps(self) -> None:

@@ -51,7 +51,7 @@ class ClockWatch:
     def tick(self) -> tuple[Reading, Reading, tuple[Disturbance, ...]]:
         """The reading of the tick before, the clocks now, and what happened in between."""
         before, now = self._last, self.glance()
-        asleep_ns = self._clock.boot() - self._clock.monotonic()
+        asleep_ns = self._clock.boot() - now.monotonic_ns
         slept_ns, self._asleep_ns, self._last = asleep_ns - self._asleep_ns, asleep_ns, now
         found: list[Disturbance] = []
         if slept_ns > STEP_NS:

@@ -21,7 +21,6 @@ TIMED_OUT: Final = 254
 """Open still, because a late reply may come, but over its timeout and told to the observer."""
 
 _SMALLEST: Final = 16
-_CODES = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,75 +40,80 @@ class Answers:
 
 
 class FlightTable:
-    """Rows are packets, arrays (rows,). `open` reserves a stream's ring, `close` gives it back."""
+    """Rows are packets. `open` reserves a stream's ring of rows, `close` gives it back.
+
+    All columns of a row lie side by side in one matrix, so that sending touches one place per packet; the attributes
+    are views of its columns.
+    """
 
     def __init__(self) -> None:
-        self.offset: Int64 = np.zeros(0, np.int64)
-        """first row of each stream's ring"""
-        self.mask: Int64 = np.zeros(0, np.int64)
-        self.timeout_ns: Int64 = np.zeros(0, np.int64)
-        self.known_from: Int64 = np.zeros(0, np.int64)
-        """least sequence of each stream that has not been reported"""
         self._free: dict[int, list[int]] = {}
         self._used = 0
-        self.sequence: Int64 = np.zeros(0, np.int64)
-        self.nonce: NDArray[np.uint64] = np.zeros(0, np.uint64)
-        self.called_ns: Int64 = np.zeros(0, np.int64)
+        self._rings: Int64 = np.zeros((0, 4), np.int64)
+        self._packets: Int64 = np.zeros((0, 10), np.int64)
+        self._view()
+
+    def _view(self) -> None:
+        rings, packets = self._rings, self._packets
+        self.offset: Int64 = rings[:, 0]
+        """first row of each stream's ring; arrays (streams,)"""
+        self.mask: Int64 = rings[:, 1]
+        """rows of the ring - 1; 0 where there is no such stream"""
+        self.timeout_ns: Int64 = rings[:, 2]
+        self.known_from: Int64 = rings[:, 3]
+        """least sequence that has not been reported"""
+        self.sequence: Int64 = packets[:, 0]
+        """-1 where the row is not used; arrays (rows,)"""
+        self.nonce: NDArray[np.uint64] = packets[:, 1].view(np.uint64)
+        self.called_ns: Int64 = packets[:, 2]
         """wall time just before the packet was handed to the kernel"""
-        self.clock_offset_ns: Int64 = np.zeros(0, np.int64)
+        self.clock_offset_ns: Int64 = packets[:, 3]
         """wall - monotonic then"""
-        self.transmitted_ns: Int64 = np.zeros(0, np.int64)
+        self.lateness_ns: Int64 = packets[:, 4]
+        self.transmitted_ns: Int64 = packets[:, 5]
         """kernel transmit stamp, wall, or ABSENT"""
-        self.lateness_ns: Int64 = np.zeros(0, np.int64)
-        self.rtt_ns: Int64 = np.zeros(0, np.int64)
-        self.state: _CODES = np.zeros(0, np.uint8)
-        self.stamps: _CODES = np.zeros(0, np.uint8)
-        self.duplicates: Int64 = np.zeros(0, np.int64)
+        self.rtt_ns: Int64 = packets[:, 6]
+        self.state: Int64 = packets[:, 7]
+        """PacketState, PENDING or TIMED_OUT"""
+        self.stamps: Int64 = packets[:, 8]
+        """roundtrip.KERNEL ... USER"""
+        self.duplicates: Int64 = packets[:, 9]
 
     def open(self, stream: int, packets: int, timeout_ns: int, first_sequence: int) -> None:
         """Reserve a ring for at least `packets` packets whose outcome is open or not reported."""
         size = max(_SMALLEST, 1 << max(0, packets - 1).bit_length())
-        if stream >= len(self.offset):
-            more = max(16, stream + 1, 2 * len(self.offset)) - len(self.offset)
-            for name in ("offset", "mask", "timeout_ns", "known_from"):
-                setattr(self, name, np.concatenate((getattr(self, name), np.zeros(more, np.int64))))
+        if stream >= len(self._rings):
+            more = max(16, stream + 1, 2 * len(self._rings)) - len(self._rings)
+            self._rings = np.concatenate((self._rings, np.zeros((more, 4), np.int64)))
         free = self._free.get(size)
-        self.offset[stream] = free.pop() if free else self._extend(size)
-        self.mask[stream] = size - 1
-        self.timeout_ns[stream] = timeout_ns
-        self.known_from[stream] = first_sequence
-        first = int(self.offset[stream])
-        self.sequence[first : first + size] = -1
-        self.state[first : first + size] = PacketState.NOT_SENT
+        first = free.pop() if free else self._extend(size)
+        self._rings[stream] = (first, size - 1, timeout_ns, first_sequence)
+        self._view()
+        self._clear(first, size)
 
     def close(self, stream: int) -> None:
         """The stream is over; its ring may be given to another. Its mask is 0 from now on."""
-        size = int(self.mask[stream]) + 1
-        first = int(self.offset[stream])
-        self.sequence[first : first + size] = -1
-        self.state[first : first + size] = PacketState.NOT_SENT
+        first, size = int(self.offset[stream]), int(self.mask[stream]) + 1
+        self._clear(first, size)
         self._free.setdefault(size, []).append(first)
         self.mask[stream] = 0
 
     def rows(self, stream: Int64, sequence: Int64) -> Int64:
         """Where packets of these streams and sequences live; arrays (n,)."""
-        return self.offset[stream] + (sequence & self.mask[stream])
+        rings = self._rings[stream]
+        return np.asarray(rings[:, 0] + (sequence & rings[:, 1]), np.int64)
 
     def launch(
         self, rows: Int64, sequence: Int64, nonce: NDArray[np.uint64], called_ns: int, clock_offset_ns: int,
         lateness_ns: Int64,
     ) -> None:  # fmt: skip
         """Packets are being handed to the kernel; arrays (n,)."""
-        self.sequence[rows] = sequence
-        self.nonce[rows] = nonce
-        self.called_ns[rows] = called_ns
-        self.clock_offset_ns[rows] = clock_offset_ns
-        self.transmitted_ns[rows] = ABSENT
-        self.lateness_ns[rows] = lateness_ns
-        self.rtt_ns[rows] = ABSENT
-        self.state[rows] = PENDING
-        self.stamps[rows] = KERNEL
-        self.duplicates[rows] = 0
+        packets = np.empty((len(rows), 10), np.int64)
+        packets[:] = (-1, 0, called_ns, clock_offset_ns, 0, ABSENT, ABSENT, PENDING, KERNEL, 0)
+        packets[:, 0] = sequence
+        packets[:, 1] = nonce.view(np.int64)
+        packets[:, 4] = lateness_ns
+        self._packets[rows] = packets
 
     def not_sent(self, rows: Int64) -> None:
         """The kernel refused these."""
@@ -202,14 +206,19 @@ class FlightTable:
         present = self.sequence[rows] == sequence
         return (which, rows) if present.all() else (which[present], rows[present])
 
+    def crowded(self, stream: Int64, next_sequence: Int64) -> NDArray[np.bool_]:
+        """Streams whose ring is about to be full of packets that have not been reported; arrays (n,)."""
+        held = next_sequence - self.known_from[stream]
+        return held > self.mask[stream] - self.mask[stream] // 16
+
+    def _clear(self, first: int, size: int) -> None:
+        self.sequence[first : first + size] = -1
+        self.state[first : first + size] = PacketState.NOT_SENT
+
     def _extend(self, size: int) -> int:
-        first, held = self._used, len(self.sequence)
-        columns = ("nonce", "called_ns", "clock_offset_ns", "transmitted_ns", "lateness_ns", "rtt_ns", "state",
-                   "stamps", "duplicates", "sequence")  # fmt: skip
+        first, held = self._used, len(self._packets)
         if first + size > held:
             more = max(size, held // 2, 1024)
-            for name in columns:
-                column = getattr(self, name)
-                setattr(self, name, np.concatenate((column, np.zeros(more, column.dtype))))
+            self._packets = np.concatenate((self._packets, np.zeros((more, 10), np.int64)))
         self._used = first + size
         return first

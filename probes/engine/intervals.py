@@ -222,7 +222,7 @@ class Intervals:
         if cut is not None:
             settled = ~flight.may_be_answered(part.stream[which], rows, cut)
             which, rows, state = which[settled], rows[settled], state[settled]
-        state[state >= TIMED_OUT] = PacketState.LOST
+        fate = np.where(state >= TIMED_OUT, PacketState.LOST, state).astype(np.uint8)
         transmitted_ns = flight.transmitted_ns[rows]
         stamped = transmitted_ns != ABSENT
         # Sending began inside the interval; the microseconds by which the kernel's stamp of the last packet may lie
@@ -230,11 +230,15 @@ class Intervals:
         sent_ns = np.where(stamped, transmitted_ns, flight.called_ns[rows])
         sent_ns = np.clip(sent_ns, part.begin_ns[which], np.maximum(part.end_ns, part.begin_ns + 1)[which] - 1)
         packets = IntervalPackets(
-            which, flight.sequence[rows] - self._table.base[part.stream][which], sent_ns, flight.rtt_ns[rows], state,
+            which, flight.sequence[rows] - self._table.base[part.stream][which], sent_ns, flight.rtt_ns[rows], fate,
             flight.lateness_ns[rows], flight.duplicates[rows],
         )  # fmt: skip
         batch = Batch(
-            tuple(self._table.specs[slot] for slot in part.stream.tolist()), part, packets, flight.stamps[rows], stamped
+            tuple(self._table.specs[slot] for slot in part.stream.tolist()),
+            part,
+            packets,
+            flight.stamps[rows].astype(np.uint8),
+            stamped,
         )
         flight.known_from[part.stream] = part.end
         if part.last:

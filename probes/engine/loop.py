@@ -111,12 +111,14 @@ class Engine:
         self._marks: dict[str, str] = {}
         self._done = False
         self._progress_ns = clock.monotonic()
-        self._spacing_ns = tick_ns
+        self._spacing_ns = tick_ns // 2
+        self._earliest_ns = 0
         self._sent_at_ns = self._drained_at_ns = self._checked_at_ns = 0
         self._stopping = threading.Event()
         self._linger_until_ns = 0
         self._thread: threading.Thread | None = None
         self._started_streams = 0
+        self._failed_ticks = 0
 
     def add(self, specs: Sequence[StreamSpec]) -> dict[Key, LocalError]:
         """Start streams; those that cannot be started are returned with the reason, the others run."""
@@ -190,11 +192,12 @@ class Engine:
             if disturbance.kind in ("clock_step", "suspend"):
                 self._cut(now.monotonic_ns + before.offset_ns, now.wall_ns)
         self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
-        self._traffic.send_due(now)
+        self._traffic.send_due(now, self._earliest_ns)
         self._sent_at_ns = now.monotonic_ns
-        if now.monotonic_ns >= self._drained_at_ns + self._drain_ns:
+        if now.monotonic_ns + self._spacing_ns >= self._drained_at_ns + self._drain_ns:
             self._drained_at_ns = now.monotonic_ns
             self._traffic.drain()
+            self._traffic.hold_back_crowded()
             self._settle(self._watch.glance())
         self._progress_ns = now.monotonic_ns
         return self._next_wake(now)
@@ -256,6 +259,9 @@ class Engine:
         peer = peer_of(spec.address, spec.port if udp else 0)
         slot = self._table.add(spec, command.channel, length, peer)
         self._flight.open(slot, self._packets_held(spec), spec.timeout_ns, int(self._table.first[slot]))
+        self._traffic.reserve(slot + 1)
+        self._traffic.limited |= spec.limit is not None
+        self._traffic.varied_lengths |= bool((self._table.length[list(self._table.specs)] != length).any())
         channel.transport.reserve(length)
         channel.transport.assign(slot, command.route)
         self._intervals.begin(slot, now)
@@ -313,8 +319,8 @@ class Engine:
             self._checked_at_ns = now.monotonic_ns
 
     def _next_wake(self, now: Reading) -> int:
-        due = int(self._table.next_due_ns.min()) if len(self._table.next_due_ns) else NEVER
-        send = max(due, self._sent_at_ns + self._spacing_ns)
+        self._earliest_ns = int(self._table.next_due_ns.min()) if len(self._table.next_due_ns) else NEVER
+        send = max(self._earliest_ns, self._sent_at_ns + self._spacing_ns)
         drain = self._drained_at_ns + self._drain_ns
         return min(send, drain, now.monotonic_ns + LONGEST_SLEEP_NS)
 
@@ -339,9 +345,12 @@ class Engine:
         while not over():
             try:
                 wake = self.step()
+                self._failed_ticks = 0
             except Exception as error:  # the watchdog sees that progress() stands still
-                log.exception("a tick of the engine failed")
-                self._tell("engine_error", f"a tick of the engine failed: {error}")
+                self._failed_ticks += 1
+                if self._failed_ticks & (self._failed_ticks - 1) == 0:
+                    log.exception("a tick of the engine failed, %d in a row", self._failed_ticks)
+                    self._tell("engine_error", f"a tick of the engine failed: {error}")
                 wake = self._clock.monotonic() + SECOND
             self._clock.sleep_until(wake)
 
@@ -353,11 +362,13 @@ class Engine:
             self._intervals.finish(slots, now)
 
     def _shut(self) -> None:
-        self._traffic.drain()
-        for batch in self._intervals.take_ready(self._watch.glance(), force="stopped with packets in flight"):
-            self.reporter.hand_over_batch(batch)
-        for channel in self._traffic.channels:
-            channel.transport.close()
+        try:
+            self._traffic.drain()
+            for batch in self._intervals.take_ready(self._watch.glance(), force="stopped with packets in flight"):
+                self.reporter.hand_over_batch(batch)
+        finally:
+            for channel in self._traffic.channels:
+                channel.transport.close()
 
 
 def open_socket(codec: Codec, family: int, *, hops: bool = False) -> Transport:

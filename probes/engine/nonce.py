@@ -15,7 +15,8 @@ from probes.core.arrays import Int64
 Words = NDArray[np.uint64]
 
 KEY_SIZE: Final = 16
-BLOCK: Final = 64
+_BLOCK_BITS: Final = 6
+BLOCK: Final = 1 << _BLOCK_BITS
 """Nonces of one stream computed at once: the hash costs the same hundred array operations for one or for thousands."""
 
 
@@ -77,25 +78,23 @@ class Nonces:
         self._block = np.zeros(0, np.int64)
 
     def take(self, stream: Int64, sequence: Int64) -> Words:
-        """Nonces of packets, arrays (n,). Cheap for sequences that ascend stream by stream."""
-        if len(stream) and int(stream.max()) >= len(self._block):
-            self._grow(int(stream.max()) + 1)
-        block = sequence // BLOCK
+        """Nonces of packets, arrays (n,), each stream once, all reserved. Cheap where sequences ascend."""
+        block = sequence >> _BLOCK_BITS
         missing = self._block[stream] != block
         if missing.any():
             self._fill(stream[missing], block[missing])
-            if (self._block[stream] != block).any():  # one stream, two blocks: rare, so no cache
-                return self.compute(stream, sequence)
-        return self._cache[stream, sequence % BLOCK]
+        return np.asarray(self._cache[stream, sequence & (BLOCK - 1)], np.uint64)
 
     def compute(self, stream: Int64, sequence: Int64) -> Words:
         """The same values without the cache."""
         words = np.stack((stream, sequence), axis=1).astype(np.uint64)
         return siphash24(self._secret, words, 16)
 
-    def _grow(self, streams: int) -> None:
-        size = max(16, 1 << (streams - 1).bit_length())
-        more = size - len(self._block)
+    def reserve(self, streams: int) -> None:
+        """Make room for streams 0 ... streams - 1."""
+        if streams <= len(self._block):
+            return
+        more = max(16, 1 << (streams - 1).bit_length()) - len(self._block)
         self._cache = np.concatenate((self._cache, np.zeros((more, BLOCK), np.uint64)))
         self._block = np.concatenate((self._block, np.full(more, -1, np.int64)))
 

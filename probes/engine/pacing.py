@@ -6,8 +6,7 @@ period and lie on the tick grid, so that many streams share one wake-up and none
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,15 +21,14 @@ SHORTEST_TICK_NS: Final = 500 * MICROSECOND
 _GOLDEN: Final = (5**0.5 - 1) / 2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Due:
+class Due(NamedTuple):
     """Streams that send now, each once, arrays (n,)."""
 
     stream: Int64
     scheduled_ns: Int64
     """monotonic time the packet was meant for"""
-    skipped: Int64
-    """later packets of the stream given up because the host was late"""
+    skipped: Int64 | None
+    """later packets of the stream given up because the host was late; None where there are none"""
 
 
 def first_due(now_ns: int, ordinal: int, every_ns: int, tick_ns: int) -> int:
@@ -43,30 +41,31 @@ def first_due(now_ns: int, ordinal: int, every_ns: int, tick_ns: int) -> int:
     return grid + phase // tick_ns * tick_ns
 
 
-def take_due(next_due_ns: Int64, every_ns: Int64, now_ns: int) -> Due | None:
+def take_due(next_due_ns: Int64, every_ns: Int64, now_ns: int, *, earliest_ns: int) -> Due | None:
     """Streams whose deadline has come; moves their deadlines in `next_due_ns` on. None when there are none.
 
-    A stream that is a little late catches up with one packet a tick. One that is later than CATCH_UP_NS sends one
-    packet and skips those whose time has passed too: a frozen host does not wake up with a burst.
+    earliest_ns: no deadline is earlier. A stream that is a little late catches up with one packet a tick. One that is
+    later than CATCH_UP_NS sends one packet and skips those whose time has passed too: a frozen host does not wake up
+    with a burst.
     """
-    stream = np.flatnonzero(next_due_ns <= now_ns)
+    stream = (next_due_ns <= now_ns).nonzero()[0]
     if not len(stream):
         return None
-    scheduled = next_due_ns[stream]
-    period = every_ns[stream]
-    following = scheduled + period
-    if now_ns - int(scheduled.min()) > CATCH_UP_NS:
+    scheduled, period, skipped = next_due_ns[stream], every_ns[stream], None
+    if now_ns - earliest_ns > CATCH_UP_NS:
         behind = now_ns - scheduled
         skipped = np.where(behind > CATCH_UP_NS, behind // period, 0)
-        following += skipped * period
-    else:
-        skipped = np.zeros(len(stream), np.int64)
-    next_due_ns[stream] = following
-    return Due(stream, scheduled, skipped)
+        next_due_ns[stream] = scheduled + (skipped + 1) * period
+        return Due(stream, scheduled, skipped if skipped.any() else None)
+    next_due_ns[stream] = scheduled + period
+    return Due(stream, scheduled, None)
 
 
 def shortest_spacing(every_ns: Int64, tick_ns: int) -> int:
-    """Least time between two wake-ups for sending: the tick, or half the shortest period if that is less."""
+    """Least time between two wake-ups for sending: half the tick, or half the shortest period if that is less.
+
+    Half, because a wake-up that is a little late must not push the next one off the grid.
+    """
     if not len(every_ns):
-        return tick_ns
-    return max(SHORTEST_TICK_NS, min(tick_ns, int(every_ns.min()) // 2))
+        return tick_ns // 2
+    return max(SHORTEST_TICK_NS, min(tick_ns, int(every_ns.min())) // 2)

@@ -6,8 +6,7 @@ read; where it changed, the clock was set and a plain difference of stamps may b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,7 @@ STEADY_NS: Final = MILLISECOND
 SLACK_NS: Final = MILLISECOND
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """The clocks read together. offset_ns is wall - monotonic."""
 
     monotonic_ns: int

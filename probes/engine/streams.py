@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -76,38 +76,47 @@ class PacketEvents:
         return len(self.stream)
 
 
-@dataclass(slots=True)
 class StreamTable:
-    """All streams; arrays (slots,), grown as needed. A slot is used again once its stream's last interval is out."""
+    """All streams; arrays (slots,), grown as needed. A slot is used again once its stream's last interval is out.
 
-    specs: dict[int, StreamSpec] = field(default_factory=dict)
-    """streams that are sending or finishing"""
-    numbers: dict[Key, int] = field(default_factory=dict)
-    """streams that are sending"""
-    every_ns: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    next_due_ns: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    """monotonic; NEVER while a stream does not send"""
-    next_sequence: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    """goes on where an earlier stream of the slot ended, so that (stream, sequence) never repeats"""
-    base: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    """sequence the stream began with"""
-    remaining: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    channel: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    length: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    """octets of the whole transport payload"""
-    begin_ns: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    """UTC ns, start of the open interval"""
-    span_ns: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    first: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    """sequence of the first packet of the open interval"""
-    skipped: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    corrupt: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    drops: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    fresh: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
-    """nothing is carried over from an interval before"""
-    peer: NDArray[np.uint64] = field(default_factory=lambda: np.zeros((0, 3), np.uint64))
-    """address and port replies come from, as probes.engine.address writes them"""
-    _free: list[int] = field(default_factory=list)
+    The columns of a slot lie side by side in one matrix, `hot` those that sending needs; the attributes are views.
+    """
+
+    def __init__(self) -> None:
+        self.specs: dict[int, StreamSpec] = {}
+        """streams that are sending or finishing"""
+        self.numbers: dict[Key, int] = {}
+        """streams that are sending"""
+        self.next_due_ns: Int64 = np.zeros(0, np.int64)
+        """monotonic; NEVER while a stream does not send"""
+        self.fresh: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        """nothing is carried over from an interval before"""
+        self.peer: NDArray[np.uint64] = np.zeros((0, 3), np.uint64)
+        """address and port replies come from, as probes.engine.address writes them"""
+        self.hot: Int64 = np.zeros((0, 5), np.int64)
+        self._cold: Int64 = np.zeros((0, 7), np.int64)
+        self._free: list[int] = []
+        self._view()
+
+    def _view(self) -> None:
+        hot, cold = self.hot, self._cold
+        self.every_ns: Int64 = hot[:, 0]
+        self.next_sequence: Int64 = hot[:, 1]
+        """goes on where an earlier stream of the slot ended, so that (stream, sequence) never repeats"""
+        self.length: Int64 = hot[:, 2]
+        """octets of the whole transport payload"""
+        self.channel: Int64 = hot[:, 3]
+        self.remaining: Int64 = hot[:, 4]
+        self.base: Int64 = cold[:, 0]
+        """sequence the stream began with"""
+        self.begin_ns: Int64 = cold[:, 1]
+        """UTC ns, start of the open interval"""
+        self.span_ns: Int64 = cold[:, 2]
+        self.first: Int64 = cold[:, 3]
+        """sequence of the first packet of the open interval"""
+        self.skipped: Int64 = cold[:, 4]
+        self.corrupt: Int64 = cold[:, 5]
+        self.drops: Int64 = cold[:, 6]
 
     def add(self, spec: StreamSpec, channel: int, length: int, peer: NDArray[np.uint64]) -> int:
         """Give the stream a slot; it does not send before its next_due_ns is set."""
@@ -138,11 +147,12 @@ class StreamTable:
 
     def _next_slot(self) -> int:
         slot = len(self.specs) + len(self._free)
-        if slot >= len(self.every_ns):
-            for name in ("every_ns", "next_due_ns", "next_sequence", "base", "remaining", "channel", "length",
-                         "begin_ns", "span_ns", "first", "skipped", "corrupt", "drops", "fresh", "peer"):  # fmt: skip
-                column = getattr(self, name)
-                more = np.zeros((max(16, len(column)), *column.shape[1:]), column.dtype)
-                setattr(self, name, np.concatenate((column, more)))
-            self.next_due_ns[slot:] = NEVER
+        if slot >= len(self.next_due_ns):
+            more = max(16, len(self.next_due_ns))
+            self.next_due_ns = np.concatenate((self.next_due_ns, np.full(more, NEVER, np.int64)))
+            self.fresh = np.concatenate((self.fresh, np.zeros(more, np.bool_)))
+            self.peer = np.concatenate((self.peer, np.zeros((more, 3), np.uint64)))
+            self.hot = np.concatenate((self.hot, np.zeros((more, self.hot.shape[1]), np.int64)))
+            self._cold = np.concatenate((self._cold, np.zeros((more, self._cold.shape[1]), np.int64)))
+            self._view()
         return slot

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
+from probes.core.clock import SECOND
 from probes.core.codec import Codec
 from probes.core.errors import LocalError
 from probes.core.model import PacketState
@@ -76,30 +77,48 @@ class Traffic:
         self._watch, self._log = watch, log
         self._nonces = Nonces(secret)
         self.channels: list[Channel] = []
+        self.limited = False
+        """some stream stops after a number of packets"""
+        self.varied_lengths = False
+        """not all packets are of one length"""
         self.counters: Counter[str] = Counter()
         """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why"""
 
-    def send_due(self, now: Reading) -> None:
-        """One packet for every stream whose deadline has come."""
+    def reserve(self, slots: int) -> None:
+        """Make room for streams 0 ... slots - 1."""
+        self._nonces.reserve(slots)
+
+    def send_due(self, now: Reading, earliest_ns: int) -> None:
+        """One packet for every stream whose deadline has come; earliest_ns: no deadline is earlier."""
         table = self._table
-        due = take_due(table.next_due_ns, table.every_ns, now.monotonic_ns)
+        due = take_due(table.next_due_ns, table.every_ns, now.monotonic_ns, earliest_ns=earliest_ns)
         if due is None:
             return
         stream, scheduled = due.stream, due.scheduled_ns
-        if due.skipped.any():
+        if due.skipped is not None:
             table.skipped[stream] += due.skipped
             table.next_sequence[stream[due.skipped > 0]] += 1  # neighbours across a gap are no pair
-        remaining = table.remaining[stream] - 1
-        table.remaining[stream] = remaining
-        if not remaining.all():
+        if self.limited:
+            remaining = table.remaining[stream] - 1
+            table.remaining[stream] = remaining
             table.next_due_ns[stream[remaining == 0]] = NEVER
-        used = table.channel[stream]
-        if (used == used[0]).all():
-            self._send(self.channels[int(used[0])], stream, scheduled, now)
+        if len(self.channels) == 1:
+            self._send(self.channels[0], stream, scheduled, now)
             return
+        used = table.channel[stream]
         for channel in np.unique(used).tolist():
             chosen = used == channel
             self._send(self.channels[channel], stream[chosen], scheduled[chosen], now)
+
+    def hold_back_crowded(self) -> None:
+        """Rings are sized so that this finds none; if it does, packets are skipped, and no other one is forgotten."""
+        table = self._table
+        slots = table.sending()
+        crowded = slots[self._flight.crowded(slots, table.next_sequence[slots])]
+        if len(crowded):
+            self.counters["overrun"] += len(crowded)
+            table.skipped[crowded] += SECOND // table.every_ns[crowded]
+            table.next_due_ns[crowded] += SECOND
 
     def drain(self) -> None:
         """Read every socket: replies, transmit stamps, errors."""
@@ -113,6 +132,8 @@ class Traffic:
                 if arrivals is None:
                     break
                 self._match(channel, arrivals, now)
+                if not arrivals.more:
+                    break
             dropped = channel.transport.drops()
             if dropped:
                 self._blame_drops(number, dropped)
@@ -136,60 +157,46 @@ class Traffic:
         return not self._flight.open_packets(stream[mine], first[mine], end[mine], now, patience=1).any()
 
     def _send(self, channel: Channel, stream: Int64, scheduled: Int64, now: Reading) -> None:
-        length = self._table.length[stream]
-        if len(stream) > 1 and (length != length[0]).any():
-            order = np.argsort(length, kind="stable")
-            stream, scheduled, length = stream[order], scheduled[order], length[order]
+        if self.varied_lengths:
+            order = np.argsort(self._table.length[stream], kind="stable")
+            stream, scheduled = stream[order], scheduled[order]
         limit = channel.transport.rows
+        if len(stream) <= limit:
+            self._send_batch(channel, stream, scheduled, now)
+            return
         for first in range(0, len(stream), limit):
-            part = slice(first, first + limit)
-            self._send_batch(channel, stream[part], scheduled[part], length[part], now)
+            self._send_batch(channel, stream[first : first + limit], scheduled[first : first + limit], now)
 
-    def _send_batch(self, channel: Channel, stream: Int64, scheduled: Int64, length: Int64, now: Reading) -> None:
-        table, flight, transport = self._table, self._flight, channel.transport
+    def _send_batch(self, channel: Channel, stream: Int64, scheduled: Int64, now: Reading) -> None:
+        table, flight = self._table, self._flight
         sequence = table.next_sequence[stream]
-        rows = flight.rows(stream, sequence)
-        if (flight.sequence[rows] >= flight.known_from[stream]).any():
-            stream, scheduled, length = self._without_overrun(stream, scheduled, length)
-            if not len(stream):
-                return
-            sequence = table.next_sequence[stream]
-            rows = flight.rows(stream, sequence)
         table.next_sequence[stream] = sequence + 1
+        rows = flight.rows(stream, sequence)
         nonce = self._nonces.take(stream, sequence)
-        self._encode(channel, stream, sequence, nonce, length)
+        length = self._encode(channel, stream, sequence, nonce)
         called = self._watch.monotonic()
         flight.launch(rows, sequence, nonce, called + now.offset_ns, now.offset_ns, called - scheduled)
-        errors = transport.send(stream, rows, length)
+        errors = channel.transport.send(stream, rows, length)
         if errors is not None:
             failed = np.flatnonzero(errors)
             self._not_sent(channel, stream[failed], sequence[failed], rows[failed], errors[failed])
 
-    def _encode(
-        self, channel: Channel, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64], length: Int64
-    ) -> None:
-        n = len(stream)
+    def _encode(self, channel: Channel, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]) -> Int64:
+        """Write the batch, which is sorted by length; the lengths."""
+        n, length = len(stream), self._table.length[stream]
         edges = [0, n]
-        if n > 1 and length[0] != length[-1]:
+        if self.varied_lengths:
             edges = [0, *(np.flatnonzero(np.diff(length)) + 1).tolist(), n]
         for first, end in pairwise(edges):
-            part = slice(first, end)
             channel.codec.encode(
                 channel.transport.outgoing(first, end, int(length[first])),
                 family=channel.family,
                 identifier=channel.transport.identifier,
-                stream=stream[part],
-                sequence=sequence[part],
-                nonce=nonce[part],
+                stream=stream[first:end],
+                sequence=sequence[first:end],
+                nonce=nonce[first:end],
             )
-
-    def _without_overrun(self, stream: Int64, scheduled: Int64, length: Int64) -> tuple[Int64, Int64, Int64]:
-        """Rings are sized so that this cannot happen; if it does, a packet is skipped, never another one forgotten."""
-        rows = self._flight.rows(stream, self._table.next_sequence[stream])
-        held = self._flight.sequence[rows] >= self._flight.known_from[stream]
-        self._table.skipped[stream[held]] += 1
-        self.counters["overrun"] += int(held.sum())
-        return stream[~held], scheduled[~held], length[~held]
+        return length
 
     def _not_sent(
         self, channel: Channel, stream: Int64, sequence: Int64, rows: Int64, errors: NDArray[np.int32]
@@ -230,23 +237,26 @@ class Traffic:
         usable = decoded.valid & self._open(decoded.stream)
         stream = np.where(usable, decoded.stream, 0)
         sincere = (arrivals.source == table.peer[stream]).all(axis=1)
-        self.counters["foreign"] += int((~usable | ~sincere).sum())
         usable &= sincere
-        whole = (arrivals.length == table.length[stream]) & ~arrivals.damaged
-        self._count_corrupt(stream[usable & ~whole])
-        usable &= whole
-        at = np.flatnonzero(usable)
+        whole = arrivals.length == table.length[stream]
+        if arrivals.damaged is not None:
+            whole &= ~arrivals.damaged
+        at = (usable & whole).nonzero()[0]
+        if len(at) != len(usable):
+            self.counters["foreign"] += len(usable) - int(usable.sum())
+            self._count_corrupt(stream[usable & ~whole])
         stream = stream[at]
         answers = self._flight.answer(stream, decoded.sequence[at], decoded.nonce[at], arrivals.received_ns[at], now)
-        self._count_corrupt(stream[answers.forged])
-        self.counters["forged"] += int(answers.forged.sum())
-        self.counters["forgotten"] += int(answers.forgotten.sum())
+        if not answers.first.all():
+            self._count_corrupt(stream[answers.forged])
+            self.counters["forged"] += int(answers.forged.sum())
+            self.counters["forgotten"] += int(answers.forgotten.sum())
         if self._log is not None:
             told = np.flatnonzero(answers.first | answers.duplicate)
             rows, ttl, source = answers.index[told], arrivals.ttl[at[told]], arrivals.source[at[told]]
             duplicate = answers.duplicate[told]
             self._log.add(
-                stream[told], self._number(stream[told], rows), self._flight.state[rows],
+                stream[told], self._number(stream[told], rows), self._flight.state[rows].astype(np.uint8),
                 rtt_ns=np.where(duplicate, ABSENT, self._flight.rtt_ns[rows]), duplicate=duplicate, ttl=ttl,
                 source=[text_of(peer) for peer in source],
             )  # fmt: skip

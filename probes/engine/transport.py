@@ -38,8 +38,10 @@ class Arrivals:
     """kernel receive stamp, UTC, or ABSENT"""
     ttl: Int64
     """TTL or hop limit, or ABSENT"""
-    damaged: NDArray[np.bool_]
-    """wrong checksum"""
+    damaged: NDArray[np.bool_] | None
+    """wrong checksum; None where the kernel has checked"""
+    more: bool
+    """the batch is full: there may be more"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,10 @@ class Transport(Protocol):
         """Make room for transport payloads of this many octets, both ways."""
 
     def outgoing(self, first: int, end: int, length: int) -> Octets:
-        """Zeroed rows first..end-1, shape (end - first, length), to be written before `send`."""
+        """Rows first..end-1, shape (end - first, length), to be written before `send`.
+
+        They hold what was written last, and were zero before that.
+        """
 
     def send(self, stream: Int64, token: Int64, length: Int64) -> NDArray[np.int32] | None:
         """Send rows 0..n-1; errno of each (0 = sent), or None when all were sent. Arrays (n,)."""

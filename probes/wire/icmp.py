@@ -31,6 +31,7 @@ ECHO_REQUEST: Final = {4: 8, 6: 128}
 ECHO_REPLY: Final = {4: 0, 6: 129}
 
 _FIELD: Final = np.dtype(">u2")
+_HEADER: Final = np.dtype(">u8")
 
 
 class EchoCodec:
@@ -43,11 +44,8 @@ class EchoCodec:
         self, out: Octets, *, family: int, identifier: int, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]
     ) -> None:
         """Echo requests, shape (n, 8 + size); the checksum is 0 in ICMPv6."""
-        header = out[:, :HEADER].view(_FIELD)
-        header[:, 0] = ECHO_REQUEST[family] << 8
-        header[:, 1] = 0
-        header[:, 2] = identifier
-        header[:, 3] = sequence & 0xFFFF
+        header = ECHO_REQUEST[family] << 56 | identifier << 16
+        out[:, :HEADER].view(_HEADER)[:, 0] = (sequence & 0xFFFF).view(np.uint64) | np.uint64(header)
         payload.write(out[:, HEADER:], stream, sequence, nonce)
         if family == 4:
             out[:, 2:4].view(np.uint16)[:, 0] = internet_checksum(out)

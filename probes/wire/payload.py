@@ -53,7 +53,7 @@ _LOW: Final = np.uint64(0xFFFFFFFF)
 def write(out: Octets, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]) -> None:
     """Write requests into `out`, shape (n, size >= SIZE); the padding is left as it is."""
     words = out[:, :SIZE].view(_WORD)
-    words[:, 0] = stream.astype(np.uint64) | _HEAD
+    words[:, 0] = stream.view(np.uint64) | _HEAD
     words[:, 1] = sequence
     words[:, 2] = nonce
 
