@@ -68,6 +68,7 @@ class MessageRows:
         self._messages["control_length"] = control_width
         self._base = self._messages.ctypes.data
         # Views of the fields, made once: looking a field up costs more than a system call's share of a packet.
+        self.vector_start = self._vectors["start"]
         self.vector_length = self._vectors["length"]
         self.name_pointer = self._messages["name"]
         self.name_length = self._messages["name_length"]
