@@ -95,23 +95,18 @@ def _delays(delays: np.ndarray) -> tuple[object, ...]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    server = InfluxDB1(tmp_path / "influx")
-    server.start()
-    server.create("sla")
-    try:
-        directory = tmp_path / "agent"
-        (directory / "contracts").mkdir(parents=True)
-        (directory / "contracts" / "broad.yaml").write_text(CONTRACT)
-        (directory / "agent.yaml").write_text(config(server.url))
-        store = Store.open(directory / "store", clock=SystemClock(), site="test")
+    with InfluxDB1() as server:
+        server.create("sla")
+        (tmp_path / "contracts").mkdir()
+        (tmp_path / "contracts" / "broad.yaml").write_text(CONTRACT)
+        (tmp_path / "agent.yaml").write_text(config(server.url))
+        store = Store.open(tmp_path / "store", clock=SystemClock(), site="test")
         for sample in samples():
             store.append([sample])
         assert store.flush(30.0)
         store.close(30.0)
-        deliver(directory)
-        yield directory
-    finally:
-        server.stop()
+        deliver(tmp_path)
+        yield tmp_path
 
 
 def deliver(directory: Path) -> None:
