@@ -31,27 +31,29 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer in one word and in the server's words. retry_after_ns: how long the server asked to wait."""
+    """The answer in one word and in the server's words. retry_after_ns: how long the server asked to wait; status:
+    the HTTP status, where the server answered at all."""
 
     answer: Answer
     words: str = ""
     retry_after_ns: int | None = None
+    status: int | None = None
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     """By status code, as InfluxDB 1.x, 2.x, 3.x and VictoriaMetrics use them."""
     words = said(status, headers, body)
     if 200 <= status <= 299:
-        return Reply(Answer.WRITTEN)
+        return Reply(Answer.WRITTEN, status=status)
     if status in (400, 422):
-        return Reply(Answer.REJECTED, words)
+        return Reply(Answer.REJECTED, words, status=status)
     if status == 413:
-        return Reply(Answer.TOO_LARGE, words)
+        return Reply(Answer.TOO_LARGE, words, status=status)
     if status == 429 or status >= 500:
-        return Reply(Answer.RETRY, words, retry_after_ns(headers))
+        return Reply(Answer.RETRY, words, retry_after_ns(headers), status)
     if 300 <= status <= 399:
-        return Reply(Answer.HOLD, f"{words}: redirects are not followed, they would carry the token elsewhere")
-    return Reply(Answer.HOLD, words)
+        words = f"{words}: redirects are not followed, they would carry the token elsewhere"
+    return Reply(Answer.HOLD, words, status=status)
 
 
 def retry_after_ns(headers: Mapping[str, str]) -> int | None:
