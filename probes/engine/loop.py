@@ -163,8 +163,8 @@ class Engine:
             self._thread.join(timeout_s + 5)
         else:
             self._finish_all()
-            while self.step() and self._intervals.closings:
-                self._clock.sleep_until(self._clock.monotonic() + self._drain_ns)
+            while self._intervals.closings and self._clock.monotonic() < self._linger_until_ns:
+                self._clock.sleep_until(self.step())
             self._shut()
         if not self.reporter.close(timeout_s + 5):
             log.error("the last samples could not be handed over in time")

@@ -64,7 +64,7 @@ def _address(text: str, what: str) -> ipaddress.IPv4Address | ipaddress.IPv6Addr
     try:
         return ipaddress.ip_address(text)
     except ValueError:
-        raise LocalError(f"{what} {text!r} is not a numeric address") from None
+        raise LocalError(f"{what} {text!r} is not a numeric address", hint="like 192.0.2.1 or 2001:db8::1") from None
 
 
 def _scope(text: str) -> int:
