@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from probes.core.clock import SECOND
 SHORTEST_WAIT_NS: Final = SECOND
 LONGEST_WAIT_NS: Final = 300 * SECOND
 _WORDS_LIMIT: Final = 300
+_SECONDS: Final = re.compile("[+-]?[0-9]+")
 
 
 class Answer(StrEnum):
@@ -59,9 +61,10 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
 def retry_after_ns(headers: Mapping[str, str]) -> int | None:
     """Retry-After in seconds, held between 1 s and 5 min; None where it is missing or not a number (dates included)."""
     written = _header(headers, "retry-after").strip()
-    if not written.lstrip("+-").isdecimal():
+    if not _SECONDS.fullmatch(written):
         return None
-    seconds = int(written[:12]) if len(written) <= 12 else LONGEST_WAIT_NS
+    # A server can write any number of digits; beyond nine of them only the sign matters.
+    seconds = int(written[:10])
     return max(SHORTEST_WAIT_NS, min(LONGEST_WAIT_NS, seconds * SECOND))
 
 

@@ -1,7 +1,7 @@
 """Getting one batch accepted: halve what is too large, find the lines a server refuses, park only those.
 
-A refusal of everything is rarely the lines' fault. Before a line is parked, fresh lines of other probes are offered:
-if the server takes none of them either, nothing is parked and the sink is held, with the server's words.
+A refusal of everything is rarely the lines' fault. Before a line is parked, other lines are offered, some of which the
+server has taken before: if it takes none of them now, nothing is parked and the sink is held, with the server's words.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ class Outcome:
     reply: Reply
 
 
-def deliver(lines: Sequence[Line], write: Write, witnesses: Callable[[], Sequence[str]]) -> Outcome:
-    """Write lines in order. witnesses: single lines that a healthy server would take."""
+def deliver(
+    lines: Sequence[Line], write: Write, witnesses: Callable[[], Sequence[str]], stopping: Callable[[], bool]
+) -> Outcome:
+    """Write lines in order. witnesses: single lines that a healthy server would take. stopping: leave off early."""
     run = _Run(write, witnesses)
     reply = Reply(Answer.WRITTEN)
     done = 0
@@ -59,10 +61,12 @@ def deliver(lines: Sequence[Line], write: Write, witnesses: Callable[[], Sequenc
             run.accepted = True
             done = last
         elif reply.answer in (Answer.REJECTED, Answer.TOO_LARGE):
+            if stopping():
+                return Outcome(done, tuple(run.refused), reply)
             if last - first > 1:
                 middle = (first + last) // 2
                 pending += [(middle, last), (first, middle)]
-            elif run.is_to_blame(reply):
+            elif run.is_to_blame():
                 run.refused.append(Refusal(lines[first], reply.words))
                 done = last
             else:
@@ -78,10 +82,8 @@ class _Run:
         self.accepted = False
         self.refused: list[Refusal] = []
 
-    def is_to_blame(self, reply: Reply) -> bool:
+    def is_to_blame(self) -> bool:
         """True when the server is known to accept others, so that this line is the trouble."""
-        if reply.answer is Answer.TOO_LARGE:
-            return True
         if not self.accepted:
             self.accepted = any(self._write(text).answer is Answer.WRITTEN for text in self._witnesses())
         return self.accepted

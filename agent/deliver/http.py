@@ -67,11 +67,15 @@ class Transport:
         timer.daemon = True
         timer.start()
         try:
-            return self._exchange(method, path, body, headers, limit)
+            response = self._exchange(method, path, body, headers, limit)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NetworkError(self._words(error, expired.is_set())) from None
         finally:
             timer.cancel()
+        if expired.is_set():
+            # Cut in the middle of its headers, an answer looks whole to http.client: it is none.
+            raise NetworkError(self._words(TimeoutError(), True))
+        return response
 
     def close(self) -> None:
         self._pool.close()

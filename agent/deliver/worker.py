@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.config import SinkSettings
-from agent.deliver.answer import Answer
+from agent.deliver.answer import Answer, Reply
 from agent.deliver.backoff import Backoff
 from agent.deliver.batch import Line, Outcome, deliver
 from agent.deliver.line import LineEncoder, LineError
@@ -32,6 +32,8 @@ POLL_NS: Final = 500 * MILLISECOND
 BACKLOG_BATCHES: Final = 2
 """More than so many batches behind is a backlog: the newest samples then go first, in turn with the oldest."""
 WITNESSES: Final = 4
+BROKEN_AFTER: Final = 5
+"""The same HTTP 500 so often in a row may be about the lines: they are then searched, as after a refusal."""
 CLOSE_S: Final = 5.0
 
 
@@ -104,6 +106,9 @@ class SinkWorker:
         self._live_from = self._live_to = 0
         """seqs in (live_from, live_to] were delivered ahead of the cursor"""
         self._live_turn = False
+        self._broken = 0
+        """replies in a row that were HTTP 500 with the words of the last one"""
+        self._last_reply = Reply(Answer.WRITTEN)
         self._thread = threading.Thread(target=self._run, name=f"sink-{settings.name}", daemon=True)
         self.status = SinkStatus(settings.name, "", "starting", store.cursor(settings.name), 0, 0, 0)
 
@@ -125,9 +130,11 @@ class SinkWorker:
         while not self._expired():
             try:
                 wait_ns = self._step()
-            except LocalError as error:
-                log.error("sink %s: %s", self._settings.name, error)
-                self._tell("in trouble", str(error))
+            except Exception as error:
+                # Whatever it is, the delivery must go on: nothing else would tell that it had ended.
+                words = str(error) if isinstance(error, LocalError) else f"{type(error).__name__}: {error}"
+                log.error("sink %s: %s", self._settings.name, words, exc_info=not isinstance(error, LocalError))
+                self._tell("in trouble", words)
                 wait_ns = SECOND
             if self._stop.is_set() and (wait_ns or not self.status.lag):
                 return
@@ -142,6 +149,8 @@ class SinkWorker:
         cursor = self._store.cursor(self._settings.name)
         newest = self._newest_seq()
         self.status = replace(self.status, cursor=cursor, lag=max(0, newest - cursor))
+        if self._live_to <= cursor:
+            self._live_from = self._live_to = 0
         if newest <= cursor:
             self._tell("idle" if self.status.state == "starting" else "ok", "")
             return POLL_NS
@@ -166,7 +175,7 @@ class SinkWorker:
 
     def _send_live(self, newest: int) -> tuple[Outcome, int]:
         """Newest samples first. They join the range sent ahead, or begin it."""
-        begin = self._live_to or max(0, newest - self._limit)
+        begin = self._live_to or max(self.status.cursor, newest - self._limit)
         stored = self._reader.after(begin, self._limit)
         outcome = self._deliver(stored)
         if outcome.done:
@@ -179,13 +188,19 @@ class SinkWorker:
         obstacle = self._sink.open()
         if obstacle is not None:
             return Outcome(0, (), obstacle)
-        outcome = deliver([self._line(item) for item in stored], self._sink.write, self._witnesses)
+        outcome = deliver([self._line(item) for item in stored], self._write, self._witnesses, self._stop.is_set)
         for refusal in outcome.refused:
             self._store.park(self._settings.name, refusal.line.seq, refusal.line.text, refusal.words)
             log.warning("sink %s refuses sample %d: %s", self._settings.name, refusal.line.seq, refusal.words)
         if outcome.refused:
             self.status = replace(self.status, parked=self.status.parked + len(outcome.refused))
         return outcome
+
+    def _write(self, lines: str) -> Reply:
+        reply = self._sink.write(lines)
+        if reply.status == 500 and self._broken >= BROKEN_AFTER:
+            return replace(reply, answer=Answer.REJECTED)
+        return reply
 
     def _line(self, item: StoredSample) -> Line:
         try:
@@ -194,10 +209,13 @@ class SinkWorker:
             return Line(item.seq, "", str(error))
 
     def _witnesses(self) -> list[str]:
+        """The newest samples of each kind, and what went before the batch: the server has taken some of them before."""
         samples = self._reader.latest()
-        by_kind = {sample.kind: sample for sample in samples}
-        lines = (self._line(StoredSample(0, sample)) for sample in [*by_kind.values(), *samples][: 2 * WITNESSES])
-        return [line.text for line in lines if line.text][:WITNESSES]
+        by_kind = list({sample.kind: sample for sample in samples}.values())
+        before = self._reader.newest(WITNESSES, below=self.status.cursor + 1)
+        offered = [*by_kind[:WITNESSES], *samples[:WITNESSES], *(item.sample for item in before)]
+        lines = (self._line(StoredSample(0, sample)) for sample in offered)
+        return list(dict.fromkeys(line.text for line in lines if line.text))
 
     def _newest_seq(self) -> int:
         newest = self._reader.newest(1)
@@ -205,6 +223,9 @@ class SinkWorker:
 
     def _settle(self, outcome: Outcome, count: int) -> int:
         reply = outcome.reply
+        same = reply.status == 500 and reply.words == self._last_reply.words
+        self._broken = 0 if reply.status != 500 else self._broken + 1 if same else 1
+        self._last_reply = reply
         self._backoff = self._backoff.after(reply)
         self.status = replace(
             self.status, written=self.status.written + count - len(outcome.refused), server=str(self._sink.server or "")
