@@ -70,6 +70,7 @@ def _rate(rate: Rate | None) -> Document | None:
         "forward_bps": rate.forward_bps, "backward_bps": rate.backward_bps,
         "forward_bytes": rate.forward_bytes, "backward_bytes": rate.backward_bytes,
         "forward_ns": rate.forward_ns, "backward_ns": rate.backward_ns,
+        "forward_retransmits": rate.forward_retransmits, "backward_retransmits": rate.backward_retransmits,
         "streams": rate.streams, "layer": rate.layer,
     }  # fmt: skip
 

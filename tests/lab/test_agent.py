@@ -35,6 +35,8 @@ LOSSY_RATIO = 0.2
 RUN_OF = 2
 """intervals in a row that change the availability state, as the contract says"""
 EVERY_S = 0.1
+OURS = slice(4, 24)
+"""octets of the payload that a reply repeats: stream, sequence, nonce"""
 EDGE = 2
 """packets that may fall on the other side of an instant: the link sees them a little after the agent stamps them"""
 
@@ -61,7 +63,7 @@ circuits:
       - {{kind: udp, every: 100ms, port: 8620, timeout: 1s}}
       - {{kind: icmp, every: 100ms, timeout: 1s}}
       - {{kind: tcp, every: 5s, port: 8621, timeout: 1s}}
-      - {{kind: throughput, every: 4m, port: 8621, duration: 2s, direction: both}}
+      - {{kind: throughput, every: {run_every}s, port: 8621, duration: 2s, direction: both}}
 """
 
 CONTRACT = """id: lab
@@ -109,7 +111,9 @@ def written(folder: Path, lab: Lab, influx: InfluxDB1, victoria: VictoriaMetrics
     (folder / "contracts").mkdir()
     (folder / "contracts" / "lab.yaml").write_text(CONTRACT.format(window=window_s))
     config = folder / "agent.yaml"
-    config.write_text(AGENT.format(influx=influx.url, victoria=victoria.url, target=lab.far.ipv4))
+    config.write_text(
+        AGENT.format(influx=influx.url, victoria=victoria.url, target=lab.far.ipv4, run_every=int(24 * MINUTES))
+    )
     return config
 
 
@@ -150,7 +154,12 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 last = reader.read("lab", "udp", (), 0, 2**62)
             # The last interval is a part of one; the one before it may lack packets that were still under way.
             end_ns = int(last.start_ns[-2])
-            yield lab, influx, victoria, Day(config, log.udp(8620), end_ns - window_s * SECOND, end_ns, outage, said)
+            yield (
+                lab,
+                influx,
+                victoria,
+                Day(config, log.udp(8620, OURS), end_ns - window_s * SECOND, end_ns, outage, said),
+            )
     finally:
         lab.close()
 
