@@ -24,8 +24,13 @@ from probes.core import catalog
 from probes.core.arrays import ABSENT, Histogram, Int64
 from probes.core.errors import LocalError
 
-PAGE_ROWS: Final = 20_000
+PAGE_ROWS = 20_000
+"""Rows asked for at once; fewer where their answer would be too long."""
 _ALWAYS: Final = ("span_ns", "state")
+
+
+class _LongAnswerError(LocalError):
+    """The answer is longer than we read; a smaller page may not be."""
 
 
 class _Query:
@@ -51,15 +56,22 @@ class _Query:
         headers = {"Accept": "application/json", **authorization(self._settings)}
         path = f"/query?{urlencode(parameters)}"
         response = self._guard(lambda: self._transport.request("GET", path, headers=headers, limit=MAXIMUM_READ_BACK))
-        if response.status != 200 or not response.complete:
+        if not response.complete:
+            raise _LongAnswerError(f"sink {self._settings.name} answers with more than {MAXIMUM_READ_BACK} bytes")
+        if response.status != 200:
             words = said(response.status, response.headers, response.data)
             raise LocalError(
                 f"sink {self._settings.name} does not answer queries: {words}", hint="linkwitness sink check"
             )
         try:
             result = json.loads(response.data)["results"][0]
+            if "statement_id" not in result and "error" not in result:
+                raise ValueError("VictoriaMetrics answers every query alike, with a list of databases")
         except (ValueError, LookupError, TypeError):
-            raise LocalError(f"sink {self._settings.name} gave an answer that is not InfluxQL's") from None
+            raise LocalError(
+                f"sink {self._settings.name} gave an answer that is not InfluxQL's",
+                hint="judge from the store, or from an InfluxDB sink",
+            ) from None
         if "error" in result:
             raise LocalError(f"sink {self._settings.name} refuses the query: {result['error']}")
         found: list[dict[str, Any]] = result.get("series", [])
@@ -75,12 +87,15 @@ class _Query:
             raise LocalError(f"sink {self._settings.name}: {error}", hint="linkwitness sink check") from None
 
 
-def series(settings: SinkSettings) -> list[Series]:
-    """Every probe of every circuit the database knows, by circuit and probe. Raises LocalError."""
+def series(settings: SinkSettings, *, site: str | None = None) -> list[Series]:
+    """Every probe of every circuit the database knows of this site, or of all, by circuit and probe.
+
+    Raises LocalError.
+    """
     query = _Query(settings)
     try:
         query.check_product()
-        return _series(query)
+        return _series(query, "" if site is None else f' WHERE "site"={text(site)}')
     finally:
         query.close()
 
@@ -93,24 +108,42 @@ def read(
     start_ns: int,
     end_ns: int,
     kind: str | None = None,
+    site: str | None = None,
 ) -> SampleColumns:
-    """Samples that start in [start_ns, end_ns), as StoreReader.read gives them. Raises LocalError."""
+    """Samples that start in [start_ns, end_ns), as StoreReader.read gives them.
+
+    Raises LocalError, also where several sites measure such a circuit and `site` does not say whose samples are meant.
+    """
     query = _Query(settings)
     try:
-        chosen = kind or _kind_of(query, circuit, probe)
+        query.check_product()
+        where = f'"circuit"={text(circuit)} AND "probe"={text(probe)}'
+        if site is not None:
+            where += f' AND "site"={text(site)}'
+        else:
+            _check_one_site(query, circuit, probe, where)
+        chosen = kind or _kind_of(query, probe, where)
         names = [name for name in dict.fromkeys((*_ALWAYS, *columns)) if name != "start_ns"]
-        return _columns(circuit, probe, chosen, names, _pages(query, circuit, probe, chosen, names, start_ns, end_ns))
+        rows = _pages(query, f"{identifier(measurement(chosen))} WHERE {where}", names, start_ns, end_ns)
+        return _columns(circuit, probe, chosen, names, _once(rows))
     finally:
         query.close()
 
 
 def _series(query: _Query, condition: str = "") -> list[Series]:
-    measurements = ",".join(identifier(measurement(kind)) for kind in catalog.names())
-    statement = f'SELECT {{}}("state") FROM {measurements}{condition} GROUP BY "circuit","probe","kind"'
-    firsts = {_key(item): item["values"][0][0] for item in query.rows(statement.format("first"))}
-    lasts = {_key(item): item["values"][0][0] for item in query.rows(statement.format("last"))}
-    counts = {_key(item): item["values"][0][1] for item in query.rows(statement.format("count"))}
-    return [Series(*key, firsts[key], lasts[key], counts.get(key, 0)) for key in sorted(set(firsts) & set(lasts))]
+    source = f'FROM {_measurements()}{condition} GROUP BY "circuit","probe","kind"'
+    firsts, lasts, counts = (
+        {_key(item): item["values"][0] for item in query.rows(f'SELECT {function}("state") {source}')}
+        for function in ("first", "last", "count")
+    )
+    return [
+        Series(*key, firsts[key][0], lasts[key][0], counts[key][1])
+        for key in sorted(firsts.keys() & lasts.keys() & counts.keys())
+    ]
+
+
+def _measurements() -> str:
+    return ",".join(identifier(measurement(kind)) for kind in catalog.names())
 
 
 def _key(item: dict[str, Any]) -> tuple[str, str, str]:
@@ -118,28 +151,53 @@ def _key(item: dict[str, Any]) -> tuple[str, str, str]:
     return tags["circuit"], tags["probe"], tags["kind"]
 
 
-def _kind_of(query: _Query, circuit: str, probe: str) -> str:
-    found = _series(query, f' WHERE "circuit"={text(circuit)} AND "probe"={text(probe)}')
+def _check_one_site(query: _Query, circuit: str, probe: str, where: str) -> None:
+    found = query.rows(f'SELECT last("state") FROM {_measurements()} WHERE {where} GROUP BY "site"')
+    sites = sorted({item["tags"]["site"] for item in found})
+    if len(sites) > 1:
+        raise LocalError(
+            f"{circuit}/{probe} is measured by several sites: {', '.join(sites)}",
+            hint="their samples are not one series: judge one site, or give the circuits names of their own",
+        )
+
+
+def _kind_of(query: _Query, probe: str, where: str) -> str:
+    found = _series(query, f" WHERE {where}")
     newest = max(found, key=lambda item: item.last_ns, default=None)
     return newest.kind if newest else probe
 
 
-def _pages(
-    query: _Query, circuit: str, probe: str, kind: str, names: Sequence[str], start_ns: int, end_ns: int
-) -> list[list[Any]]:
+def _pages(query: _Query, source: str, names: Sequence[str], start_ns: int, end_ns: int) -> list[list[Any]]:
+    """Rows in ascending time. The last time of a page is asked for again: a second row of it may have been cut off."""
     wanted = ",".join(identifier(name) for name in names)
     rows: list[list[Any]] = []
+    limit = PAGE_ROWS
     while True:
-        statement = (
-            f'SELECT {wanted} FROM {identifier(measurement(kind))} WHERE "circuit"={text(circuit)} AND '
-            f'"probe"={text(probe)} AND time >= {start_ns} AND time < {end_ns} ORDER BY time LIMIT {PAGE_ROWS}'
-        )
-        found = query.rows(statement)
+        page_of = f"AND time >= {start_ns} AND time < {end_ns} ORDER BY time LIMIT {limit}"
+        try:
+            found = query.rows(f"SELECT {wanted} FROM {source} {page_of}")
+        except _LongAnswerError:
+            if limit == 1:
+                raise
+            limit = max(1, limit // 4)
+            continue
         page = found[0]["values"] if found else []
-        rows.extend(page)
-        if len(page) < PAGE_ROWS:
-            return rows
-        start_ns = page[-1][0] + 1
+        if len(page) < limit:
+            return rows + page
+        last_ns = page[-1][0]
+        whole = [row for row in page if row[0] < last_ns]
+        rows.extend(whole or page)
+        start_ns = last_ns if whole else last_ns + 1
+
+
+def _once(rows: Sequence[list[Any]]) -> list[list[Any]]:
+    """One row for each time. A sample sent again under changed labels stands in two series of the database."""
+    by_time: dict[int, list[Any]] = {}
+    for row in rows:
+        known = by_time.setdefault(row[0], row)
+        if known is not row:
+            by_time[row[0]] = [old if old is not None else new for old, new in zip(known, row, strict=True)]
+    return list(by_time.values())
 
 
 def _columns(circuit: str, probe: str, kind: str, names: Sequence[str], rows: list[list[Any]]) -> SampleColumns:
