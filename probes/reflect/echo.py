@@ -17,6 +17,7 @@ import select
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -64,6 +65,7 @@ class EchoReflector:
         self._allow = AllowList(allow)
         self._rate = SourceRate(rate_per_source, 2 * rate_per_source)
         self._clock = clock
+        self._lock = threading.Lock()
         self._counters = dict.fromkeys(("in", "answered", *DROPPED), 0)
         self._peers: dict[tuple[bytes, bytes], _Peer] = {}
         self._endpoint: socket.socket | None = None
@@ -77,7 +79,8 @@ class EchoReflector:
 
     def counters(self) -> Mapping[str, int]:
         """Datagrams since the start: in = answered + the sum of dropped_*."""
-        return dict(self._counters)
+        with self._lock:
+            return dict(self._counters)
 
     def start(self) -> None:
         """Raises LocalError when the address cannot be had."""
@@ -139,20 +142,24 @@ class EchoReflector:
     def _answer(self, endpoint: socket.socket, requests: MessageRows, replies: MessageRows, count: int) -> None:
         lengths = requests.received(count)
         controls = requests.received_control(count)
-        self._counters["in"] += count
+        tally = Counter({"in": count})
         now = self._clock.monotonic()
         chosen: list[int] = []
         for row in range(count):
             peer = self._peer(endpoint.family, requests, row, int(controls[row]))
             refusal = peer.refusal or self._refusal(peer, int(lengths[row]), now)
             if refusal:
-                self._counters[refusal] += 1
+                tally[refusal] += 1
                 continue
             _write(replies, len(chosen), peer.ancillary)
             chosen.append(row)
         if chosen:
             _copy(requests, replies, np.array(chosen, np.int64), lengths)
-            self._send(endpoint, replies, len(chosen))
+            answered = _send(endpoint, replies, len(chosen))
+            tally.update(answered=answered, dropped_error=len(chosen) - answered)
+        with self._lock:
+            for name, number in tally.items():
+                self._counters[name] += number
 
     def _refusal(self, peer: _Peer, length: int, now_ns: int) -> str:
         if length > MAXIMUM_SIZE or length < payload.SIZE:
@@ -178,24 +185,29 @@ class EchoReflector:
         refusal = ""
         if port < PRIVILEGED_PORTS or port == self._port:
             refusal = "dropped_port"
-        elif source.is_multicast or source.is_unspecified or source == ipaddress.IPv4Address("255.255.255.255"):
+        elif (
+            source.is_multicast
+            or source.is_unspecified
+            or source == ipaddress.IPv4Address("255.255.255.255")
+            or not _to_one_host(family, ancillary)
+        ):
             refusal = "dropped_address"
         elif source not in self._allow:
             refusal = "dropped_source"
         return _Peer(source, refusal, _reply_control(family, ancillary))
 
-    def _send(self, endpoint: socket.socket, replies: MessageRows, count: int) -> None:
-        first = 0
-        while first < count:
-            done = replies.send(endpoint.fileno(), first, count)
-            if done > 0:
-                self._counters["answered"] += done
-                first += done
-            elif -done in (errno.EAGAIN, errno.EINTR) and select.select([], [endpoint], [], 0.1)[1]:
-                continue
-            else:
-                self._counters["dropped_error"] += 1
-                first += 1
+
+def _send(endpoint: socket.socket, replies: MessageRows, count: int) -> int:
+    """How many replies the kernel took; one that it refuses does not keep the others back."""
+    first = answered = 0
+    while first < count:
+        done = replies.send(endpoint.fileno(), first, count)
+        if done > 0:
+            answered += done
+            first += done
+        elif -done not in (errno.EAGAIN, errno.EINTR) or not select.select([], [endpoint], [], 0.1)[1]:
+            first += 1
+    return answered
 
 
 def _prepare(endpoint: socket.socket) -> None:
@@ -226,6 +238,20 @@ def _reply_control(family: int, ancillary: bytes) -> bytes:
             parts += control.message(level, kind, struct.pack("=i", data[0] & 0xFC))
         at += (size + 7) & ~7 if size >= control.HEADER else len(ancillary)
     return parts
+
+
+def _to_one_host(family: int, ancillary: bytes) -> bool:
+    """Whether a request was sent to this host alone: a broadcast would be answered by every reflector that hears it."""
+    at = 0
+    while at + control.HEADER <= len(ancillary):
+        size, level, kind = struct.unpack_from("=Qii", ancillary, at)
+        data = ancillary[at + control.HEADER : at + size]
+        if family == socket.AF_INET and (level, kind) == (socket.IPPROTO_IP, control.IP_PKTINFO):
+            return data[4:8] == data[8:12]  # the address here, and the one in the packet's header
+        if (level, kind) == (socket.IPPROTO_IPV6, control.IPV6_PKTINFO):
+            return data[0] != 0xFF
+        at += (size + 7) & ~7 if size >= control.HEADER else len(ancillary)
+    return False
 
 
 def _write(replies: MessageRows, row: int, ancillary: bytes) -> None:
