@@ -6,6 +6,7 @@ stands every integer column of the store under its own name, so that what is rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -75,12 +76,18 @@ def _description(circuit: Circuit) -> dict[str, str]:
 _RESERVED: Final = frozenset({"circuit", "probe", "kind", "site", "time", "reason", "remote", "histogram", *_INTEGERS})
 
 
+_AMBIGUOUS: Final = re.compile(r"\\(?=[,= ]|$)")
+
+
 def _escaped(text: str) -> str:
     """A measurement, tag name or tag value. Raises LineError for what the format cannot carry."""
     if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 or letter in "\u2028\u2029" for letter in text):
         raise LineError(f"{text!r} has a control character", hint="names and labels are plain text on one line")
-    if text.endswith("\\"):
-        raise LineError(f"{text!r} ends in a backslash, which would escape what follows", hint="choose another name")
+    if _AMBIGUOUS.search(text):
+        raise LineError(
+            f"{text!r} has a backslash before a comma, space, equals sign or its end: servers read that differently",
+            hint="choose another name",
+        )
     if len(text.encode("utf-8", "surrogatepass")) > MAXIMUM_TAG:
         raise LineError(f"{text[:40]!r}... is longer than {MAXIMUM_TAG} octets", hint="choose a shorter name")
     return text.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")

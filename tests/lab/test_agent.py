@@ -72,7 +72,7 @@ provider: Emulator
 customer: lab
 time_zone: UTC
 window: {{rolling: {window}s}}
-coverage: {{minimum: 90 %}}
+coverage: {{minimum: 60 %}}
 objectives:
   - {{id: latency, metric: rtt, statistic: {{type: mean}}, target: 60ms}}
   - {{id: latency-p95, metric: rtt, statistic: {{type: percentile, p: 95}}, target: 10ms}}
