@@ -127,11 +127,13 @@ class Transport:
 
     def _words(self, error: Exception, expired: bool) -> str:
         where = f"{self._base.host}:{self._base.port or (443 if self._base.scheme == 'https' else 80)}"
-        if expired or isinstance(error, urllib3.exceptions.TimeoutError):
+        # urllib3 counts a refused connection among its time-outs.
+        refused = isinstance(error, urllib3.exceptions.NewConnectionError)
+        if expired or (isinstance(error, urllib3.exceptions.TimeoutError) and not refused):
             return f"{where} did not answer within {self._seconds:g} s"
         if isinstance(error, urllib3.exceptions.SSLError):
             return f"TLS with {where} failed: {error}"
         cause = getattr(error, "reason", None) or error.__cause__ or error
-        if isinstance(error, urllib3.exceptions.NewConnectionError):
+        if refused:
             cause = str(error).rpartition(": ")[2]
         return f"{where} cannot be reached: {cause}"

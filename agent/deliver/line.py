@@ -7,13 +7,13 @@ stands every integer column of the store under its own name, so that what is rea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Final
 
 from agent.sla.columns import INTEGER_COLUMNS
-from agent.store import rows
 from probes.core.errors import LocalError
-from probes.core.model import Circuit, Sample, SampleState
+from probes.core.model import Circuit, Counts, Sample, SampleState
 
 MEASUREMENTS: Final = {"icmp": "ping", "udp": "udp_echo", "tcp": "net_response"}
 """Kinds whose measurement is not their own name."""
@@ -21,7 +21,33 @@ MAXIMUM_TAG: Final = 256
 MAXIMUM_TEXT: Final = 32_000
 """Octets of a text field: below the 64 kB that every server takes."""
 
+MAXIMUM_TAGS: Final = 10
+_LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 _INTEGERS: Final = tuple(name for name in INTEGER_COLUMNS if name != "start_ns")
+_ATTRIBUTES: Final = (
+    ("sent", "received", "lost", "late", "duplicate", "reordered", "corrupt", "not_sent"),
+    ("count", "sum_ns", "minimum_ns", "maximum_ns", "p50_ns", "p95_ns", "p99_ns", "stddev_ns"),
+    ("ipdv_pairs", "ipdv_abs_sum_ns", "ipdv_p95_ns", "pdv_p95_ns", "rfc3550_ns"),
+    ("forward_bps", "backward_bps", "forward_bytes", "backward_bytes", "forward_ns", "backward_ns"),
+)
+"""Of Counts, Delay, Variation and Rate, in the order of _INTEGERS after span_ns and state."""
+_READERS: Final[tuple[Callable[[Any], tuple[int, ...]], ...]] = tuple(attrgetter(*names) for names in _ATTRIBUTES)
+
+
+def _template(shape: int) -> tuple[tuple[str, ...], str]:
+    """Names and format of the integer fields of a sample; bit n of shape: it has the n-th group."""
+    names, rest = list(_INTEGERS[:2]), list(_INTEGERS[2:])
+    for bit, attributes in enumerate(_ATTRIBUTES):
+        group, rest = rest[: len(attributes)], rest[len(attributes) :]
+        names += group if shape >> bit & 1 else []
+    return tuple(names), ",".join(f"{name}=%di" for name in names)
+
+
+_TEMPLATES: Final = tuple(_template(shape) for shape in range(1 << len(_ATTRIBUTES)))
+_PING_DELAY: Final = (
+    "average_response_ms=%r,minimum_response_ms=%r,maximum_response_ms=%r,standard_deviation_ms=%r,percentile50_ms=%r,"
+    "percentile95_ms=%r,percentile99_ms=%r"
+)
 _ECHO_RESULT: Final = {SampleState.INVALID: 2}
 _CONNECT_RESULT: Final = {
     SampleState.OK: 0, SampleState.IMPAIRED: 0, SampleState.NO_REPLY: 1, SampleState.REJECTED: 2,
@@ -52,43 +78,58 @@ class LineEncoder:
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = self._head(*key)
-        fields = [*_integer_fields(sample), *_telegraf_fields(sample)]
+        fields = [_integer_fields(sample), *_telegraf_fields(sample)]
         if text:
             fields.extend(_text_fields(sample))
         return f"{head} {','.join(fields)} {sample.start_ns}"
 
     def _head(self, circuit: str, probe: str, kind: str) -> str:
         known = self._circuits.get(circuit)
-        tags = {"circuit": circuit, "probe": probe, "kind": kind, "site": self._site}
+        tags = {"circuit": circuit, "probe": probe, "kind": kind}
+        if empty := [name for name, value in tags.items() if not value]:
+            raise LineError(f"a sample without {' and '.join(empty)}", hint="everything measured has a name")
+        tags["site"] = self._site
         if known is not None:
-            tags |= _description(known)
+            tags |= _description(known, probe, kind)
         written = (f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(tags.items()) if value)
         return f"{_escaped(measurement(kind))},{','.join(written)}"
 
 
-def _description(circuit: Circuit) -> dict[str, str]:
-    """What is known of the circuit, at most five values: a database pays for every tag."""
+def _description(circuit: Circuit, probe: str, kind: str) -> dict[str, str]:
+    """What is known of the circuit: Telegraf's tags, then labels as far as there is room. A database pays for each."""
     tags = {"customer": circuit.customer or "", "provider": circuit.provider or ""}
-    tags |= {name: value for name, value in sorted(circuit.labels.items())[:3] if name not in _RESERVED}
-    return tags
+    if kind in ("icmp", "udp"):
+        tags["url"] = circuit.target
+    else:
+        tags["server"] = circuit.target
+        port = next((setting.parameters.get("port") for setting in circuit.probes if setting.name == probe), None)
+        tags["port"] = "" if port is None else str(port)
+    if kind == "tcp":
+        tags["protocol"] = "tcp"
+    room = MAXIMUM_TAGS - _OWN_TAGS - sum(1 for value in tags.values() if value)
+    labels = sorted(item for item in circuit.labels.items() if item[0] not in _RESERVED and item[1])
+    return tags | dict(labels[:room])
 
 
-_RESERVED: Final = frozenset({"circuit", "probe", "kind", "site", "time", "reason", "remote", "histogram", *_INTEGERS})
-
-
+_OWN_TAGS: Final = 4
+_RESERVED: Final = frozenset((
+    "circuit", "probe", "kind", "site", "customer", "provider", "url", "server", "port", "protocol", "result", "time",
+    "reason", "remote", "histogram", *_INTEGERS,
+))  # fmt: skip
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _AMBIGUOUS: Final = re.compile(r"\\(?=[,= ]|$)")
 
 
 def _escaped(text: str) -> str:
     """A measurement, tag name or tag value. Raises LineError for what the format cannot carry."""
-    if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 or letter in "\u2028\u2029" for letter in text):
+    if _CONTROL.search(text):
         raise LineError(f"{text!r} has a control character", hint="names and labels are plain text on one line")
     if _AMBIGUOUS.search(text):
         raise LineError(
             f"{text!r} has a backslash before a comma, space, equals sign or its end: servers read that differently",
             hint="choose another name",
         )
-    if len(text.encode("utf-8", "surrogatepass")) > MAXIMUM_TAG:
+    if len(text.encode("utf-8")) > MAXIMUM_TAG:
         raise LineError(f"{text[:40]!r}... is longer than {MAXIMUM_TAG} octets", hint="choose a shorter name")
     return text.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
 
@@ -99,46 +140,60 @@ def _quoted(text: str) -> str:
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _integer_fields(sample: Sample) -> Iterable[str]:
-    values = rows.encode(sample)
-    for name, value in zip(_INTEGERS, values[1 : len(_INTEGERS) + 1], strict=True):
-        if value is not None:
-            if not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63:
-                raise LineError(f"{name}={value!r} of {sample.circuit}/{sample.probe} is not a 64-bit integer")
-            yield f"{name}={value}i"
+def _integer_fields(sample: Sample) -> str:
+    """Every integer column that the sample has, by the template of the groups it has."""
+    groups = (sample.counts, sample.delay, sample.variation, sample.rate)
+    shape = 0
+    values: tuple[int, ...] = (sample.span_ns, sample.state.code)
+    for bit, (group, read) in enumerate(zip(groups, _READERS, strict=True)):
+        if group is not None:
+            shape |= 1 << bit
+            values += read(group)
+    names, template = _TEMPLATES[shape]
+    if None not in values:
+        _check_integers(sample, names, values)
+        return template % values
+    there = [(name, value) for name, value in zip(names, values, strict=True) if value is not None]
+    _check_integers(sample, names, tuple(value for _, value in there))
+    return ",".join(f"{name}={value}i" for name, value in there)
+
+
+def _check_integers(sample: Sample, names: Sequence[str], values: tuple[int, ...]) -> None:
+    """int and nothing else: a float, infinite or not, would change the type of a field for ever."""
+    values = (sample.start_ns, *values)
+    if set(map(type, values)) != {int} or min(values) < _LOWEST or max(values) > _HIGHEST:
+        wrong = next(value for value in values if type(value) is not int or not _LOWEST <= value <= _HIGHEST)
+        raise LineError(
+            f"{sample.circuit}/{sample.probe} has {wrong!r} among {names[0]}..{names[-1]}: no 64-bit integer"
+        )
 
 
 def _telegraf_fields(sample: Sample) -> Iterable[str]:
     if sample.kind == "tcp":
         return _net_response(sample)
     if sample.counts is not None and sample.rate is None:
-        return _ping(sample)
+        return _ping(sample, sample.counts)
     return ()
 
 
-def _ping(sample: Sample) -> Iterable[str]:
-    counts, delay = sample.counts, sample.delay
-    if counts is None:
-        return
-    yield f"packets_transmitted={counts.sent}i"
-    yield f"packets_received={counts.received}i"
+def _ping(sample: Sample, counts: Counts) -> Iterable[str]:
+    delay, variation = sample.delay, sample.variation
+    yield f"packets_transmitted={counts.sent}i,packets_received={counts.received}i"
     if counts.sent:
         yield f"percent_packet_loss={100 * counts.lost / counts.sent!r}"
-    if delay is not None:
-        for name, value in (
-            ("average_response_ms", delay.sum_ns / delay.count), ("minimum_response_ms", delay.minimum_ns),
-            ("maximum_response_ms", delay.maximum_ns), ("standard_deviation_ms", delay.stddev_ns),
-            ("percentile50_ms", delay.p50_ns), ("percentile95_ms", delay.p95_ns), ("percentile99_ms", delay.p99_ns),
-        ):  # fmt: skip
-            yield f"{name}={value / 1e6!r}"
-    if sample.variation is not None and sample.variation.ipdv_pairs:
-        yield f"jitter_ipdv_ms={sample.variation.ipdv_mean_ns / 1e6!r}"
+    if delay is not None and delay.count:
+        yield _PING_DELAY % (
+            delay.sum_ns / delay.count / 1e6, delay.minimum_ns / 1e6, delay.maximum_ns / 1e6, delay.stddev_ns / 1e6,
+            delay.p50_ns / 1e6, delay.p95_ns / 1e6, delay.p99_ns / 1e6,
+        )  # fmt: skip
+    if variation is not None and variation.ipdv_pairs:
+        yield f"jitter_ipdv_ms={variation.ipdv_mean_ns / 1e6!r}"
     yield f"result_code={_ECHO_RESULT.get(sample.state, 0)}i"
 
 
 def _net_response(sample: Sample) -> Iterable[str]:
-    if sample.delay is not None:
-        yield f"response_time={sample.delay.sum_ns / 1e9!r}"
+    if sample.delay is not None and sample.delay.count:
+        yield f"response_time={sample.delay.sum_ns / sample.delay.count / 1e9!r}"
     yield f"result_code={_CONNECT_RESULT[sample.state]}i"
 
 

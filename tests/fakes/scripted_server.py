@@ -8,9 +8,11 @@ from __future__ import annotations
 import gzip
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 CHUNK: Final = b"x" * 4096
@@ -61,7 +63,9 @@ INFLUX_2: Final = {"X-Influxdb-Version": "v2.7.5"}
 class ScriptedServer:
     """Use as a context manager. `stored`: lines of the writes that were accepted; `asked`: all requests."""
 
-    def __init__(self, script: Script, *, reads: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, script: Script, *, reads: Mapping[str, str] | None = None, certificate: Path | None = None
+    ) -> None:
         self.stored: list[str] = []
         self.asked: list[Request] = []
         self._script, self._reads = script, dict(INFLUX_1 if reads is None else reads)
@@ -69,8 +73,17 @@ class ScriptedServer:
         self._lock = threading.Lock()
         self.released = threading.Event()
         outer = self
+        tls = None
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
 
         class Handler(socketserver.StreamRequestHandler):
+            def setup(self) -> None:
+                if tls is not None:
+                    self.request = tls.wrap_socket(self.request, server_side=True)
+                super().setup()
+
             def handle(self) -> None:
                 try:
                     while outer._serve(self.rfile, self.connection):
@@ -82,9 +95,12 @@ class ScriptedServer:
             allow_reuse_address = daemon_threads = True
             block_on_close = False
 
+            def handle_error(self, *_: object) -> None:
+                """A client that refuses our certificate is no error of the server."""
+
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port: int = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> ScriptedServer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

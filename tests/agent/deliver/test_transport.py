@@ -1,0 +1,142 @@
+"""The way to a server: TLS that fails closed, no proxy from the environment, an end to every exchange."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.config import SecretSource, SinkSettings
+from agent.deliver.answer import Answer as Outcome
+from agent.deliver.http import MAXIMUM_BODY, NetworkError, Transport
+from agent.deliver.sink import Sink
+from probes.core.clock import MILLISECOND, SECOND
+from tests.fakes.scripted_server import INFLUX_2, Answer, Misbehaviour, ScriptedServer
+
+TLS = Path(__file__).parents[2] / "fakes" / "tls"
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> SecretSource:
+    path = tmp_path / "token"
+    path.write_text("s3cr3t-token")
+    path.chmod(0o600)
+    return SecretSource(file=path)
+
+
+def settings(url: str, api: str, token: SecretSource | None = None, ca: str | None = "ca.pem") -> SinkSettings:
+    authority = TLS / ca if ca and url.startswith("https") else None
+    return SinkSettings(
+        "central", url, api, org="isp", bucket="sla", database="sla", token=token, ca_file=authority,
+        timeout_ns=3 * SECOND,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_own_certificate_authority(token: SecretSource, api: str) -> None:
+    with ScriptedServer([Answer()], reads=INFLUX_2, certificate=TLS / "good.pem") as server:
+        sink = Sink(settings(server.url, api, token))
+        assert sink.write("m a=1i 1").answer is Outcome.WRITTEN
+        sink.close()
+    assert server.stored == ["m a=1i 1"]
+    assert server.writes[0].headers["authorization"] == "Token s3cr3t-token"
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+@pytest.mark.parametrize(
+    ("certificate", "ca", "words"),
+    [
+        ("wrong-name.pem", "ca.pem", "127.0.0.1"), ("expired.pem", "ca.pem", "expired"),
+        ("good.pem", "other-ca.pem", "verify failed"), ("good.pem", None, "verify failed"),
+    ],
+)  # fmt: skip
+def test_doubtful_server_is_told_nothing(
+    token: SecretSource, api: str, certificate: str, ca: str | None, words: str
+) -> None:
+    with ScriptedServer([Answer()], reads=INFLUX_2, certificate=TLS / certificate) as server:
+        sink = Sink(settings(server.url, api, token, ca))
+        reply = sink.write("m a=1i 1")
+        sink.close()
+        assert reply.answer is Outcome.RETRY
+        assert "TLS with 127.0.0.1" in reply.words
+        assert words in reply.words
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_proxies_of_the_environment_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, token: SecretSource, api: str
+) -> None:
+    with ScriptedServer([Answer()]) as trap, ScriptedServer([Answer()], reads=INFLUX_2) as server:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, trap.url)
+            monkeypatch.setenv(name.upper(), trap.url)
+        sink = Sink(settings(server.url, api, token))
+        assert sink.write("m a=1i 1").answer is Outcome.WRITTEN
+        sink.close()
+        assert trap.asked == []
+
+
+def transport(url: str, milliseconds: int = 300) -> Transport:
+    return Transport(url, timeout_ns=milliseconds * MILLISECOND, ca_file=TLS / "ca.pem" if url[4] == "s" else None)
+
+
+@pytest.mark.parametrize("kind", ["stall", "drip", "cut", "half"])
+def test_unfinished_answer_is_none(kind: str) -> None:
+    with ScriptedServer([Misbehaviour(kind)]) as server:
+        channel = transport(server.url)
+        with pytest.raises(NetworkError, match=f"127.0.0.1:{server.port}"):
+            channel.request("POST", "/write", body=b"x")
+        assert channel.request("GET", "/ping").status == 204, "the next exchange is not disturbed"
+        channel.close()
+
+
+def test_body_without_end_is_cut_and_says_so() -> None:
+    with ScriptedServer([Misbehaviour("endless")]) as server:
+        channel = transport(server.url, 10_000)
+        response = channel.request("POST", "/write", body=b"x")
+        channel.close()
+    assert (response.status, len(response.data), response.complete) == (400, MAXIMUM_BODY, False)
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """Takes connections, reads, says nothing; not even what TLS begins with."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+
+        def serve() -> None:
+            held = []
+            while not stop.is_set():
+                try:
+                    held.append(listener.accept()[0])
+                except TimeoutError:
+                    continue
+            for channel in held:
+                channel.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_silent_server(silent: int, scheme: str) -> None:
+    channel = transport(f"{scheme}://127.0.0.1:{silent}")
+    with pytest.raises(NetworkError, match=f"127.0.0.1:{silent} did not answer within 0.3 s"):
+        channel.request("GET", "/ping")
+    channel.close()
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        with pytest.raises(NetworkError, match=f"127.0.0.1:{port} cannot be reached: .*Connection refused"):
+            transport(f"http://127.0.0.1:{port}").request("GET", "/ping")
