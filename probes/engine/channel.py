@@ -72,6 +72,7 @@ class SocketTransport:
         self._tokens = np.full(_TOKENS, -1, np.int64)
         self._next_stamp = 0
         self._held: list[Notices] = []
+        self._source_gone = False
         self._drops = self._dropped()
         self._overflowed = overflowed
         self._overflows = overflowed() if overflowed is not None else 0
@@ -111,6 +112,8 @@ class SocketTransport:
 
     def send(self, stream: Int64, token: Int64, length: Int64) -> NDArray[np.int32] | None:  # noqa: ARG002
         out, n = self._out, len(stream)
+        if self._source_gone:
+            return np.full(n, errno.EADDRNOTAVAIL, np.int32)
         routes = self._routes[stream]
         out.name_pointer[:n] = routes[:, 0]
         out.control_pointer[:n] = routes[:, 1]
@@ -181,6 +184,9 @@ class SocketTransport:
 
     def drops(self) -> int:
         """A UDP socket counts what its filter refuses as well: there the host's count of full buffers decides."""
+        if self._endpoint.source is not None:
+            # A bound socket goes on sending from an address that this host has lost; nobody could answer.
+            self._source_gone = not sockets.is_own_address(self._endpoint.source)
         before, self._drops = self._drops, self._dropped()
         dropped = (self._drops - before) & 0xFFFFFFFF
         if dropped and self._overflowed is not None:

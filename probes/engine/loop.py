@@ -50,8 +50,8 @@ MOST_PACKETS: Final = 1 << 20
 SWITCH_INTERVAL_S: Final = 0.0002
 """The interpreter's default of 5 ms is how late a busy thread of the agent would make a packet."""
 
-OpenTransport = Callable[[Codec, int], Transport]
-"""A transport for a codec and an IP version (4 or 6). Raises LocalError."""
+OpenTransport = Callable[[Codec, int, str | None], Transport]
+"""A transport for a codec and an IP version (4 or 6), of all streams or of those from one source. Raises LocalError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Engine:
         self._lock = threading.Lock()
         self._keys: set[Key] = set()
         self._codecs: dict[str, Codec] = {}
-        self._channels: dict[tuple[str, int], int] = {}
+        self._channels: dict[tuple[str, int, str | None], int] = {}
         self._commands: deque[_Add | _Remove | _Mark] = deque()
         self._marks: dict[str, str] = {}
         self._done = False
@@ -220,16 +220,17 @@ class Engine:
         if spec.size < codec.minimum_size or spec.size > 65000:
             raise LocalError(f"size {spec.size} B is out of range", hint=f"from {codec.minimum_size} B to 65000 B")
         route = route_of(spec, spec.port if codec.transport == "udp" else 0)
-        channel = self._channel(spec.kind, codec, route.family)
+        own = spec.source if codec.transport == "icmp" and route.family == 6 else None
+        channel = self._channel(spec.kind, codec, route.family, own)
         self._keys.add(spec.key)
         self._done = False
         return _Add(spec, route, channel)
 
-    def _channel(self, kind: str, codec: Codec, family: int) -> int:
-        number = self._channels.get((kind, family))
+    def _channel(self, kind: str, codec: Codec, family: int, source: str | None) -> int:
+        number = self._channels.get((kind, family, source))
         if number is None:
-            channel = Channel(self._open_transport(codec, family), codec, family)
-            number = self._channels[kind, family] = len(self._traffic.channels)
+            channel = Channel(self._open_transport(codec, family, source), codec, family)
+            number = self._channels[kind, family, source] = len(self._traffic.channels)
             self._traffic.channels.append(channel)
         return number
 
@@ -371,8 +372,9 @@ class Engine:
                 channel.transport.close()
 
 
-def open_socket(codec: Codec, family: int, *, hops: bool = False) -> Transport:
-    """The real transport. Raises LocalError, among them PrivilegeError."""
+def open_socket(codec: Codec, family: int, source: str | None, *, hops: bool = False) -> Transport:
+    """The real transport; source: of ICMPv6 streams that have one. Raises LocalError, among them PrivilegeError."""
     if codec.transport == "icmp":
-        return SocketTransport(open_icmp(family, hops=hops))
+        ways = ("ping", "raw") if source is None else ("raw", "ping")
+        return SocketTransport(open_icmp(family, ways=ways, source=source, hops=hops))
     return SocketTransport(open_udp(family, hops=hops), partial(udp_overflows, family))

@@ -48,11 +48,17 @@ class Endpoint:
     identifier: int
     raw: bool
     """received IPv4 packets begin with the IP header, and checksums are ours to write and check"""
+    source: str | None = None
+    """the address it is bound to"""
 
 
-def open_icmp(family: int, *, ways: tuple[str, ...] = ("ping", "raw"), hops: bool = False) -> Endpoint:
+def open_icmp(
+    family: int, *, ways: tuple[str, ...] = ("ping", "raw"), source: str | None = None, hops: bool = False
+) -> Endpoint:
     """An ICMP echo socket, tried in the order of `ways`. hops: have the TTL of replies reported.
 
+    source: bind to this address. Needed for unprivileged ICMPv6 only: such a socket ignores the source address given
+    with a packet (ping_v6_sendmsg of Linux), all others heed it.
     Raises PrivilegeError when none is permitted, LocalError when the host lacks the IP version.
     """
     protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
@@ -64,7 +70,7 @@ def open_icmp(family: int, *, ways: tuple[str, ...] = ("ping", "raw"), hops: boo
         except OSError as error:
             raise _unusable(family, error) from None
         try:
-            return _prepare_icmp(opened, family, raw=way == "raw", hops=hops)
+            return _prepare_icmp(opened, family, raw=way == "raw", source=source, hops=hops)
         except OSError as error:
             opened.close()
             raise _unusable(family, error) from None
@@ -124,16 +130,16 @@ def udp_overflows(family: int) -> int:
         return 0
 
 
-def _prepare_icmp(opened: socket.socket, family: int, *, raw: bool, hops: bool) -> Endpoint:
+def _prepare_icmp(opened: socket.socket, family: int, *, raw: bool, source: str | None, hops: bool) -> Endpoint:
     if raw:
         identifier = secrets.randbelow(0xFFFF) + 1
         packet_filter.only_echo_replies(opened, family)
     else:
-        opened.bind(("0.0.0.0" if family == 4 else "::", 0))
+        opened.bind((source or ("0.0.0.0" if family == 4 else "::"), 0))
         identifier = opened.getsockname()[1]
     packet_filter.attach(opened, packet_filter.echo_replies(family, identifier, raw=raw))
     _prepare(opened, family, hops=hops)
-    return Endpoint(opened, family, identifier, raw)
+    return Endpoint(opened, family, identifier, raw, source if not raw else None)
 
 
 def _prepare(opened: socket.socket, family: int, *, hops: bool) -> None:

@@ -49,12 +49,11 @@ _LOCAL: Final = {
     errno.EAGAIN: "the send buffer of this host is full",
     errno.EMSGSIZE: "the packet is larger than the path of this host allows",
     errno.ENETDOWN: "the interface towards {address} is down",
+    errno.EADDRNOTAVAIL: "this host has no source address for {address}",
     errno.ENODEV: "there is no interface {interface} on this host",
 }
-_ADDRESS_GONE: Final = {
-    True: "source address {source} is not on this host",
-    False: "this host has no source address for {address}",
-}
+_MAY_BE_THE_SOURCE: Final = frozenset((errno.EADDRNOTAVAIL, errno.EINVAL, errno.ENETUNREACH))
+"""What the kernel says, by version and protocol, when the source address asked for is not (any longer) its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +205,7 @@ class Traffic:
         self._flight.not_sent(rows)
         reasons: list[str] = []
         for slot, number, code in zip(stream.tolist(), sequence.tolist(), errors.tolist(), strict=True):
-            reason = self._local_reason(slot, code)
+            reason = self._local_reason(channel, slot, code)
             reasons.append(reason)
             self._intervals.remarks_for(slot, number).unsent[slot] = reason
             if code == errno.ENODEV:
@@ -215,10 +214,10 @@ class Traffic:
             state = np.full(len(rows), PacketState.NOT_SENT, np.uint8)
             self._log.add(stream, self._number(stream, rows), state, reason=reasons)
 
-    def _local_reason(self, slot: int, code: int) -> str:
+    def _local_reason(self, channel: Channel, slot: int, code: int) -> str:
         spec = self._table.specs[slot]
-        if code == errno.EADDRNOTAVAIL or (code == errno.EINVAL and spec.source is not None):
-            return _ADDRESS_GONE[spec.source is not None].format(source=spec.source, address=spec.address)
+        if code in _MAY_BE_THE_SOURCE and spec.source is not None and not channel.transport.owns(spec.source):
+            return f"source address {spec.source} is not on this host"
         text = _LOCAL.get(code, "{error} (errno {code})")
         return text.format(address=spec.address, interface=spec.interface, error=os.strerror(code), code=code)
 

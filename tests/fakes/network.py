@@ -62,7 +62,7 @@ class FakeNetwork:
     routes: dict[int, Route] = field(default_factory=dict)
     transports: list[FakeTransport] = field(default_factory=list)
 
-    def open(self, codec: Codec, family: int) -> FakeTransport:
+    def open(self, codec: Codec, family: int, _source: str | None) -> FakeTransport:
         assert codec.transport == "udp"
         transport = FakeTransport(self, family)
         self.transports.append(transport)
