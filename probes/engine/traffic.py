@@ -52,8 +52,8 @@ _LOCAL: Final = {
     errno.EADDRNOTAVAIL: "this host has no source address for {address}",
     errno.ENODEV: "there is no interface {interface} on this host",
 }
-_MAY_BE_THE_SOURCE: Final = frozenset((errno.EADDRNOTAVAIL, errno.EINVAL, errno.ENETUNREACH))
-"""What the kernel says, by version and protocol, when the source address asked for is not (any longer) its own."""
+_MAY_BE_THE_SOURCE: Final = frozenset((errno.EINVAL, errno.ENETUNREACH))
+"""What the kernel may say, beside EADDRNOTAVAIL, when the source address asked for is not (any longer) its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,9 @@ class Traffic:
 
     def _local_reason(self, channel: Channel, slot: int, code: int) -> str:
         spec = self._table.specs[slot]
-        if code in _MAY_BE_THE_SOURCE and spec.source is not None and not channel.transport.owns(spec.source):
+        if spec.source is not None and (
+            code == errno.EADDRNOTAVAIL or (code in _MAY_BE_THE_SOURCE and not channel.transport.owns(spec.source))
+        ):
             return f"source address {spec.source} is not on this host"
         text = _LOCAL.get(code, "{error} (errno {code})")
         return text.format(address=spec.address, interface=spec.interface, error=os.strerror(code), code=code)
