@@ -318,7 +318,7 @@ def test_unexpected_failure_does_not_end_the_delivery(
     monkeypatch.setattr(rig.worker._clock, "wait", wait)
     rig.worker._run()
     rig.arrived_once_in_effect()
-    assert waits[:2] == [SECOND, SECOND]
+    assert all(wait_ns >= SECOND for wait_ns in waits[:2])
 
 
 def test_stopping_does_not_wait_for_a_long_search(bench: Callable[..., Bench]) -> None:
