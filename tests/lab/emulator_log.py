@@ -24,6 +24,9 @@ ECHO_REQUEST = {ICMP: 8, ICMP6: 128}
 ECHO_REPLY = {ICMP: 0, ICMP6: 129}
 NAMES = {"icmp": (ICMP, ICMP6), "udp": (UDP,), "tcp": (TCP,)}
 
+IDENTITY = slice(4, PAYLOAD)
+"""What tells packets of a flow apart: the payload, less the first word, which our reflector changes in its reply."""
+
 DECODED = np.dtype(
     [(name, kind) for name, _, kind in ((n, None, k) for n, k in DTYPE) if name != "head"]
     + [
@@ -275,13 +278,13 @@ class EmulatorLog:
         order = np.argsort(left["departure_ns"], kind="stable")
         return reordered(left["number"][order].astype(np.int64))
 
-    def echo(self, key: slice = slice(0, PAYLOAD)) -> RoundTrips:
+    def echo(self, key: slice = IDENTITY) -> RoundTrips:
         """ICMP echo requests that went forward, matched with their replies by identifier, sequence and payload[key]."""
         requests = self.select(way=Way.FORWARD, protocol="icmp", icmp="request")
         replies = self.select(way=Way.BACKWARD, protocol="icmp", icmp="reply")
         return _match(requests.frames, replies.frames, ("identifier", "sequence"), ("identifier", "sequence"), key)
 
-    def udp(self, port: int, key: slice = slice(0, PAYLOAD)) -> RoundTrips:
+    def udp(self, port: int, key: slice = IDENTITY) -> RoundTrips:
         """Datagrams that went forward to `port`, matched with the answers from it by client port and payload[key]."""
         requests = self.select(way=Way.FORWARD, protocol="udp", destination_port=port)
         replies = self.select(way=Way.BACKWARD, protocol="udp", source_port=port)
