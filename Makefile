@@ -5,7 +5,7 @@
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# These time something, or own namespaces and ports: one after another, beside nothing else.
+# These time something, or own namespaces and ports: one after another.
 ALONE := serial or root or live
 
 help:  ## this list
@@ -19,9 +19,8 @@ setup:  ## what the tests need: Debian packages (as root) and .venv
 	@tests/packages.sh
 	@.ci/environment dev
 
-# Both groups run whatever the other finds; the larger one has the last line.
 test: setup lint types  ## lint, types and all tests
-	@$(MAKE) --no-print-directory alone unit --keep-going
+	@tests/all.sh
 
 lint:  ## ruff: rules and format
 	@.ci/environment dev
@@ -35,11 +34,6 @@ types:  ## mypy --strict
 unit:  ## tests that need nothing but Python, in parallel
 	@.ci/environment dev
 	$(PYTEST) -q -n 2 -m "not ($(ALONE))" </dev/null
-
-.PHONY: alone
-alone:
-	@.ci/environment dev
-	$(PYTEST) -q -m "$(ALONE)" </dev/null
 
 lab:  ## the emulated network: namespaces and link emulator (root)
 	@.ci/environment dev
