@@ -79,7 +79,7 @@ def _message(body: bytes) -> str:
     text = body[:4096].decode("utf-8", "replace")
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     if isinstance(document, dict):
         for key in ("message", "error"):

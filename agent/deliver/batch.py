@@ -1,17 +1,21 @@
 """Getting one batch accepted: halve what is too large, find the lines a server refuses, park only those.
 
-A refusal of everything is rarely the lines' fault. Before a line is parked, other lines are offered, some of which the
-server has taken before: if it takes none of them now, nothing is parked and the sink is held, with the server's words.
+A refusal of everything is rarely the lines' fault. Before a line is parked, other lines are offered: some that the
+server has taken before, some of the rest of the batch. If it takes none of them, nothing is parked and the sink is
+held, with the server's words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from agent.deliver.answer import Answer, Reply
 
 Write = Callable[[str], Reply]
+OTHERS: Final = 8
+"""Lines of the rest of the batch that are offered before the first line is parked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def deliver(
             if last - first > 1:
                 middle = (first + last) // 2
                 pending += [(middle, last), (first, middle)]
-            elif run.is_to_blame():
+            elif run.is_to_blame(lines[last:]):
                 run.refused.append(Refusal(lines[first], reply.words))
                 done = last
             else:
@@ -82,8 +86,10 @@ class _Run:
         self.accepted = False
         self.refused: list[Refusal] = []
 
-    def is_to_blame(self) -> bool:
+    def is_to_blame(self, rest: Sequence[Line]) -> bool:
         """True when the server is known to accept others, so that this line is the trouble."""
         if not self.accepted:
-            self.accepted = any(self._write(text).answer is Answer.WRITTEN for text in self._witnesses())
+            others = [line.text for line in rest[:: max(1, -(-len(rest) // OTHERS))] if not line.unwritable]
+            offered = dict.fromkeys((*self._witnesses(), *others))
+            self.accepted = any(self._write(text).answer is Answer.WRITTEN for text in offered)
         return self.accepted

@@ -38,7 +38,10 @@ class Response:
 
 
 class Transport:
-    """One connection, kept alive. `request` ends within timeout_ns whatever the server does. One thread at a time."""
+    """One connection, kept alive. `request` ends within timeout_ns whatever the server does. One thread at a time.
+
+    Connecting may take half of that for each address of the server's name, so that one dead address is survived.
+    """
 
     def __init__(self, url: str, *, timeout_ns: int, ca_file: Path | None = None) -> None:
         self._base = parse_url(url)
@@ -48,6 +51,9 @@ class Transport:
             tls = {"cert_reqs": "CERT_REQUIRED", "ca_certs": str(ca_file) if ca_file else None}
         self._pool = urllib3.connection_from_url(url, maxsize=1, retries=False, **tls)
         self._sockets: set[socket.socket] = set()
+        self._expired = threading.Event()
+        """of the request under way"""
+        self._cut = False
         self._watch_connections()
 
     def request(
@@ -62,7 +68,9 @@ class Transport:
     ) -> Response:
         """target: path with query, or a URL of this server. Raises NetworkError."""
         path = target if target.startswith("/") else parse_url(target).request_uri
-        expired = threading.Event()
+        expired = self._expired = threading.Event()
+        if self._cut:
+            raise NetworkError(f"{self._where()} is not asked any more: stopping")
         timer = threading.Timer(self._seconds, self._expire, (expired,))
         timer.daemon = True
         timer.start()
@@ -77,13 +85,18 @@ class Transport:
             raise NetworkError(self._words(TimeoutError(), True))
         return response
 
+    def cut(self) -> None:
+        """From any thread: end the request under way now, and refuse all to come."""
+        self._cut = True
+        self._expire(self._expired)
+
     def close(self) -> None:
         self._pool.close()
 
     def _exchange(
         self, method: str, path: str, body: bytes | str | None, headers: Mapping[str, str] | None, limit: int
     ) -> Response:
-        timeout = urllib3.Timeout(connect=self._seconds, read=self._seconds)
+        timeout = urllib3.Timeout(connect=self._seconds / 2, read=self._seconds)
         answer = self._pool.urlopen(
             method, path, body=body, headers=dict(headers or {}), retries=False, redirect=False, timeout=timeout,
             preload_content=False,
@@ -104,12 +117,16 @@ class Transport:
 
     def _watch_connections(self) -> None:
         """Remember the open socket, so that the deadline can cut even a server that drips its headers."""
-        sockets, plain = self._sockets, self._pool.ConnectionCls
+        transport, sockets, plain = self, self._sockets, self._pool.ConnectionCls
 
         class Watched(plain):  # type: ignore[misc, valid-type] # the class is chosen by scheme at run time
             def connect(self) -> None:
                 super().connect()
+                self.sock.settimeout(transport._seconds)
                 sockets.add(self.sock)
+                if transport._expired.is_set():
+                    # The deadline passed while connecting: nothing would cut what follows.
+                    raise TimeoutError
 
             def close(self) -> None:
                 sockets.discard(self.sock)
@@ -121,12 +138,15 @@ class Transport:
         expired.set()
         for channel in list(self._sockets):
             try:
-                channel.shutdown(socket.SHUT_RDWR)
+                # Not TLS's own shutdown, which would leave the reading thread on the bare octets.
+                socket.socket.shutdown(channel, socket.SHUT_RDWR)
             except OSError:
                 continue
 
     def _words(self, error: Exception, expired: bool) -> str:
-        where = f"{self._base.host}:{self._base.port or (443 if self._base.scheme == 'https' else 80)}"
+        where = self._where()
+        if self._cut:
+            return f"{where} had not answered when it was time to stop"
         # urllib3 counts a refused connection among its time-outs.
         refused = isinstance(error, urllib3.exceptions.NewConnectionError)
         if expired or (isinstance(error, urllib3.exceptions.TimeoutError) and not refused):
@@ -137,3 +157,6 @@ class Transport:
         if refused:
             cause = str(error).rpartition(": ")[2]
         return f"{where} cannot be reached: {cause}"
+
+    def _where(self) -> str:
+        return f"{self._base.host}:{self._base.port or (443 if self._base.scheme == 'https' else 80)}"

@@ -67,7 +67,7 @@ class _Query:
             result = json.loads(response.data)["results"][0]
             if "statement_id" not in result and "error" not in result:
                 raise ValueError("VictoriaMetrics answers every query alike, with a list of databases")
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise LocalError(
                 f"sink {self._settings.name} gave an answer that is not InfluxQL's",
                 hint="judge from the store, or from an InfluxDB sink",

@@ -52,7 +52,7 @@ def _header(response: Response, name: str) -> str:
 def _json_text(response: Response, key: str) -> str:
     try:
         document = json.loads(response.data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     value = document.get(key) if isinstance(document, dict) else None
     return value if isinstance(value, str) else ""

@@ -6,7 +6,7 @@ import gzip
 from typing import Protocol
 from urllib.parse import urlencode
 
-from agent.config import Secret, SinkSettings
+from agent.config import Secret, SecretSource, SinkSettings
 from agent.deliver.answer import Answer, Reply, classify
 from agent.deliver.http import NetworkError, Transport
 from agent.deliver.server import Server, recognise
@@ -45,7 +45,7 @@ class V1Writer:
 def authorization(settings: SinkSettings) -> dict[str, str]:
     """The Authorization header of plain requests: a token, or name and password. Raises LocalError."""
     if settings.token is not None:
-        return {"Authorization": f"Token {settings.token.read().reveal()}"}
+        return {"Authorization": f"Token {read_token(settings.token).reveal()}"}
     if settings.username is None:
         return {}
     password = settings.password.read() if settings.password else Secret("")
@@ -53,6 +53,14 @@ def authorization(settings: SinkSettings) -> dict[str, str]:
 
     pair = f"{settings.username}:{password.reveal()}".encode()
     return {"Authorization": f"Basic {b64encode(pair).decode('ascii')}"}
+
+
+def read_token(source: SecretSource) -> Secret:
+    """The token as it is now. Raises LocalError, also for one that no header can carry."""
+    token = source.read()
+    if not token.reveal().isascii():
+        raise LocalError(f"the token in {source} has letters beyond ASCII", hint="copy it again from the server")
+    return token
 
 
 class Sink:
@@ -101,6 +109,10 @@ class Sink:
             self._forget_writer()
         return reply
 
+    def cut(self) -> None:
+        """From any thread: end what is under way; the sink takes nothing more."""
+        self._transport.cut()
+
     def close(self) -> None:
         self._forget_writer()
         self._transport.close()
@@ -122,7 +134,7 @@ class Sink:
             raise LocalError(f"sink {self.settings.name}: {server} needs a bucket", hint="set `bucket` for api v2")
         from agent.deliver.influx_v2 import V2Writer
 
-        token = self.settings.token.read() if self.settings.token else None
+        token = read_token(self.settings.token) if self.settings.token else None
         return V2Writer(
             self._transport, self.settings.url, org=self.settings.org, bucket=self.settings.bucket, token=token
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,10 @@ WITNESSES: Final = 4
 BROKEN_AFTER: Final = 5
 """The same HTTP 500 so often in a row may be about the lines: they are then searched, as after a refusal."""
 CLOSE_S: Final = 5.0
+COMMIT_S: Final = 1.0
+"""How much of that may go by until the last samples are in the store."""
+CUT_S: Final = 1.0
+"""What a thread has left after its exchange was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Delivery:
         site: str,
         clock: Clock,
     ) -> None:
+        self._store = store
         self._workers = [
             SinkWorker(settings, store, store_path, LineEncoder(site, circuits), clock) for settings in sinks
         ]
@@ -80,7 +86,8 @@ class Delivery:
             worker.start()
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Send what is left while the time lasts; the rest stays for the next start."""
+        """Send what is left while the time lasts, then cut; the rest stays for the next start."""
+        self._store.flush(min(COMMIT_S, timeout_s))
         for worker in self._workers:
             worker.stop(timeout_s)
         for worker in self._workers:
@@ -120,8 +127,13 @@ class SinkWorker:
         self._stop.set()
 
     def join(self) -> None:
+        """Ends within CUT_S of the time given to `stop`. An exchange that is cut counts as none: it is repeated."""
         if self._thread.is_alive():
-            self._thread.join(self._settings.timeout_ns / SECOND + CLOSE_S)
+            left_ns = 0 if self._stop_by is None else self._stop_by - self._clock.monotonic()
+            self._thread.join(max(0, left_ns) / SECOND)
+        if self._thread.is_alive():
+            self._sink.cut()
+            self._thread.join(CUT_S)
         if not self._thread.is_alive():
             self._sink.close()
             self._reader.close()
@@ -135,7 +147,8 @@ class SinkWorker:
                 words = str(error) if isinstance(error, LocalError) else f"{type(error).__name__}: {error}"
                 log.error("sink %s: %s", self._settings.name, words, exc_info=not isinstance(error, LocalError))
                 self._tell("in trouble", words)
-                wait_ns = SECOND
+                self._backoff = self._backoff.after(Reply(Answer.RETRY))
+                wait_ns = max(SECOND, self._backoff.wait_ns(Reply(Answer.RETRY), random.random()))
             if self._stop.is_set() and (wait_ns or not self.status.lag):
                 return
             if wait_ns:
@@ -152,7 +165,7 @@ class SinkWorker:
         if self._live_to <= cursor:
             self._live_from = self._live_to = 0
         if newest <= cursor:
-            self._tell("idle" if self.status.state == "starting" else "ok", "")
+            self._tell("idle" if self.status.state in ("starting", "idle") else "ok", "")
             return POLL_NS
         if newest - cursor > BACKLOG_BATCHES * self._limit and self._live_turn and newest > self._live_to:
             outcome, count = self._send_live(newest)
@@ -191,7 +204,8 @@ class SinkWorker:
         outcome = deliver([self._line(item) for item in stored], self._write, self._witnesses, self._stop.is_set)
         for refusal in outcome.refused:
             self._store.park(self._settings.name, refusal.line.seq, refusal.line.text, refusal.words)
-            log.warning("sink %s refuses sample %d: %s", self._settings.name, refusal.line.seq, refusal.words)
+        for words, count in Counter(refusal.words for refusal in outcome.refused).items():
+            log.warning("sink %s refuses %d samples for good: %s", self._settings.name, count, words)
         if outcome.refused:
             self.status = replace(self.status, parked=self.status.parked + len(outcome.refused))
         return outcome
@@ -240,9 +254,9 @@ class SinkWorker:
     def _tell(self, state: str, words: str) -> None:
         """Record a change of state once, not every try."""
         before, self.status = self.status, replace(self.status, state=state, words=words)
-        if before.state == state or {before.state, state} <= {"ok", "idle", "starting"}:
+        quiet = before.state == state or {before.state, state} <= {"ok", "idle", "starting"}
+        if quiet or self._stop.is_set():
             return
         text = f"sink {self._settings.name}: {state}{f': {words}' if words else ''}"
         log.log(logging.INFO if state == "ok" else logging.WARNING, "%s", text)
-        if not self._stop.is_set():
-            self._store.event(EventRecord("sink", self._clock.wall(), text, reason=words or None))
+        self._store.event(EventRecord("sink", self._clock.wall(), text, reason=words or None))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,72 @@ def test_nobody_there() -> None:
         port = reserved.getsockname()[1]
         with pytest.raises(NetworkError, match=f"127.0.0.1:{port} cannot be reached: .*Connection refused"):
             transport(f"http://127.0.0.1:{port}").request("GET", "/ping")
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, int], str]]:
+    """Names a port whose name has so many addresses that drop every packet, then 127.0.0.1; gives the URL."""
+    with ExitStack() as stack:
+
+        def choose(port: int, dead: int) -> str:
+            hosts = [f"127.0.1.{number + 1}" for number in range(dead)]
+            for host in hosts:
+                # A queue of connections that is full: Linux drops what comes then, without an answer.
+                full = stack.enter_context(socket.create_server((host, port), backlog=0))
+                stack.enter_context(socket.create_connection(full.getsockname()))
+            found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in (*hosts, "127.0.0.1")]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            return f"http://two-addresses.example:{port}"
+
+        yield choose
+
+
+def test_dead_address_before_a_good_one(resolved: Callable[[int, int], str]) -> None:
+    with ScriptedServer([Answer()]) as server:
+        channel = transport(resolved(server.port, 1), 1000)
+        assert channel.request("POST", "/write", body=b"x").status == 204
+        channel.close()
+
+
+def test_answer_that_begins_after_the_deadline_has_no_time_to_drip(resolved: Callable[[int, int], str]) -> None:
+    with ScriptedServer([Misbehaviour("drip")]) as server:
+        channel = transport(resolved(server.port, 3))
+        with pytest.raises(NetworkError, match=r"did not answer within 0.3 s"):
+            channel.request("POST", "/write", body=b"x")
+        assert server.asked == [], "too late to begin"
+        channel.close()
+
+
+@pytest.mark.parametrize("certificate", [None, TLS / "good.pem"])
+@pytest.mark.parametrize("kind", ["stall", "drip"])
+def test_cut_from_another_thread_ends_the_request_and_all_to_come(kind: str, certificate: Path | None) -> None:
+    with ScriptedServer([Misbehaviour(kind)], certificate=certificate) as server:
+        channel = transport(server.url, 300_000)
+        words: list[str] = []
+
+        def ask() -> None:
+            for _ in range(2):
+                try:
+                    channel.request("POST", "/write", body=b"x")
+                except NetworkError as error:
+                    words.append(str(error))
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        while not server.asked:
+            threading.Event().wait(0.005)
+        channel.cut()
+        thread.join(30)
+        assert not thread.is_alive()
+        channel.close()
+    where = f"127.0.0.1:{server.port}"
+    assert words == [f"{where} had not answered when it was time to stop", f"{where} is not asked any more: stopping"]
+
+
+def test_dripping_behind_tls_ends_like_any_other() -> None:
+    with ScriptedServer([Misbehaviour("drip")], certificate=TLS / "good.pem") as server:
+        channel = transport(server.url)
+        with pytest.raises(NetworkError, match=r"did not answer within 0.3 s"):
+            channel.request("POST", "/write", body=b"x")
+        assert channel.request("GET", "/ping").status == 204
+        channel.close()
