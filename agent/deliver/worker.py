@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from agent.store import EventRecord, Store, StoredSample, StoreReader
 from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit
+from probes.core.units import format_duration
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ BACKLOG_BATCHES: Final = 2
 WITNESSES: Final = 4
 BROKEN_AFTER: Final = 5
 """The same HTTP 500 so often in a row may be about the lines: they are then searched, as after a refusal."""
+LAG_SHOWN_NS: Final = 60 * SECOND
+RATE_BATCHES: Final = 16
 CLOSE_S: Final = 5.0
 COMMIT_S: Final = 1.0
 """How much of that may go by until the last samples are in the store."""
@@ -44,7 +47,10 @@ CUT_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """One sink now. lag: samples not delivered yet; words: what the trouble is, if there is any."""
+    """One sink now. words: what the trouble is, if there is any.
+
+    lag: samples after the cursor; lag_ns: age of the oldest of them; rate: samples delivered a second, lately.
+    """
 
     name: str
     server: str
@@ -54,9 +60,13 @@ class SinkStatus:
     written: int
     parked: int
     words: str = ""
+    lag_ns: int | None = None
+    rate: float | None = None
 
     def __str__(self) -> str:
         behind = "up to date" if not self.lag else f"{self.lag} samples behind"
+        if self.lag and self.lag_ns is not None and self.lag_ns >= LAG_SHOWN_NS:
+            behind += f", the oldest from {format_duration(self.lag_ns // SECOND * SECOND)} ago"
         text = f"{self.name} ({self.server or 'not recognised yet'}): {self.state}, {behind}, {self.written} delivered"
         if self.parked:
             text += f", {self.parked} refused for good"
@@ -116,6 +126,8 @@ class SinkWorker:
         self._broken = 0
         """replies in a row that were HTTP 500 with the words of the last one"""
         self._last_reply = Reply(Answer.WRITTEN)
+        self._lately: deque[tuple[int, int]] = deque(maxlen=RATE_BATCHES)
+        """monotonic ns and size of the batches delivered last"""
         self._thread = threading.Thread(target=self._run, name=f"sink-{settings.name}", daemon=True)
         self.status = SinkStatus(settings.name, "", "starting", store.cursor(settings.name), 0, 0, 0)
 
@@ -165,6 +177,7 @@ class SinkWorker:
         if self._live_to <= cursor:
             self._live_from = self._live_to = 0
         if newest <= cursor:
+            self.status = replace(self.status, lag_ns=None)
             self._tell("idle" if self.status.state in ("starting", "idle") else "ok", "")
             return POLL_NS
         if newest - cursor > BACKLOG_BATCHES * self._limit and self._live_turn and newest > self._live_to:
@@ -181,6 +194,8 @@ class SinkWorker:
         stored = self._reader.after(cursor, self._limit)
         if self._live_from > cursor:
             stored = [item for item in stored if item.seq <= self._live_from] or stored
+        if stored:
+            self.status = replace(self.status, lag_ns=max(0, self._clock.wall() - stored[0].sample.start_ns))
         outcome = self._deliver(stored)
         if outcome.done:
             self._store.advance(self._settings.name, stored[outcome.done - 1].seq)
@@ -245,6 +260,8 @@ class SinkWorker:
             self.status, written=self.status.written + count - len(outcome.refused), server=str(self._sink.server or "")
         )
         if reply.answer is Answer.WRITTEN:
+            self._lately.append((self._clock.monotonic(), count))
+            self.status = replace(self.status, rate=_rate(self._lately))
             self._tell("ok", "")
             return 0
         wait_ns = self._backoff.wait_ns(reply, random.random())
@@ -260,3 +277,9 @@ class SinkWorker:
         text = f"sink {self._settings.name}: {state}{f': {words}' if words else ''}"
         log.log(logging.INFO if state == "ok" else logging.WARNING, "%s", text)
         self._store.event(EventRecord("sink", self._clock.wall(), text, reason=words or None))
+
+
+def _rate(lately: Sequence[tuple[int, int]]) -> float | None:
+    """Samples a second from the end of the first batch to the end of the last; None for one batch alone."""
+    span_ns = lately[-1][0] - lately[0][0]
+    return sum(count for _, count in list(lately)[1:]) * SECOND / span_ns if span_ns > 0 else None

@@ -7,6 +7,7 @@ every step, each sample up to the durable cursor must be in the server or parked
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -344,3 +345,23 @@ def test_the_bench_catches_a_cursor_that_moves_before_the_acknowledgement(
     monkeypatch.setattr(SinkWorker, "_send_oldest", hasty)
     with pytest.raises(AssertionError, match="beyond what the server has"):
         bench([Answer(503), OK]).drain()
+
+
+def test_status_tells_lag_age_and_rate(bench: Callable[..., Bench]) -> None:
+    rig = bench([Answer(503, body=b"away"), OK])
+    rig.step()
+    waiting = rig.worker.status
+    assert (waiting.lag, waiting.written, waiting.rate) == (SAMPLES, 0, None)
+    assert waiting.lag_ns is not None
+    assert waiting.lag_ns >= 60 * SECOND
+    text = (
+        r"central \(InfluxDB 1.6.7\): waiting, 60 samples behind, the oldest from .* ago, 0 delivered; HTTP 503: away"
+    )
+    assert re.fullmatch(text, str(waiting))
+    rig.drain()
+    rig.step()
+    done = rig.worker.status
+    assert (done.lag, done.lag_ns, done.written, done.state) == (0, None, SAMPLES, "ok")
+    assert done.rate is not None
+    assert done.rate > 0
+    assert str(done) == "central (InfluxDB 1.6.7): ok, up to date, 60 delivered"
