@@ -7,7 +7,7 @@ stands every integer column of the store under its own name, so that what is rea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -48,7 +48,6 @@ _PING_DELAY: Final = (
     "average_response_ms=%r,minimum_response_ms=%r,maximum_response_ms=%r,standard_deviation_ms=%r,percentile50_ms=%r,"
     "percentile95_ms=%r,percentile99_ms=%r"
 )
-_ECHO_RESULT: Final = {SampleState.INVALID: 2}
 _CONNECT_RESULT: Final = {
     SampleState.OK: 0, SampleState.IMPAIRED: 0, SampleState.NO_REPLY: 1, SampleState.REJECTED: 2,
     SampleState.INVALID: 2,
@@ -78,9 +77,10 @@ class LineEncoder:
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = self._head(*key)
-        fields = [_integer_fields(sample), *_telegraf_fields(sample)]
+        fields = [_integer_fields(sample)]
+        _add_telegraf_fields(fields, sample)
         if text:
-            fields.extend(_text_fields(sample))
+            _add_text_fields(fields, sample)
         return f"{head} {','.join(fields)} {sample.start_ns}"
 
     def _head(self, circuit: str, probe: str, kind: str) -> str:
@@ -136,7 +136,9 @@ def _escaped(text: str) -> str:
 
 def _quoted(text: str) -> str:
     """A text field's value. Control characters become spaces: the texts are for people."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)[:MAXIMUM_TEXT]
+    plain = text[:MAXIMUM_TEXT]
+    if not plain.isprintable():
+        plain = "".join(letter if letter.isprintable() else " " for letter in plain)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -168,41 +170,40 @@ def _check_integers(sample: Sample, names: Sequence[str], values: tuple[int, ...
         )
 
 
-def _telegraf_fields(sample: Sample) -> Iterable[str]:
+def _add_telegraf_fields(fields: list[str], sample: Sample) -> None:
     if sample.kind == "tcp":
-        return _net_response(sample)
-    if sample.counts is not None and sample.rate is None:
-        return _ping(sample, sample.counts)
-    return ()
+        _add_net_response(fields, sample)
+    elif sample.counts is not None and sample.rate is None:
+        _add_ping(fields, sample, sample.counts)
 
 
-def _ping(sample: Sample, counts: Counts) -> Iterable[str]:
+def _add_ping(fields: list[str], sample: Sample, counts: Counts) -> None:
     delay, variation = sample.delay, sample.variation
-    yield f"packets_transmitted={counts.sent}i,packets_received={counts.received}i"
+    fields.append(f"packets_transmitted={counts.sent}i,packets_received={counts.received}i")
     if counts.sent:
-        yield f"percent_packet_loss={100 * counts.lost / counts.sent!r}"
+        fields.append(f"percent_packet_loss={100 * counts.lost / counts.sent!r}")
     if delay is not None and delay.count:
-        yield _PING_DELAY % (
+        fields.append(_PING_DELAY % (
             delay.sum_ns / delay.count / 1e6, delay.minimum_ns / 1e6, delay.maximum_ns / 1e6, delay.stddev_ns / 1e6,
             delay.p50_ns / 1e6, delay.p95_ns / 1e6, delay.p99_ns / 1e6,
-        )  # fmt: skip
+        ))  # fmt: skip
     if variation is not None and variation.ipdv_pairs:
-        yield f"jitter_ipdv_ms={variation.ipdv_mean_ns / 1e6!r}"
-    yield f"result_code={_ECHO_RESULT.get(sample.state, 0)}i"
+        fields.append(f"jitter_ipdv_ms={variation.ipdv_mean_ns / 1e6!r}")
+    fields.append("result_code=2i" if sample.state is SampleState.INVALID else "result_code=0i")
 
 
-def _net_response(sample: Sample) -> Iterable[str]:
+def _add_net_response(fields: list[str], sample: Sample) -> None:
     if sample.delay is not None and sample.delay.count:
-        yield f"response_time={sample.delay.sum_ns / sample.delay.count / 1e9!r}"
-    yield f"result_code={_CONNECT_RESULT[sample.state]}i"
+        fields.append(f"response_time={sample.delay.sum_ns / sample.delay.count / 1e9!r}")
+    fields.append(f"result_code={_CONNECT_RESULT[sample.state]}i")
 
 
-def _text_fields(sample: Sample) -> Iterable[str]:
+def _add_text_fields(fields: list[str], sample: Sample) -> None:
     if sample.reason:
-        yield f"reason={_quoted(sample.reason)}"
+        fields.append(f"reason={_quoted(sample.reason)}")
     if sample.remote:
-        yield f"remote={_quoted(sample.remote)}"
+        fields.append(f"remote={_quoted(sample.remote)}")
     if sample.histogram is not None:
         written = sample.histogram.to_text()
         if written and len(written) <= MAXIMUM_TEXT:
-            yield f'histogram="{written}"'
+            fields.append(f'histogram="{written}"')

@@ -103,7 +103,9 @@ class Histogram:
 
     def to_text(self) -> str:
         """`bucket:count` pairs joined by `;` in bucket order; empty for no packets."""
-        return ";".join(f"{index}:{count}" for index, count in zip(self.index, self.count, strict=True))
+        return ";".join(
+            f"{index}:{count}" for index, count in zip(self.index.tolist(), self.count.tolist(), strict=True)
+        )
 
     @staticmethod
     def from_text(text: str) -> Histogram:
