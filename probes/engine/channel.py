@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ _ATTEMPTS: Final = 3
 _STAMP = (socket.SOL_SOCKET, control.SO_TIMESTAMPING)
 _ERROR = {4: (socket.IPPROTO_IP, control.IP_RECVERR), 6: (socket.IPPROTO_IPV6, control.IPV6_RECVERR)}
 _HOPS = {4: (socket.IPPROTO_IP, control.IP_TTL), 6: (socket.IPPROTO_IPV6, control.IPV6_HOPLIMIT)}
+Places = int | Int64
+"""A place in the control data that is the same for all rows, or one for each row; -1: not there."""
 _OFFENDER_AT = {4: 20, 6: 24}
 """Where in sock_extended_err plus sockaddr the offender's address stands (ip(7), ipv6(7))."""
 
@@ -110,7 +112,7 @@ class SocketTransport:
                 self._uniform_length = length
         return self._out.data[first:end, :length]
 
-    def send(self, stream: Int64, token: Int64, length: Int64) -> NDArray[np.int32] | None:  # noqa: ARG002
+    def send(self, stream: Int64, token: Int64) -> NDArray[np.int32] | None:
         out, n = self._out, len(stream)
         if self._source_gone:
             return np.full(n, errno.EADDRNOTAVAIL, np.int32)
@@ -150,19 +152,20 @@ class SocketTransport:
         return errors
 
     def receive(self) -> Arrivals | None:
-        rows = self._in
+        rows, family = self._in, self._endpoint.family
         n = mmsg.drain(rows, self._descriptor, mmsg.TRUNCATED_LENGTH)
         if not n:
             return None
-        length, control_length = rows.received(n), rows.received_control(n)
-        stamp_at, hops_at = control.locate(rows.control[:n], control_length, (_STAMP, _HOPS[self._endpoint.family]))
-        data, damaged = rows.data[:n], None
-        if self._endpoint.raw and self._endpoint.family == 4:
+        held = rows.control[:n]
+        stamp_at, hops_at = _places(held, rows.received_control(n), (_STAMP, _HOPS[family]))
+        data, length, damaged = rows.data[:n], rows.received(n), None
+        if self._endpoint.raw and family == 4:
             data, length = _without_ip_header(data, length)
             damaged = _damaged(data, length)
-        return Arrivals(
-            data, length, peers_from_names(rows.names[:n], self._endpoint.family), _stamps(rows.control[:n], stamp_at),
-            _integers(rows.control[:n], hops_at), damaged, n == rows.rows)  # fmt: skip
+        source = peers_from_names(rows.names[:n], family)
+        hops = _fields(held.view(np.int32), hops_at, 0)
+        ttl = np.where(hops > 0, hops, ABSENT)
+        return Arrivals(data, length, source, _stamps(held, stamp_at), ttl, damaged, n == rows.rows)
 
     def notices(self) -> Notices | None:
         held, self._held = self._held, []
@@ -177,10 +180,10 @@ class SocketTransport:
                 break
         if not tokens and not refusals:
             return None
-        none = np.zeros(0, np.int64)
-        return Notices(
-            np.concatenate([none, *tokens]), np.concatenate([none, *stamps]), _joined(refusals) if refusals else None
-        )
+        if len(tokens) != 1:
+            none = np.zeros(0, np.int64)
+            tokens, stamps = [np.concatenate([none, *tokens])], [np.concatenate([none, *stamps])]
+        return Notices(tokens[0], stamps[0], _joined(refusals) if refusals else None)
 
     def drops(self) -> int:
         """A UDP socket counts what its filter refuses as well: there the host's count of full buffers decides."""
@@ -234,44 +237,54 @@ class SocketTransport:
     def _read_errors(self, n: int, tokens: list[Int64], stamps: list[Int64], refusals: list[Refusals]) -> None:
         rows, family = self._errors, self._endpoint.family
         held = rows.control[:n]
-        stamp_at, error_at = control.locate(held, rows.received_control(n), (_STAMP, _ERROR[family]))
-        origin = _octet(held, error_at, 4)
-        left = (origin == _ORIGIN_TIMESTAMPING) & (stamp_at >= 0)
+        stamp_at, error_at = _places(held, rows.received_control(n), (_STAMP, _ERROR[family]))
+        origin = _fields(held, error_at, 4)
+        left = origin == _ORIGIN_TIMESTAMPING
         if left.any():
-            number = held.view(np.uint32)[left, (error_at[left] + 12) >> 2]
+            number = _fields(held.view(np.uint32), error_at, 12 >> 2)
+            stamp = _stamps(held, stamp_at)
+            left &= stamp != ABSENT
+            if not left.all():
+                number, stamp = number[left], stamp[left]
             tokens.append(self._tokens[number & np.uint32(_TOKENS - 1)])
-            stamps.append(_stamps(held[left], stamp_at[left]))
-        wrong = np.flatnonzero(np.isin(origin, _ORIGIN_ICMP))
-        if len(wrong):
-            at = error_at[wrong]
-            refusals.append(
-                Refusals(
-                    rows.data[wrong],
-                    rows.received(n)[wrong],
-                    _octet(held[wrong], at, 5),
-                    _octet(held[wrong], at, 6),
-                    _offenders(held[wrong], at + _OFFENDER_AT[family], family),
-                )
-            )
+            stamps.append(stamp)
+        if (wrong := np.flatnonzero(np.isin(origin, _ORIGIN_ICMP))).size:
+            refusals.append(self._refusals(held, error_at, wrong, rows.received(n)))
+
+    def _refusals(self, held: Octets, error_at: Places, wrong: Int64, length: Int64) -> Refusals:
+        family = self._endpoint.family
+        kind, code = (_fields(held, error_at, offset)[wrong].astype(np.int64) for offset in (5, 6))
+        at = np.broadcast_to(error_at, len(held))[wrong] + _OFFENDER_AT[family]
+        return Refusals(self._errors.data[wrong], length[wrong], kind, code, _offenders(held[wrong], at, family))
 
 
-def _stamps(held: Octets, at: Int64) -> Int64:
+def _places(held: Octets, length: Int64, wanted: Sequence[tuple[int, int]]) -> list[Places]:
+    """Where the data of each wanted control message begins: one place for all rows if possible; -1 if nowhere."""
+    layout = control.common_layout(held, length)
+    if layout is not None:
+        return [layout.get(key, -1) for key in wanted]
+    return [*control.locate(held, length, wanted)]
+
+
+def _fields(held: NDArray[Any], at: Places, offset: int) -> NDArray[Any]:
+    """The number `offset` numbers behind a place; ABSENT (or 0 in unsigned types) where there is no place."""
+    nothing = ABSENT if held.dtype == np.int64 else 0
+    if isinstance(at, int):
+        if at < 0:
+            return np.full(len(held), nothing, held.dtype)
+        return np.asarray(held[:, at // held.itemsize + offset])
+    values = held[np.arange(len(held)), np.maximum(at, 0) // held.itemsize + offset]
+    return np.asarray(np.where(at >= 0, values, held.dtype.type(nothing)))
+
+
+def _stamps(held: Octets, at: Places) -> Int64:
     """Kernel stamps from SCM_TIMESTAMPING (struct timespec, the software one first); ABSENT where there is none."""
     words = held.view(np.int64)
-    rows = np.arange(len(held))
-    column = np.maximum(at, 0) >> 3
-    stamp = words[rows, column] * SECOND + words[rows, column + 1]
-    return np.where((at >= 0) & (stamp > 0), stamp, ABSENT)
-
-
-def _integers(held: Octets, at: Int64) -> Int64:
-    values = held.view(np.int32)[np.arange(len(held)), np.maximum(at, 0) >> 2].astype(np.int64)
-    return np.where(at >= 0, values, ABSENT)
-
-
-def _octet(held: Octets, at: Int64, offset: int) -> Int64:
-    values = held[np.arange(len(held)), np.maximum(at, 0) + offset].astype(np.int64)
-    return np.where(at >= 0, values, -1)
+    seconds = _fields(words, at, 0)
+    if isinstance(at, int) and at >= 0 and seconds.all():
+        return np.asarray(seconds * SECOND + _fields(words, at, 1), np.int64)
+    known = seconds > 0
+    return np.where(known, np.where(known, seconds, 0) * SECOND + _fields(words, at, 1), ABSENT)
 
 
 def _offenders(held: Octets, at: Int64, family: int) -> Peers:
@@ -299,14 +312,14 @@ def _without_ip_header(data: Octets, length: Int64) -> tuple[Octets, Int64]:
 
 def _damaged(data: Octets, length: Int64) -> NDArray[np.bool_]:
     """Raw IPv4 sockets are handed packets before the kernel has looked at the ICMP checksum."""
-    damaged = np.zeros(len(data), np.bool_)
-    for size in np.unique(length):
-        rows = length == size
-        if size < 8:
-            damaged[rows] = True
-        elif size <= data.shape[1]:
-            chosen = data[:, :size] if rows.all() else data[rows, :size]
-            damaged[rows] = internet_checksum(chosen) != 0
+    size = int(length[0])
+    if 8 <= size <= data.shape[1] and (length == size).all():
+        return np.asarray(internet_checksum(data[:, :size]) != 0)
+    damaged = length < 8
+    for size in np.unique(length[~damaged]).tolist():
+        if size <= data.shape[1]:
+            rows = length == size
+            damaged[rows] = internet_checksum(data[rows, :size]) != 0
     return damaged
 
 

@@ -21,6 +21,7 @@ TIMED_OUT: Final = 254
 """Open still, because a late reply may come, but over its timeout and told to the observer."""
 
 _SMALLEST: Final = 16
+_COLUMNS: Final = 11
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +51,9 @@ class FlightTable:
         self._free: dict[int, list[int]] = {}
         self._used = 0
         self._rings: Int64 = np.zeros((0, 4), np.int64)
-        self._packets: Int64 = np.zeros((0, 10), np.int64)
+        self._packets: Int64 = np.zeros((0, _COLUMNS), np.int64)
+        self._fresh: Int64 = np.array((-1, 0, 0, 0, 0, ABSENT, ABSENT, PENDING, KERNEL, 0, 0), np.int64)
+        """a packet that has just been sent"""
         self._view()
 
     def _view(self) -> None:
@@ -78,6 +81,7 @@ class FlightTable:
         self.stamps: Int64 = packets[:, 8]
         """roundtrip.KERNEL ... USER"""
         self.duplicates: Int64 = packets[:, 9]
+        self._scratch: Int64 = packets[:, 10]
 
     def open(self, stream: int, packets: int, timeout_ns: int, first_sequence: int) -> None:
         """Reserve a ring for at least `packets` packets whose outcome is open or not reported."""
@@ -108,8 +112,10 @@ class FlightTable:
         lateness_ns: Int64,
     ) -> None:  # fmt: skip
         """Packets are being handed to the kernel; arrays (n,)."""
-        packets = np.empty((len(rows), 10), np.int64)
-        packets[:] = (-1, 0, called_ns, clock_offset_ns, 0, ABSENT, ABSENT, PENDING, KERNEL, 0)
+        self._fresh[2] = called_ns
+        self._fresh[3] = clock_offset_ns
+        packets = np.empty((len(rows), _COLUMNS), np.int64)
+        packets[:] = self._fresh
         packets[:, 0] = sequence
         packets[:, 1] = nonce.view(np.int64)
         packets[:, 4] = lateness_ns
@@ -136,11 +142,14 @@ class FlightTable:
         state = self.state[rows]
         spent = (state == PacketState.ANSWERED) | (state == PacketState.LATE)
         fresh = genuine & ~spent
-        if fresh.any():
-            candidates = np.flatnonzero(fresh)
-            _, first_at = np.unique(rows[candidates], return_index=True)
-            fresh = np.zeros(len(rows), np.bool_)
-            fresh[candidates[first_at]] = True
+        # Of several replies in this batch to one packet the first counts: written backwards, its number stays.
+        number = np.arange(len(rows))
+        backwards = number[::-1] if fresh.all() else fresh.nonzero()[0][::-1]
+        self._scratch[rows[backwards]] = backwards
+        fresh &= self._scratch[rows] == number
+        if fresh.all():
+            self._settle(rows, stream, received_ns, now)
+        else:
             self._settle(rows[fresh], stream[fresh], received_ns[fresh], now)
         duplicate = genuine & ~fresh
         if duplicate.any():
@@ -219,6 +228,6 @@ class FlightTable:
         first, held = self._used, len(self._packets)
         if first + size > held:
             more = max(size, held // 2, 1024)
-            self._packets = np.concatenate((self._packets, np.zeros((more, 10), np.int64)))
+            self._packets = np.concatenate((self._packets, np.zeros((more, _COLUMNS), np.int64)))
         self._used = first + size
         return first

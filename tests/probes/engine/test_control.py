@@ -77,3 +77,16 @@ def test_any_octets_are_walked_without_an_error(data: bytes, length: int) -> Non
     rows, _ = rows_of(data, width=64)
     (place,) = control.locate(rows, np.array([length]), [(1, 37)])
     assert -1 <= place[0] <= 64
+
+
+def test_a_layout_common_to_all_rows_is_found_at_once_and_one_that_is_not_is_not() -> None:
+    stamp, hops = control.message(1, 37, bytes(48)), control.message(0, 2, b"@\0\0\0")
+    rows, length = rows_of(stamp + hops, stamp + hops, stamp + hops)
+    assert control.common_layout(rows, length) == {(1, 37): 16, (0, 2): 80}
+    located = control.locate(rows, length, [(1, 37), (0, 2)])
+    assert [place.tolist() for place in located] == [[16] * 3, [80] * 3]
+    assert control.common_layout(*rows_of(stamp + hops, stamp)) is None
+    assert control.common_layout(*rows_of(stamp + hops, hops + stamp)) is None
+    assert control.common_layout(*rows_of(b"", b"")) == {}
+    assert control.common_layout(rows[:0], length[:0]) is None
+    assert control.common_layout(*rows_of(bytes(24), bytes(24))) is None

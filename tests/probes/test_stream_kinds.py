@@ -1,0 +1,45 @@
+"""The stream kinds as the catalogue, the configuration and the engine see them."""
+
+from dataclasses import fields
+
+import pytest
+
+from probes.core import catalog
+from probes.core.catalog import StreamKind
+from probes.core.clock import SECOND
+from probes.engine.streams import StreamSpec
+from probes.wire import payload
+
+
+@pytest.mark.parametrize("name", ["icmp", "udp"])
+def test_kind(name: str) -> None:
+    kind = catalog.load(name)
+    assert isinstance(kind, StreamKind)
+    assert kind.name == name
+    parameters = {parameter.name: parameter for parameter in kind.parameters}
+    assert parameters["every"].default == SECOND
+    assert parameters["timeout"].default == 3 * SECOND
+    assert parameters["size"].default == 56
+    assert parameters["size"].minimum == kind.codec().minimum_size == payload.SIZE
+    assert parameters["ttl"].default is None
+    assert ("port" in parameters) == (name == "udp")
+    for metric in kind.metrics:
+        assert metric.unit
+        assert metric.definition
+
+
+@pytest.mark.parametrize("name", ["icmp", "udp"])
+def test_every_parameter_is_a_field_of_the_stream_with_the_same_default(name: str) -> None:
+    kind = catalog.load(name)
+    assert isinstance(kind, StreamKind)
+    defaults = {field.name: field.default for field in fields(StreamSpec)}
+    for parameter in kind.parameters:
+        field = f"{parameter.name}_ns" if parameter.type == "duration" else parameter.name
+        assert field in defaults
+        if parameter.name != "port":
+            assert defaults[field] == parameter.default
+
+
+def test_default_port() -> None:
+    kind = catalog.load("udp")
+    assert {parameter.name: parameter.default for parameter in kind.parameters}["port"] == 8620
