@@ -128,6 +128,8 @@ class SinkWorker:
         self._last_reply = Reply(Answer.WRITTEN)
         self._lately: deque[tuple[int, int]] = deque(maxlen=RATE_BATCHES)
         """monotonic ns and size of the batches delivered last"""
+        self._troubled = _remembers_trouble(self._reader, settings.name)
+        """the last that the store was told of this sink is trouble"""
         self._thread = threading.Thread(target=self._run, name=f"sink-{settings.name}", daemon=True)
         self.status = SinkStatus(settings.name, "", "starting", store.cursor(settings.name), 0, 0, 0)
 
@@ -271,12 +273,18 @@ class SinkWorker:
     def _tell(self, state: str, words: str) -> None:
         """Record a change of state once, not every try."""
         before, self.status = self.status, replace(self.status, state=state, words=words)
-        quiet = before.state == state or {before.state, state} <= {"ok", "idle", "starting"}
-        if quiet or self._stop.is_set():
+        known = not self._troubled if state == "ok" else state in ("idle", before.state)
+        if known or self._stop.is_set():
             return
+        self._troubled = state != "ok"
         text = f"sink {self._settings.name}: {state}{f': {words}' if words else ''}"
         log.log(logging.INFO if state == "ok" else logging.WARNING, "%s", text)
         self._store.event(EventRecord("sink", self._clock.wall(), text, reason=words or None))
+
+
+def _remembers_trouble(reader: StoreReader, sink: str) -> bool:
+    told = (event.text for event in reader.events(kind="sink") if event.text.startswith(f"sink {sink}: "))
+    return next(told, f"sink {sink}: ok") != f"sink {sink}: ok"
 
 
 def _rate(lately: Sequence[tuple[int, int]]) -> float | None:

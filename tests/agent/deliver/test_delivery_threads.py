@@ -407,3 +407,21 @@ def test_events_of_the_store_are_as_the_sink_tells_them(
         [event] = reader.events(kind="sink")
     assert isinstance(event, EventRecord)
     assert (event.text, event.reason) == ("sink central: held: HTTP 403: no right", "HTTP 403: no right")
+
+
+def test_trouble_of_the_last_run_is_over_once_the_server_takes_something(
+    store: Store, tmp_path: Path, deliver: Callable[..., Delivery], serve: Callable[..., ScriptedServer]
+) -> None:
+    store.event(EventRecord("sink", 1, "sink central: waiting: away", reason="away"))
+    store.event(EventRecord("sink", 2, "sink central-2: ok"))
+    server = serve([OK])
+    for first in (0, 5):
+        append(store, first, 5)
+        delivery = deliver(sink(server))
+        delivered(store, first + 5)
+        until(lambda running=delivery: running.status()[0].state == "ok", "not ok")
+        delivery.close()
+    assert store.flush(10)
+    with StoreReader.open(tmp_path / "store") as reader:
+        told = [event.text for event in reader.events(kind="sink")]
+    assert told == ["sink central: ok", "sink central-2: ok", "sink central: waiting: away"], "told once"
