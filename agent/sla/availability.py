@@ -17,31 +17,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.sla.columns import SampleColumns
-from agent.sla.measured import feeds_verdict
+from agent.sla.measured import feeds_verdict, unsent
 from probes.core.arrays import Int64
+from probes.core.clock import MILLISECOND
 
 Flags = NDArray[np.bool_]
+
+_TOUCHING_NS = MILLISECOND
+"""Samples that overlap by no more than this follow one another."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Intervals:
     """Packets per interval of the availability machine; interval k is [(first + k) * dt_ns, ... + dt_ns) UTC.
 
-    sent, lost: int64 (k,); known: True where the whole interval was measured.
+    sent, lost, not_sent: int64 (k,); known: True where the whole interval was measured, and once.
     """
 
     first: int
     dt_ns: int
     sent: Int64
     lost: Int64
+    not_sent: Int64
     known: Flags
 
     def __len__(self) -> int:
         return len(self.known)
 
     def high(self, c: Fraction) -> Flags:
-        """H(k) of the known intervals: lost / sent > c, in integers."""
-        return self.known & (self.lost * c.denominator > self.sent * c.numerator)
+        """H(k) of the decided intervals: lost / sent > c, in integers."""
+        return self.decided(c) & (self.lost * c.denominator > self.sent * c.numerator)
+
+    def decided(self, c: Fraction) -> Flags:
+        """Known intervals whose H(k) would be the same whatever had become of the packets that were not sent."""
+        limit = (self.sent + self.not_sent) * c.numerator
+        at_best = self.lost * c.denominator > limit
+        at_worst = (self.lost + self.not_sent) * c.denominator > limit
+        decided: Flags = self.known & (at_best == at_worst)
+        return decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +102,16 @@ class Availability:
 def bin_samples(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, *, attempts: bool = False) -> Intervals:
     """Sum the samples into intervals of dt_ns over [start_ns, end_ns), widened to whole intervals.
 
-    An interval is known when measured samples cover all of it. With `attempts` (one try per sample, dt_ns is longer
-    than their spacing) one measured try is enough. A sample that reaches over the edge of an interval cannot be split
-    and counts in none, unless it is an attempt, which belongs to its start.
+    An interval is known when measured samples cover all of it, and no part of it twice: after the clock was set back,
+    one label stands for two stretches of time. With `attempts` (one try per sample, dt_ns is longer than their
+    spacing) one measured try is enough. A sample that reaches over the edge of an interval cannot be split and counts
+    in none, unless it is an attempt, which belongs to its start.
     """
     first, last = start_ns // dt_ns, -(-end_ns // dt_ns)
     size = max(0, last - first)
     rows = feeds_verdict(columns) & (columns.column("sent") > 0) & (columns.column("lost") >= 0)
     slot = columns.start_ns // dt_ns - first
+    twice = np.zeros(size, np.bool_) if attempts else _told_twice(columns, rows, dt_ns, first, size)
     rows &= (slot >= 0) & (slot < size)
     if not attempts:
         rows &= (columns.start_ns + columns.span_ns - 1) // dt_ns - first == slot
@@ -106,7 +121,21 @@ def bin_samples(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, 
         return np.bincount(where, weights=values[rows], minlength=size).astype(np.int64)
 
     known = total(np.ones_like(slot)) > 0 if attempts else total(columns.span_ns) >= dt_ns
-    return Intervals(first, dt_ns, total(columns.column("sent")), total(columns.column("lost")), known & (size > 0))
+    sent, lost = total(columns.column("sent")), total(columns.column("lost"))
+    return Intervals(first, dt_ns, sent, lost, total(unsent(columns)), known & ~twice & (size > 0))
+
+
+def _told_twice(columns: SampleColumns, rows: Flags, dt_ns: int, first: int, size: int) -> Flags:
+    """Intervals in which a sample lies over an earlier one. The store moves samples of one instant apart by some ns."""
+    start, end = columns.start_ns[rows], (columns.start_ns + columns.span_ns)[rows]
+    covered = np.concatenate((start[:1], np.maximum.accumulate(end)))[: len(start)]
+    over = np.minimum(end, covered) - start > _TOUCHING_NS
+    found = np.zeros(size + 1, np.int64)
+    begin = np.clip(start[over] // dt_ns - first, 0, size)
+    until = np.clip((np.minimum(end, covered)[over] - _TOUCHING_NS - 1) // dt_ns - first + 1, begin, size)
+    np.add.at(found, begin, 1)
+    np.add.at(found, until, -1)
+    return np.cumsum(found)[:size] > 0
 
 
 def states(high: Flags, n: int, *, initially_up: bool = True) -> Flags:
@@ -142,7 +171,7 @@ def assess(
 ) -> Availability:
     """Run the machine over all intervals, then report those wholly inside [start_ns, end_ns)."""
     dt = intervals.dt_ns
-    best, worst = bounds(intervals.high(c), intervals.known, n, initial=initial)
+    best, worst = bounds(intervals.high(c), intervals.decided(c), n, initial=initial)
     first = min(max(-(-start_ns // dt) - intervals.first, 0), len(intervals))
     last = min(max(end_ns // dt - intervals.first, first), len(intervals))
     outages = _outages(best, intervals.first, dt, first, last)

@@ -18,6 +18,8 @@ from probes.core.units import format_duration
 ROLLING_GRID_NS: Final = 10 * SECOND_NS
 """Rolling windows end on a multiple of this, so that they hold whole samples."""
 
+_FIRST_YEAR: Final = 1971
+_LAST_YEAR: Final = 2199
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER: Final = re.compile(r"(\d{4})-?Q([1-4])", re.IGNORECASE)
 _DATE: Final = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
@@ -93,6 +95,7 @@ def previous(instants: WindowInstants) -> WindowInstants:
 
 def parse(text: str, zone: str) -> WindowInstants:
     """`2026`, `2026-Q4`, `2026-10` or `2026-10-05` as a window of `zone`. Raises ValueFormatError."""
+    _check_year(text)
     quarter = _QUARTER.fullmatch(text.strip())
     plain = _DATE.fullmatch(text.strip())
     try:
@@ -114,7 +117,15 @@ def parse_instant(text: str) -> int:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise ValueFormatError(f"{text!r} is not an instant", hint="write it like 2026-10-31T23:00:00Z")
+    _check_year(text)
     return from_datetime(moment)
+
+
+def _check_year(text: str) -> None:
+    """Times are int64 ns: they end in 2262."""
+    year = text.strip()[:4]
+    if year.isdecimal() and len(year) == 4 and not _FIRST_YEAR <= int(year) <= _LAST_YEAR:
+        raise ValueFormatError(f"{text!r} is out of reach", hint=f"years {_FIRST_YEAR} to {_LAST_YEAR}")
 
 
 def within_validity(contract: Contract, instants: WindowInstants) -> WindowInstants | None:

@@ -16,7 +16,7 @@ from agent.sla.availability import Availability, assess, bin_samples
 from agent.sla.calendar import WindowInstants
 from agent.sla.columns import SampleColumns, present
 from agent.sla.contract import JitterDefinition, Metric, Objective, StatisticType
-from agent.sla.measured import Extent, Pace, extent, feeds_verdict, sample_span
+from agent.sla.measured import Extent, Pace, extent, feeds_verdict, sample_span, unsent, unsent_ns
 from agent.sla.period import Period, judged_period, sample_grid
 from agent.sla.statistics import (
     Estimate,
@@ -112,7 +112,7 @@ def evaluate_availability(
         _portion(known, state.total),
         known,
         objective.samples_needed,
-        "the first intervals are still undecided" if state.total else "no interval is over yet",
+        _undecided(period, state),
         Fraction(down_ns, budget_ns) if budget_ns else Fraction(int(down_ns > 0)),
     )
     details = f"{spoken(down_ns)} down in {plural(len(state.outages), 'outage')}" if down_ns else "no outage"
@@ -124,6 +124,13 @@ def evaluate_availability(
     return Evaluation(
         period, findings, known * dt, _portion(known, whole), details, _availability_evidence(state, whole, budget_ns)
     )
+
+
+def _undecided(period: Period, state: Availability) -> str:
+    """Why no interval is certainly up or down, where none is."""
+    if period.closed:
+        return "no interval was measured whole"
+    return "the first intervals are still undecided" if state.total else "no interval is over yet"
 
 
 def machine(objective: Objective, feed: Feed, dt: int, start_ns: int, end_ns: int, since_ns: int) -> Availability:
@@ -174,11 +181,13 @@ def evaluate_statistic(
     out, doubtful = np.zeros_like(rows), np.zeros_like(rows)
     if available is not None:
         out, doubtful = _unavailable(*available, columns, period, moment.since_ns)
+    taken = rows & ~out & ~doubtful
     split = _without(
         extent(columns, rows, _unit_pace(objective, feed), period.start_ns, period.end_ns),
         feed, rows & out, rows & doubtful & ~out, objective,
     )  # fmt: skip
-    reduction = _reduce(objective, columns, rows & ~out & ~doubtful)
+    split = _less_unsent(split, columns, taken, objective)
+    reduction = _reduce(objective, columns, taken)
     whole_unknown = split.unknown + _could_hold(period.rest_ns, _unit_pace(objective, feed))
     findings = Findings(
         reduction.at(split.unknown),
@@ -191,7 +200,7 @@ def evaluate_statistic(
     evidence: dict[str, EvidenceValue] = {
         **reduction.counts,
         "unknown_at_most": split.unknown,
-        "samples": int(np.count_nonzero(rows & ~out & ~doubtful)),
+        "samples": int(np.count_nonzero(taken)),
         "samples_excluded_unavailable": int(np.count_nonzero(rows & out)),
     }
     whole = split.length_ns + period.rest_ns
@@ -231,7 +240,7 @@ def _reduce(objective: Objective, columns: SampleColumns, rows: Flags) -> Reduct
 
 def _unit_pace(objective: Objective, feed: Feed) -> Pace:
     """Spacing of what the statistic counts: packets or runs, but whole samples for the RFC 3550 estimator."""
-    if objective.metric is Metric.JITTER and objective.statistic.definition is JitterDefinition.RFC3550:
+    if objective.metric is Metric.JITTER and _by_sample(objective):
         return replace(feed.pace, every_ns=sample_grid(feed.columns, feed.pace))
     return feed.pace
 
@@ -261,15 +270,34 @@ def _without(whole: Extent, feed: Feed, out: Flags, doubtful: Flags, objective: 
     columns, every_ns = feed.columns, feed.pace.every_ns
     stands_for = np.maximum(columns.span_ns, every_ns if feed.pace.attempts and every_ns else 0)
     gone, unsure = int(stands_for[out].sum()), int(stands_for[doubtful].sum())
-    by_sample = objective.metric is Metric.THROUGHPUT or (
-        objective.metric is Metric.JITTER and objective.statistic.definition is JitterDefinition.RFC3550
-    )
-    more = int(np.count_nonzero(doubtful)) if by_sample else int(columns.column("sent")[doubtful].sum())
+    sent = columns.column("sent") + unsent(columns) if not _by_sample(objective) else np.ones_like(doubtful, np.int64)
+    more = int(sent[doubtful].sum())
     return Extent(
         max(0, whole.length_ns - gone),
         max(0, whole.measured_ns - gone - unsure),
         whole.missing_ns + unsure,
         whole.unknown + more,
+    )
+
+
+def _less_unsent(whole: Extent, columns: SampleColumns, taken: Flags, objective: Objective) -> Extent:
+    """Packets that never left this host are missing data inside samples that count."""
+    if objective.metric is Metric.THROUGHPUT:
+        return whole
+    lacking_ns = min(int(unsent_ns(columns)[taken].sum()), whole.measured_ns)
+    lacking = 0 if _by_sample(objective) else int(unsent(columns)[taken].sum())
+    return replace(
+        whole,
+        measured_ns=whole.measured_ns - lacking_ns,
+        missing_ns=whole.missing_ns + lacking_ns,
+        unknown=whole.unknown + lacking,
+    )
+
+
+def _by_sample(objective: Objective) -> bool:
+    """The statistic counts samples, not packets."""
+    return objective.metric is Metric.THROUGHPUT or (
+        objective.metric is Metric.JITTER and objective.statistic.definition is JitterDefinition.RFC3550
     )
 
 

@@ -11,7 +11,9 @@ from agent.sla.contract import Contract, Metric, Objective
 from probes.core.model import Circuit, ProbeSetting
 from probes.core.units import format_duration
 
-DELAY_KINDS: Final = ("stamp", "twamp", "udp", "icmp", "tcp")
+STREAM_KINDS: Final = ("stamp", "twamp", "udp", "icmp")
+"""Kinds whose samples hold many packets and lie on multiples of their length; a sample of any other is one attempt."""
+DELAY_KINDS: Final = (*STREAM_KINDS, "tcp")
 """Preferred first: protocols made for measuring, then echo (often rate-limited), then single attempts."""
 RATE_KINDS: Final = ("throughput",)
 
@@ -23,7 +25,7 @@ def kinds_for(objective: Objective) -> tuple[str, ...]:
     if objective.metric is Metric.THROUGHPUT:
         return RATE_KINDS
     if objective.metric is Metric.JITTER:
-        return tuple(kind for kind in DELAY_KINDS if kind != "tcp")
+        return STREAM_KINDS
     return DELAY_KINDS
 
 
@@ -36,6 +38,11 @@ def feed(objective: Objective, circuit: Circuit) -> ProbeSetting | None:
             if probe.kind == kind:
                 return probe
     return None
+
+
+def makes_attempts(probe: ProbeSetting) -> bool:
+    """True where a sample is one try, however long that took: told by the kind, because a try may outlast its pace."""
+    return probe.kind not in STREAM_KINDS
 
 
 def every_ns(probe: ProbeSetting) -> int | None:
@@ -54,8 +61,7 @@ def mismatches(contract: Contract, circuit: Circuit, span_ns: int) -> tuple[str,
         if objective.target.of_committed_rate and circuit.committed_rate_bps is None:
             found.append(f"objective {objective.id}: the circuit has no committed_rate to take a share of")
         dt_ns = objective.statistic.dt_ns
-        every = every_ns(probe) if probe else None
-        if dt_ns is not None and every is not None and every <= span_ns and dt_ns % span_ns:
+        if dt_ns is not None and probe is not None and not makes_attempts(probe) and dt_ns % span_ns:
             found.append(
                 f"objective {objective.id}: dt of {format_duration(dt_ns)} is not a multiple of the sample interval of "
                 f"{format_duration(span_ns)}"

@@ -20,8 +20,9 @@ from agent.sla.evaluation import (
     evaluate_availability,
     evaluate_statistic,
 )
-from agent.sla.feeds import every_ns, feed, missing_feed
+from agent.sla.feeds import every_ns, feed, makes_attempts, missing_feed
 from agent.sla.measured import pace
+from agent.sla.period import SETTLING_NS
 from agent.sla.statistics import Estimate
 from agent.sla.verdict import Decision, EvidenceValue, Findings, Verdict, VerdictState, decide
 from agent.sla.wording import moment, quantity, share, spoken
@@ -51,11 +52,15 @@ Series = Mapping[str, SampleColumns]
 
 
 def window_of(contract: Contract, objective: Objective, now_ns: int, chosen: WindowInstants | None) -> WindowInstants:
-    """The objective's own window at `now`, or the one that holds the end of the chosen period."""
+    """The objective's own window at `now`, or the one that holds the end of the chosen period.
+
+    A rolling window is always closed, so it ends where samples have settled: the newest could never be in it.
+    """
+    if objective.window.calendar is None:
+        settled_ns = now_ns - SETTLING_NS
+        return window_at(objective.window, contract.time_zone, min(settled_ns, chosen.end_ns if chosen else settled_ns))
     if chosen is None:
         return window_at(objective.window, contract.time_zone, now_ns)
-    if objective.window.calendar is None:
-        return window_at(objective.window, contract.time_zone, min(now_ns, chosen.end_ns))
     return window_at(objective.window, contract.time_zone, min(now_ns, chosen.end_ns - 1))
 
 
@@ -94,15 +99,15 @@ def _columns(objective: Objective) -> tuple[str, ...]:
     if objective.metric is Metric.THROUGHPUT:
         return ("forward_bps", "backward_bps")
     if objective.metric is Metric.AVAILABILITY:
-        return ("sent", "lost")
+        return ("sent", "lost", "not_sent")
     if objective.metric is Metric.LOSS:
-        return ("sent", "lost", "late")
+        return ("sent", "lost", "late", "not_sent")
     if objective.metric is Metric.JITTER and objective.statistic.definition is not JitterDefinition.PDV:
         ipdv = objective.statistic.definition is JitterDefinition.IPDV
-        return ("sent", "ipdv_pairs", "ipdv_abs_sum_ns") if ipdv else ("sent", "rfc3550_ns")
+        return ("sent", "not_sent", *(("ipdv_pairs", "ipdv_abs_sum_ns") if ipdv else ("rfc3550_ns",)))
     if objective.statistic.type is StatisticType.PERCENTILE:
-        return ("sent", *_PERCENTILES)
-    return ("sent", "rtt_count", "rtt_sum_ns")
+        return ("sent", "not_sent", *_PERCENTILES)
+    return ("sent", "not_sent", "rtt_count", "rtt_sum_ns")
 
 
 def judge(
@@ -204,7 +209,7 @@ class _Case:
         columns = series.get(probe.name)
         if columns is None or not len(columns):
             raise UnusableError(f"nothing was measured by probe {probe.name}")
-        return Feed(columns, pace(columns, every_ns(probe), timetable=probe.schedule is not None))
+        return Feed(columns, pace(columns, every_ns(probe), attempts=makes_attempts(probe)))
 
     def _without_value(self, target: Fraction | None, reason: str) -> Verdict:
         closed = self.window.closed(self.when.now_ns)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.sla.columns import SampleColumns
+from probes.core.arrays import Int64
 from probes.core.model import SampleState
 
 Flags = NDArray[np.bool_]
@@ -45,16 +46,25 @@ def feeds_verdict(columns: SampleColumns) -> Flags:
     return np.isin(columns.state, _MEASURED)
 
 
-def pace(columns: SampleColumns, every_ns: int | None, *, timetable: bool = False) -> Pace:
-    """A probe whose packets are further apart than its samples are long makes single attempts.
-
-    Where the configuration does not say how often it asks, and no timetable does, the fullest sample tells.
-    """
+def pace(columns: SampleColumns, every_ns: int | None, *, attempts: bool) -> Pace:
+    """Where the configuration does not say how often a stream asks, its fullest sample tells."""
     span_ns = sample_span(columns)
-    if every_ns is None and not timetable and span_ns is not None and columns.sent is not None:
+    if every_ns is None and not attempts and span_ns is not None and columns.sent is not None:
         most = int(columns.sent.max())
-        every_ns = span_ns // most if most > 1 else None
-    return Pace(every_ns, every_ns is None or (span_ns is not None and every_ns > span_ns))
+        every_ns = span_ns // most if most > 0 else None
+    return Pace(every_ns, attempts)
+
+
+def unsent(columns: SampleColumns) -> Int64:
+    """Packets of each row that never left this host, shape (rows,); 0 where the row does not say."""
+    return np.zeros(len(columns), np.int64) if columns.not_sent is None else np.maximum(columns.not_sent, 0)
+
+
+def unsent_ns(columns: SampleColumns) -> Int64:
+    """The part of each row's interval that its packets not sent stand for, in ns, rounded up, shape (rows,)."""
+    missing, sent = unsent(columns), np.maximum(columns.column("sent"), 0)
+    stood_for = columns.span_ns * sent // np.maximum(sent + missing, 1)
+    return np.where(missing > 0, columns.span_ns - stood_for, 0)
 
 
 def sample_span(columns: SampleColumns) -> int | None:

@@ -136,7 +136,7 @@ def test_rolling_windows_end_on_the_grid_and_are_closed() -> None:
     assert calendar.previous(window).end_ns == window.start_ns
 
 
-@pytest.mark.parametrize("text", ["2026-13", "2026-02-30", "october", "26-10", "2026-Q5", "", "2026/10", "0000"])
+@pytest.mark.parametrize("text", ["2026-13", "2026-02-30", "october", "26-10", "2026-Q5", "", "2026/10"])
 def test_a_period_that_is_none_is_refused_with_the_way_to_write_it(text: str) -> None:
     with pytest.raises(ValueFormatError, match="is not a period"):
         calendar.parse(text, "UTC")

@@ -61,10 +61,10 @@ def test_a_timetable_counts_its_runs() -> None:
 
 def test_pace_comes_from_the_configuration_or_the_fullest_sample() -> None:
     data = columns([packets(0, 10, 0), packets(SPAN, 9, 0)])
-    assert pace(data, SECOND) == Pace(SECOND, attempts=False)
-    assert pace(data, None) == Pace(SECOND, attempts=False)
-    assert pace(data, None, timetable=True) == Pace(None, attempts=True)
-    assert pace(data, 60 * SECOND) == Pace(60 * SECOND, attempts=True)
+    assert pace(data, SECOND, attempts=False) == Pace(SECOND, attempts=False)
+    assert pace(data, None, attempts=False) == Pace(SECOND, attempts=False)
+    assert pace(data, None, attempts=True) == Pace(None, attempts=True)
+    assert pace(data, 60 * SECOND, attempts=True) == Pace(60 * SECOND, attempts=True)
     assert sample_span(columns([])) is None
 
 
