@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,10 +33,13 @@ def command(
         typer.Argument(metavar="[CONTRACT|CIRCUIT]", help="What to judge; every circuit with a contract if left out."),
     ] = None,
     config: Annotated[Path, typer.Option("-c", "--config", help="Configuration file.")] = DEFAULT_CONFIG,
-    month: Annotated[str | None, typer.Option("--month", help="Judge this month, such as 2026-10.")] = None,
+    month: Annotated[str | None, typer.Option("--month", help="The same for a month, such as 2026-10.")] = None,
     window: Annotated[
         str | None,
-        typer.Option("--window", help="Judge this period: 2026-10-05, 2026-10, 2026-Q4, 2026; the current one if not."),
+        typer.Option(
+            "--window",
+            help="Judge the window that ends with this period: 2026-10-05, 2026-10, 2026-Q4, 2026; now if left out.",
+        ),
     ] = None,
     source: Annotated[
         str, typer.Option("--from", help="Where the samples are: store, influxdb, or the name of a sink.")
@@ -80,7 +84,7 @@ def command(
 def _period(month: str | None, window: str | None) -> str | None:
     if month is not None and window is not None:
         raise LocalError("--month and --window are two periods", hint="give one of them")
-    if month is not None and len(month.split("-")) != 2:
+    if month is not None and re.fullmatch(r"\s*\d{4}-\d{2}\s*", month) is None:
         raise LocalError(f"{month!r} is not a month", hint="write it like 2026-10")
     return month or window
 
@@ -115,14 +119,23 @@ def _judged(
     from agent.sla.calendar import parse
     from agent.sla.judge import judge_by
 
-    return judge_by(
+    chosen = None if period is None else parse(period, contract.time_zone)
+    if chosen is not None and chosen.start_ns > now_ns:
+        raise LocalError(f"{chosen.label} has not begun in {contract.time_zone}", hint="name a past period, or none")
+    verdicts = judge_by(
         lambda reading: samples.read(circuit.id, reading),
         contract,
         circuit,
         now_ns=now_ns,
-        window=None if period is None else parse(period, contract.time_zone),
+        window=chosen,
         measured_since_ns=samples.since(circuit.id),
     )
+    for verdict in verdicts:
+        if chosen is not None and verdict.window.label != chosen.label:
+            which = f"{circuit.id}: {verdict.objective.id}"
+            told = f"{verdict.window.label}, its own window, and not {chosen.label}"
+            print(f"note: {which} is judged for {told}", file=sys.stderr)
+    return verdicts
 
 
 def _chosen(config: AgentConfig, contracts: Mapping[str, Contract], name: str | None) -> list[Pair]:

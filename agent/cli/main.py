@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def entry() -> None:
     """Console script: run, then leave quietly even where the reader of our output has gone."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a dash that ASCII lacks must not cost the answer
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

@@ -95,6 +95,8 @@ def open_source(config: AgentConfig, wanted: str, store: Path | None) -> Source:
     named = [sink for sink in config.sinks if sink.name == wanted]
     if not named and wanted == DATABASE and len(config.sinks) == 1:
         named = list(config.sinks)
+    if named and store is not None:
+        raise LocalError("--store names a store, --from a database", hint="give one of them")
     if not named:
         names = ", ".join([LOCAL, *(sink.name for sink in config.sinks)])
         raise LocalError(f"there is no source {wanted!r}", hint=f"one of: {names}")

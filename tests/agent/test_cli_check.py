@@ -1,6 +1,9 @@
 """`linkwitness check` over a real store: output, exit codes, choice of circuits and periods."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,3 +156,28 @@ def test_without_a_store_it_is_unknown(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "contracts" / "basic.yaml").write_text(CONTRACT)
     assert check(tmp_path) == 3
     assert "there is no store at" in capsys.readouterr().out
+
+
+def test_a_period_that_has_not_begun_is_not_judged_as_the_present(home: Path, capsys) -> None:
+    assert run(["check", "-c", str(home / "agent.yaml"), "--now", NOW, "--window", "2026-12"]) == 3
+    assert "2026-12 has not begun in Europe/Berlin" in capsys.readouterr().out
+
+
+def test_a_month_of_daily_windows_says_which_day_is_judged(home: Path, capsys) -> None:
+    assert run(["check", "alpha", "-c", str(home / "agent.yaml"), "--now", NOW, "--month", "2026-11"]) == 0
+    assert "note: alpha: up is judged for 2026-11-03, its own window, and not 2026-11" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--month", "2026-Q4"], ["--now", "2300-01-01T00:00:00Z"], ["--window", "9999"]])
+def test_times_that_cannot_be_are_told_in_one_line(home: Path, capsys, options: list[str]) -> None:
+    assert run(["check", "-c", str(home / "agent.yaml"), *options]) == 3
+    told = capsys.readouterr()
+    assert told.out.startswith("SLA UNKNOWN - '")
+    assert "Traceback" not in told.err
+
+
+def test_a_terminal_without_dashes_gets_the_table(home: Path) -> None:
+    words = [sys.executable, "-m", "agent.cli.main", "check", "-c", str(home / "agent.yaml"), "--format", "table"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
