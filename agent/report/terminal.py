@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO, Final, Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+_PADDING: Final = 3
+_FEW: Final = 6
 Tone = Literal["plain", "good", "bad", "warn", "dim", "strong"]
 _STYLES: dict[Tone, str] = {
     "plain": "", "good": "green", "bad": "bold red", "warn": "yellow", "dim": "dim", "strong": "bold",
@@ -47,14 +50,25 @@ class Grid:
     above: Sequence[Cell] = ()
     below: Sequence[Cell] = ()
 
-    def _drawing(self) -> Group:
+    def least_width(self) -> int:
+        """Columns of characters below which numbers would be cut, with a few for every other column."""
+        total = 0
+        for index, column in enumerate(self.columns):
+            wide = max(
+                cell_len(_text(row[index]).plain) for row in (*self.rows, [item.heading for item in self.columns])
+            )
+            total += _PADDING + (wide if column.right else min(wide, _FEW))
+        return total
+
+    def _drawing(self, *, folded: bool = False) -> Group:
+        """folded: text that does not fit goes on below, instead of being cut. Numbers are never shortened first."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), expand=False)
         for column in self.columns:
             table.add_column(
                 column.heading,
                 justify="right" if column.right else "left",
-                no_wrap=not column.stretch,
-                overflow="fold" if column.stretch else "ellipsis",
+                no_wrap=column.right or not (column.stretch or folded),
+                overflow="fold" if column.stretch or folded else "ellipsis",
                 ratio=None,
             )
         for row in self.rows:
@@ -69,8 +83,10 @@ def _text(cell: Cell | str) -> Text:
 def print_grid(grid: Grid, stream: IO[str] | None = None, width: int | None = None) -> None:
     """Draw once. Not on a terminal: no colour, and as wide as the content needs."""
     target = stream or sys.stdout
-    wide = width or (None if target.isatty() else 240)
-    Console(file=target, highlight=False, width=wide, soft_wrap=False).print(grid._drawing())
+    console = Console(file=target, highlight=False, width=width or (None if target.isatty() else 240))
+    if console.width < grid.least_width():
+        console.width = grid.least_width()
+    console.print(grid._drawing(folded=True))
 
 
 class Screen:

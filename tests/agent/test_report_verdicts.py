@@ -14,6 +14,7 @@ from agent.sla import calendar
 from agent.sla.contract import Metric, Target
 from agent.sla.judge import judge
 from agent.sla.verdict import Verdict, VerdictState
+from agent.sla.wording import quantity
 from tests.fakes.contracts import CIRCUIT, HOUR, contract, objective, runs, series
 
 DAY = calendar.parse("2026-11-03", "UTC")
@@ -131,3 +132,12 @@ def test_the_table_has_a_row_for_each_and_a_sentence_for_what_is_not_good() -> N
     assert sum(line.lstrip().startswith("c1 ") for line in lines) == 4
     assert "c1: availability 99.68 % of 1 d" in out.getvalue()
     assert "at least 99.9 %" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 200])
+def test_a_narrow_terminal_cuts_no_number_and_no_verdict(width: int) -> None:
+    out = io.StringIO()
+    print_grid(table.verdict_grid(verdicts()), out, width)
+    assert "…" not in out.getvalue()
+    for verdict in verdicts():
+        assert quantity(verdict.objective.metric, verdict.value, verdict.target) in out.getvalue()
