@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from agent.cli.run import DEFAULT_CONFIG
 if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.document import Problem
+    from agent.sla.contract import Contract
 
 app = typer.Typer(help="Check, show and describe the configuration.", no_args_is_help=True)
 
@@ -27,18 +29,21 @@ def check(config: ConfigOption = DEFAULT_CONFIG, json_output: JsonOption = False
     from probes.core.errors import LocalError
 
     problems: tuple[Problem, ...] = ()
+    warnings: list[str] = []
     summary = failure = ""
     try:
-        summary = _checked(config)
+        summary, warnings = _checked(config)
     except DocumentError as error:
         problems = error.problems
     except LocalError as error:
         failure = str(error)
     good = not problems and not failure
     if json_output:
-        print(json.dumps(_report(good, problems, failure), indent=2))
+        print(json.dumps(_report(good, problems, failure) | {"warnings": warnings}, indent=2))
     elif good:
         print(summary)
+        for warning in warnings:
+            typer.echo(f"warning: {warning}", err=True)
     else:
         for problem in problems:
             print(problem)
@@ -46,8 +51,8 @@ def check(config: ConfigOption = DEFAULT_CONFIG, json_output: JsonOption = False
     raise typer.Exit(0 if good else 1)
 
 
-def _checked(path: Path) -> str:
-    """One line on a configuration that is right. Raises LocalError, of which DocumentError is one."""
+def _checked(path: Path) -> tuple[str, list[str]]:
+    """One line on a configuration that is right, and what it cannot do. Raises LocalError, such as DocumentError."""
     from agent import contract_files
     from agent.config import load
     from agent.document import DocumentError
@@ -71,7 +76,20 @@ def _checked(path: Path) -> str:
                 f"circuit {circuit.id}: no file in {config.contracts} has `id: {circuit.contract}`",
                 hint=f"known contracts: {', '.join(sorted(contracts)) or 'none'}",
             )
-    return _summary(config, len(contracts))
+    return _summary(config, len(contracts)), misfits(config, contracts)
+
+
+def misfits(config: AgentConfig, contracts: Mapping[str, Contract]) -> list[str]:
+    """What keeps circuits from being judged by their contracts, a sentence each. The agent runs all the same."""
+    from agent.sla.feeds import mismatches
+
+    bound = [(circuit, contracts.get(circuit.contract or "")) for circuit in config.circuits]
+    return [
+        f"circuit {circuit.id}, contract {contract.id}: {sentence}"
+        for circuit, contract in bound
+        if contract is not None
+        for sentence in mismatches(contract, circuit, config.span_ns)
+    ]
 
 
 def _summary(config: AgentConfig, contracts: int) -> str:

@@ -79,6 +79,7 @@ def _open_icmp(family: int) -> bool:
 
 def _configuration(path: Path) -> tuple[list[Finding], AgentConfig | None]:
     from agent import contract_files
+    from agent.cli.config import misfits
     from agent.config import load
     from agent.document import DocumentError
     from probes.core.errors import LocalError
@@ -92,7 +93,9 @@ def _configuration(path: Path) -> tuple[list[Finding], AgentConfig | None]:
     except LocalError as error:
         return [Finding(subject, State.FAIL, error.message, "name a file with -c")], None
     text = f"{path}: {len(settings.circuits)} circuits, {len(settings.sinks)} sinks, {len(contracts)} contracts"
-    return [Finding(subject, State.OK, text)], settings
+    remedy = "add the probe, or name another contract"
+    unfit = [Finding("contracts", State.WARN, sentence, remedy) for sentence in misfits(settings, contracts)]
+    return [Finding(subject, State.OK, text), *unfit], settings
 
 
 def _configured(settings: AgentConfig) -> Iterator[Finding]:

@@ -56,3 +56,21 @@ def test_show_is_a_configuration(tmp_path: Path, options: tuple[str, ...]) -> No
 
 def test_schema() -> None:
     assert json.loads(run("schema").stdout) == json_schema()
+
+
+def test_check_warns_of_a_contract_no_probe_can_feed(tmp_path: Path) -> None:
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "gold.yaml").write_text(
+        'id: gold\nversion: "1"\nprovider: P\ncustomer: C\ntime_zone: UTC\n'
+        "objectives:\n  - {id: loss, metric: loss, target: 1 %}\n"
+    )
+    (tmp_path / "agent.yaml").write_text(
+        "circuits:\n  - {name: a, target: 192.0.2.1, contract: gold, probes: [{kind: throughput, every: 1h}]}\n"
+    )
+    said = "circuit a, contract gold: objective loss: the circuit has no probe of kind stamp or twamp or udp or icmp"
+    result = run("check", "-c", tmp_path / "agent.yaml")
+    assert result.exit_code == 0
+    assert f"warning: {said}" in result.stderr
+    report = json.loads(run("check", "--json", "-c", tmp_path / "agent.yaml").stdout)
+    assert report["ok"] is True
+    assert report["warnings"][0].startswith(said)
