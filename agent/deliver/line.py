@@ -92,7 +92,8 @@ class LineEncoder:
         if known is not None:
             tags |= _description(known, probe, kind)
         written = (f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(tags.items()) if value)
-        return f"{_escaped(measurement(kind))},{','.join(written)}"
+        # In a measurement the equals sign is not escaped: a backslash before it would be part of the name.
+        return f"{_escaped(measurement(kind), ', ')},{','.join(written)}"
 
 
 def _description(circuit: Circuit, probe: str, kind: str) -> dict[str, str]:
@@ -120,7 +121,7 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _AMBIGUOUS: Final = re.compile(r"\\(?=[,= ]|$)")
 
 
-def _escaped(text: str) -> str:
+def _escaped(text: str, special: str = ",= ") -> str:
     """A measurement, tag name or tag value. Raises LineError for what the format cannot carry."""
     if _CONTROL.search(text):
         raise LineError(f"{text!r} has a control character", hint="names and labels are plain text on one line")
@@ -131,7 +132,7 @@ def _escaped(text: str) -> str:
         )
     if len(text.encode("utf-8")) > MAXIMUM_TAG:
         raise LineError(f"{text[:40]!r}... is longer than {MAXIMUM_TAG} octets", hint="choose a shorter name")
-    return text.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
+    return "".join(f"\\{letter}" if letter in special else letter for letter in text)
 
 
 def _quoted(text: str) -> str:
