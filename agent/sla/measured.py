@@ -17,6 +17,8 @@ from probes.core.model import SampleState
 
 Flags = NDArray[np.bool_]
 
+_FULL = 4
+"""Packets in a sample from which its pace can be told."""
 _MEASURED = tuple(state.code for state in SampleState if state.measured)
 
 
@@ -47,12 +49,19 @@ def feeds_verdict(columns: SampleColumns) -> Flags:
 
 
 def pace(columns: SampleColumns, every_ns: int | None, *, attempts: bool) -> Pace:
-    """Where the configuration does not say how often a stream asks, its fullest sample tells."""
-    span_ns = sample_span(columns)
-    if every_ns is None and not attempts and span_ns is not None and columns.sent is not None:
-        most = int(columns.sent.max())
-        every_ns = span_ns // most if most > 0 else None
-    return Pace(every_ns, attempts)
+    """Where the configuration does not say how often a stream asks, or said another thing before, its samples tell.
+
+    A stream that once was more than twice as fast may have missed as many packets as it sent then.
+    """
+    if attempts or columns.sent is None or not len(columns):
+        return Pace(every_ns, attempts)
+    packets = np.maximum(columns.sent, 0) + unsent(columns)
+    if every_ns is None:
+        most = int(packets.max())
+        return Pace(int(columns.span_ns.max()) // most if most else None, attempts)
+    full = packets >= _FULL
+    fastest = int((columns.span_ns[full] // packets[full]).min(initial=every_ns))
+    return Pace(max(1, fastest) if 2 * fastest < every_ns else every_ns, attempts)
 
 
 def unsent(columns: SampleColumns) -> Int64:

@@ -128,3 +128,12 @@ def test_instants_beyond_64_bits_of_nanoseconds_are_refused(text: str) -> None:
         parse_instant(text)
     with pytest.raises(ValueFormatError, match="out of reach"):
         parse(text[:4], "UTC")
+
+
+def test_a_hole_from_a_time_of_more_packets_held_as_many() -> None:
+    """Until noon 100 packets a sample, then, as configured now, 10: the hole before noon may have lost 1000."""
+    before = [packets(START + k * SPAN, 100, 0, late=0) for k in range(4320) if not 100 <= k < 110]
+    after = [packets(START + k * SPAN, 10, 0, late=0) for k in range(4320, 8640)]
+    (loss,) = judged([*before, *after], LOSS)
+    assert loss.evidence["unknown_at_most"] == 1001
+    assert loss.worst == Fraction(1001, 431000 + 43200 + 1001)
