@@ -1,28 +1,27 @@
-"""Composition root: builds the parts, starts them in order, stops them in reverse. Signals, systemd, reload."""
+"""Composition root: builds the parts, starts them in order, stops them in reverse. Systemd, reload, mending."""
 
 import logging
-import signal
-import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Protocol
 
 from agent import config as configuration
 from agent import contract_files
+from agent.closing import Closing
 from agent.config import AgentConfig
 from agent.deliver import Delivery
 from agent.discover import find
+from agent.flows import Key
 from agent.health import HostHealth
-from agent.judging import Judging
-from agent.live import Live, LiveRow, Totals
+from agent.judging import Judging, unfit
+from agent.live import Live, LiveRow
 from agent.notify import Notifier
+from agent.overview import Kept, Overview, View
 from agent.schedule import Schedule, Work
-from agent.store import EventRecord, Store, StoreOverflow, StoreReader, StoreStatus
-from agent.watch import Key, Watch
-from probes.core.clock import MILLISECOND, SECOND, Clock
+from agent.signals import Signals
+from agent.store import EventRecord, Store, StoreOverflow, StoreReader
+from agent.watch import Watch
+from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, Sample
 from probes.engine.loop import Engine
@@ -35,39 +34,16 @@ log = logging.getLogger(__name__)
 STALLED_NS = 30 * SECOND
 """A part that made no progress for so long is stalled, and the watchdog is not fed."""
 LOOP_S = 0.5
-JUDGE_BUDGET_NS = 250 * MILLISECOND
 RETENTION_EVERY_NS = 3600 * SECOND
+RETENTION_FIRST_NS = 60 * SECOND
 STATUS_EVERY_NS = 10 * SECOND
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """What to show of a running agent."""
-
-    site: str
-    store: Path
-    rows: tuple[LiveRow, ...]
-    totals: Totals
-    host_load: float
-    clock_synchronised: bool
-    sinks: tuple[str, ...]
-    """one line per sink"""
-
-
-class View(Protocol):
-    """Somebody who looks on. All calls come from the daemon's main thread."""
-
-    def started(self, overview: Overview) -> None: ...
-    def refresh(self, overview: Overview, fresh: Sequence[Sample]) -> None: ...
-    def notice(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a run left behind."""
-
-    totals: Totals
-    store: StoreStatus
+MEND_EVERY_NS = 30 * SECOND
+"""How often what this host lacked (a gateway, a free port) is looked for again."""
+RELOAD_DELIVERY_S = 0.5
+"""What delivery may still send before it starts anew; the rest follows from the store."""
+OURS = ("agent", "probes")
+DELIVERY = "delivery"
+Reflectors = dict[type[EchoReflector] | type[Responder], EchoReflector | Responder]
 
 
 class Daemon:
@@ -76,109 +52,140 @@ class Daemon:
     def __init__(self, path: Path, *, clock: Clock, view: View, notifier: Notifier | None = None) -> None:
         self._path, self._clock, self._view = path, clock, view
         self._notifier = notifier or Notifier()
+        self._signals = Signals()
         self._live = Live()
-        self._stop, self._hang_up = threading.Event(), threading.Event()
         self._config = configuration.load(path)
+        self._contracts = contract_files.load(self._config.contracts)
         self._circuits: tuple[Circuit, ...] = ()
-        self._last_status = 0
+        self._reflectors: Reflectors = {}
         self._stalled: frozenset[str] = frozenset()
+        self._troubles: dict[str, str] = {}
+        """what is wrong until it is mended, by what it concerns"""
+        self._status_ns = self._mend_ns = self._lost = 0
+        self._unshown = ""
 
     def run(self) -> Kept:
-        """Start, work until told to stop, stop. Raises LocalError when the agent cannot start."""
-        with ExitStack() as closing:
-            self._install_signals(closing)
-            self._start(closing)
-            self._view.started(self._overview())
-            self._notifier.ready(self._status())
-            while not self._stop.wait(LOOP_S):
-                self._beat()
-            self._notifier.stopping("closing streams and storing what was measured")
-        self._view.refresh(self._overview(), self._live.fresh())
+        """Start, work until told to stop, stop. Raises LocalError when the agent cannot start or not end in order,
+        KeyboardInterrupt when somebody did not wait for the end.
+        """
+        with self._signals:
+            closing = Closing(self._clock)
+            try:
+                self._start(closing)
+                self._view.started(self._overview())
+                self._notifier.ready(self._status())
+                while not self._signals.stopping:
+                    self._beat()
+                    self._signals.wait(LOOP_S)
+                self._notifier.stopping("closing streams and storing what was measured")
+                self._view.notice("stopping: storing what was measured; Ctrl-C again leaves at once")
+            finally:
+                self._end(closing)
+            self._show()
         with StoreReader.open(self._config.store.path) as reader:
-            return Kept(self._live.totals(), reader.status())
+            return Kept(self._live.totals(), reader.status(), self._store.counters()["dropped"])
 
     def stop(self) -> None:
         """Ask a running agent to end. Safe from any thread and from a signal handler."""
-        self._stop.set()
+        self._signals.stop()
 
     def reload(self) -> None:
         """Ask a running agent to read its configuration again."""
-        self._hang_up.set()
+        self._signals.hang_up()
 
-    def _install_signals(self, closing: ExitStack) -> None:
-        def stop(number: int, _frame: FrameType | None) -> None:
-            if self._stop.is_set() and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self._stop.set()
+    def _end(self, closing: Closing) -> None:
+        closing.begin(self._signals.wake)
+        while not closing.finished and closing.overdue is None:
+            self._signals.wait(0.1)
+            if self._signals.hurried:
+                closing.hurry()
+        if self._signals.hurried:
+            raise KeyboardInterrupt
+        if closing.overdue is not None:
+            raise LocalError(f"{closing.overdue} did not end in time; what was stored until now is safe")
 
-        handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: lambda *_: self._hang_up.set()}
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                closing.callback(signal.signal, number, signal.signal(number, handler))
-
-    def _start(self, closing: ExitStack) -> None:
+    def _start(self, closing: Closing) -> None:
         config, clock = self._config, self._clock
+        self._set_log_level(config)
         self._circuits = self._present(config)
-        contracts = contract_files.load(config.contracts)
+        self._tell_unfit(config, self._circuits)
         self._store = Store.open(config.store.path, clock=clock, site=config.site)
-        closing.callback(self._store.close, 10.0)
+        closing.add("store", self._store.close, 3.0)
         self._delivery = self._open_delivery()
-        closing.callback(lambda: self._delivery.close())
-        closing.callback(self._store.flush, 10.0)
-        self._reflectors: list[EchoReflector | Responder] = []
-        closing.callback(self._close_reflectors)
+        closing.add("delivery", lambda limit_s: self._delivery.close(limit_s), 4.0)
+        closing.add("store (commit)", self._store.flush, 2.0)
+        closing.add("reflectors", lambda _: self._close_reflectors())
         self._open_reflectors()
-        self._resolver = Resolver()
-        closing.callback(self._resolver.close)
+        self._resolver = Resolver(clock=clock)
+        closing.add("resolver", lambda _: self._resolver.close())
         self._health = HostHealth(clock, hold_ns=2 * config.span_ns)
         self._engine = Engine(
             clock=clock, report=self._keep, span_ns=config.span_ns, gate=self._health.gate, event=self._note
         )
         self._engine.start()
-        closing.callback(self._engine.close)
+        closing.add("streams", self._engine.close)
         self._schedule = Schedule(clock, event=self._note)
-        closing.callback(self._schedule.close)
         self._judging = Judging(config.store.path, clock, self._live.judge)
-        self._judging.set(self._circuits, contracts)
+        self._judging.set(self._circuits, self._contracts)
         self._watch = Watch(
             engine=self._engine, schedule=self._schedule, resolver=self._resolver, clock=clock,
             span_ns=config.span_ns, record=self._keep, ran=self._store.run, event=self._note,
         )  # fmt: skip
+        closing.add("schedule", self._close_schedule)
         self._watch.add(self._circuits, self._last_runs())
         for work in self._housekeeping():
             self._schedule.add(work)
         self._schedule.start()
+        self._mend_ns = clock.monotonic()
+
+    def _close_schedule(self, limit_s: float) -> None:
+        self._watch.stop()
+        self._schedule.close(limit_s)
+        self._watch.finish()
+        self._judging.close()
 
     def _housekeeping(self) -> tuple[Work, ...]:
-        span = self._config.span_ns
         return (
-            Work("agent: host health", self._health.observe, every_ns=SECOND),
-            Work("agent: names", self._watch.tend, every_ns=SECOND, first_after_ns=SECOND),
-            Work("agent: absent streams", self._watch.report_absent, every_ns=span, first_after_ns=span),
-            Work("agent: verdicts", self._judge, every_ns=SECOND, first_after_ns=SECOND, run_class="background"),
-            Work("agent: retention", self._retire, every_ns=RETENTION_EVERY_NS, run_class="background"),
-        )
-
-    def _judge(self) -> None:
-        self._judging.advance(JUDGE_BUDGET_NS)
+            Work("agent: host health", self._health.observe, every_ns=SECOND, run_class="prompt"),
+            Work("agent: streams", self._watch.tend, every_ns=SECOND, first_after_ns=SECOND, run_class="prompt"),
+            Work(
+                "agent: verdicts", self._judging.advance, every_ns=SECOND, first_after_ns=SECOND,
+                run_class="background",
+            ),
+            Work(
+                "agent: retention", self._retire, every_ns=RETENTION_EVERY_NS, first_after_ns=RETENTION_FIRST_NS,
+                run_class="background",
+            ),
+        )  # fmt: skip
 
     def _retire(self) -> None:
         now, keep = self._clock.wall(), self._config.store
         self._store.retire(packets_before_ns=now - keep.keep_packets_ns, samples_before_ns=now - keep.keep_samples_ns)
 
     def _keep(self, samples: Sequence[Sample]) -> None:
+        """From any thread; never waits."""
         self._live.take(samples)
         try:
             self._store.append(samples)
         except StoreOverflow as error:
-            log.error("%s", error)
+            self._lost += 1
+            if self._lost & (self._lost - 1) == 0:
+                log.error("%s", error)
 
     def _note(self, kind: str, text: str) -> None:
         self._store.event(EventRecord(kind, self._clock.wall(), text))
 
     def _last_runs(self) -> dict[Key, int]:
-        with StoreReader.open(self._config.store.path) as reader:
-            return reader.last_runs()
+        try:
+            with StoreReader.open(self._config.store.path) as reader:
+                return reader.last_runs()
+        except LocalError as error:
+            log.error("flow probes begin a new rhythm: %s", error)
+            return {}
+
+    def _set_log_level(self, config: AgentConfig) -> None:
+        for name in OURS:
+            logging.getLogger(name).setLevel(config.log_level.upper())
 
     def _present(self, config: AgentConfig) -> tuple[Circuit, ...]:
         """The configured circuits with discovered targets filled in; what this host does not have is left out."""
@@ -187,10 +194,21 @@ class Daemon:
             role = config.discover.get(circuit.id)
             address = find(role) if role else None
             if role and address is None:
-                self._view.notice(f"{circuit.id} is not watched: this host has no {role}")
+                self._trouble(circuit.id, f"{circuit.id} is not watched: this host has no {role}")
             else:
+                self._troubles.pop(circuit.id, None)
                 present.append(replace(circuit, target=address) if address else circuit)
         return tuple(present)
+
+    def _trouble(self, subject: str, text: str) -> None:
+        """Say it once, show it until it is mended."""
+        if self._troubles.get(subject) != text:
+            self._troubles[subject] = text
+            self._view.warn(text)
+
+    def _tell_unfit(self, config: AgentConfig, circuits: Sequence[Circuit]) -> None:
+        for sentence in unfit(circuits, self._contracts, config.span_ns):
+            self._view.warn(sentence)
 
     def _open_delivery(self) -> Delivery:
         circuits = {circuit.id: circuit for circuit in self._circuits}
@@ -205,40 +223,72 @@ class Daemon:
         if settings is None:
             return
         for build, port in ((EchoReflector, settings.echo_port), (Responder, settings.responder_port)):
+            if build in self._reflectors:
+                continue
             try:
                 reflector = build(settings.listen, port, allow=settings.allow, clock=self._clock)
                 reflector.start()
             except LocalError as error:
-                self._view.notice(f"{build.__name__} does not run: {error}")
+                what = "UDP echo" if build is EchoReflector else "the responder (TCP)"
+                self._trouble(build.__name__, f"{what} does not answer: {error}")
             else:
-                self._reflectors.append(reflector)
+                self._reflectors[build] = reflector
+                if self._troubles.pop(build.__name__, None):
+                    self._view.notice(f"port {port} is free now and answers")
 
     def _close_reflectors(self) -> None:
         while self._reflectors:
-            self._reflectors.pop().close()
+            self._reflectors.popitem()[1].close()
+        for build in (EchoReflector, Responder):
+            self._troubles.pop(build.__name__, None)
 
     def _beat(self) -> None:
-        if self._hang_up.is_set():
-            self._hang_up.clear()
+        if self._signals.take_hang_up():
             self._reload()
-        self._feed_watchdog()
-        self._view.refresh(self._overview(), self._live.fresh())
-
-    def _feed_watchdog(self) -> None:
         now = self._clock.monotonic()
+        if now - self._mend_ns >= MEND_EVERY_NS:
+            self._mend_ns = now
+            self._mend()
+        self._feed_watchdog(now)
+        self._show()
+        if self._view.gone:
+            log.warning("the terminal is gone: stopping")
+            self._signals.stop()
+
+    def _show(self) -> None:
+        try:
+            self._view.refresh(self._overview(), self._live.fresh())
+        except Exception as error:  # whatever is wrong with what is shown, measuring goes on
+            if str(error) != self._unshown:
+                log.exception("the view failed")
+            self._unshown = str(error)
+
+    def _mend(self) -> None:
+        """A gateway may have come, gone or changed; a port may be free now."""
+        self._open_reflectors()
+        if DELIVERY in self._troubles:
+            self._renew_delivery()
+        before = self._circuits
+        circuits = self._present(self._config)
+        if circuits != before:
+            self._adopt(circuits)
+            text = f"discovered anew: {', '.join(_moved(before, circuits))}"
+            self._note("discover", text)
+            self._view.notice(text)
+
+    def _feed_watchdog(self, now: int) -> None:
         progress = {
-            "engine": self._engine.progress(),
-            "store": self._store.progress(),
-            "schedule": self._schedule.progress(),
-        }
+            "engine": self._engine.progress(), "store": self._store.progress(),
+            "schedule": self._schedule.progress(), "streams": self._watch.progress(),
+        }  # fmt: skip
         stalled = frozenset(name for name, at_ns in progress.items() if now - at_ns > STALLED_NS)
         if not stalled:
             self._notifier.alive()
         elif stalled != self._stalled:
             log.error("no progress for %d s: %s", STALLED_NS // SECOND, ", ".join(sorted(stalled)))
         self._stalled = stalled
-        if now - self._last_status >= STATUS_EVERY_NS:
-            self._last_status = now
+        if now - self._status_ns >= STATUS_EVERY_NS:
+            self._status_ns = now
             self._notifier.status(self._status())
 
     def _reload(self) -> None:
@@ -247,34 +297,31 @@ class Daemon:
             config = configuration.load(self._path)
             contracts = contract_files.load(config.contracts)
         except LocalError as error:
-            self._view.notice(f"configuration refused, the old one stays in force:\n{error}")
+            self._view.warn(f"configuration refused, the old one stays in force:\n{error}")
             self._note("reload_refused", str(error))
         else:
+            self._contracts = contracts
             self._apply(config)
-            self._judging.set(self._circuits, contracts)
         self._notifier.ready(self._status())
 
     def _apply(self, config: AgentConfig) -> None:
         old, change = self._config, configuration.difference(self._config, config)
-        self._config = replace(
-            config, store=replace(config.store, path=old.store.path), span_ns=old.span_ns, site=old.site
-        )
-        self._circuits = self._present(config)
         for name, changed in (
             ("store.path", config.store.path != old.store.path), ("interval", change.interval), ("site", change.site),
         ):  # fmt: skip
             if changed:
-                self._view.notice(f"`{name}` changed: takes effect when the agent is restarted")
-        gone, fresh = {*change.removed, *change.changed}, {*change.added, *change.changed}
-        self._watch.remove(gone)
-        self._live.forget(gone)
-        self._watch.add([item for item in self._circuits if item.id in fresh], self._last_runs())
-        if change.sinks or change.described or gone or fresh:
-            self._delivery.close()
-            self._delivery = self._open_delivery()
+                self._view.warn(f"`{name}` changed: takes effect when the agent is restarted")
+        self._config = replace(
+            config, store=replace(config.store, path=old.store.path), span_ns=old.span_ns, site=old.site
+        )
+        self._set_log_level(config)
+        for name in [*change.removed, *change.changed]:
+            self._troubles.pop(name, None)
+        self._adopt(self._present(config), sinks_changed=change.sinks)
         if change.reflector:
             self._close_reflectors()
             self._open_reflectors()
+        self._tell_unfit(self._config, self._circuits)
         text = (
             f"configuration reloaded: {len(change.added)} circuits added, {len(change.removed)} removed, "
             f"{len(change.changed)} started anew"
@@ -282,24 +329,72 @@ class Daemon:
         self._note("reload", text)
         self._view.notice(text)
 
+    def _adopt(self, circuits: tuple[Circuit, ...], *, sinks_changed: bool = False) -> None:
+        """Watch these circuits from now on; those that are measured as before go on undisturbed."""
+        before, self._circuits = self._circuits, circuits
+        change = configuration.circuits_changed(before, circuits)
+        gone, fresh = {*change.removed, *change.changed}, {*change.added, *change.changed}
+        self._watch.remove(gone)
+        self._live.forget(gone)
+        self._watch.add([item for item in circuits if item.id in fresh], self._last_runs() if fresh else {})
+        self._judging.set(circuits, self._contracts)
+        if sinks_changed or circuits != before:
+            self._renew_delivery()
+
+    def _renew_delivery(self) -> None:
+        self._delivery.close(RELOAD_DELIVERY_S)
+        try:
+            self._delivery = self._open_delivery()
+        except LocalError as error:
+            self._trouble(DELIVERY, f"nothing is delivered: {error}")
+        else:
+            self._troubles.pop(DELIVERY, None)
+
     def _overview(self) -> Overview:
-        refused = self._watch.refused()
-        rows = tuple(
-            LiveRow(
-                circuit.id, probe.name, probe.kind, self._live.newest((circuit.id, probe.name)),
-                refused.get((circuit.id, probe.name)), self._live.verdicts(circuit.id), circuit.contract is not None,
-            )
-            for circuit in self._circuits
-            for probe in circuit.probes
-        )  # fmt: skip
+        refused, due, running = self._watch.refused(), self._watch.next_runs(), self._watch.running()
+        keys = [(circuit, probe) for circuit in self._circuits for probe in circuit.probes]
+        rows = []
+        for circuit, probe in keys:
+            key = (circuit.id, probe.name)
+            next_run = due.get(key)
+            rows.append(
+                LiveRow(
+                    *key, probe.kind, self._live.newest(key), refused.get(key), self._live.verdicts(circuit.id),
+                    circuit.contract is not None, int(next_run.timestamp() * SECOND) if next_run else None,
+                    key in running,
+                )
+            )  # fmt: skip
         state = self._health.state
-        sinks = tuple(str(sink) for sink in self._delivery.status())
         return Overview(
-            self._config.site, self._config.store.path, rows, self._live.totals(), state.load,
-            state.clock_synchronised, sinks,
+            self._config.site, self._config.store.path, self._clock.wall(), self._config.span_ns, tuple(rows),
+            self._live.totals(), state.load, state.clock_synchronised, tuple(self._delivery.status()),
+            tuple(self._ailments()),
         )  # fmt: skip
+
+    def _ailments(self) -> list[str]:
+        """What is wrong with the agent itself."""
+        found = list(self._troubles.values())
+        failure, dropped = self._store.failure(), self._store.counters()["dropped"]
+        if failure is not None:
+            found.append(f"the store cannot write, samples wait in memory: {failure}")
+        if dropped:
+            found.append(f"{dropped} samples could not be kept")
+        lost = self._engine.counters()["reports_lost"]
+        if lost:
+            found.append(f"{lost} reports of the engine were lost: this host is too slow")
+        if self._stalled:
+            found.append(f"no progress: {', '.join(sorted(self._stalled))}")
+        return found
 
     def _status(self) -> str:
         totals = self._live.totals()
         probes = sum(len(circuit.probes) for circuit in self._circuits)
-        return f"{len(self._circuits)} circuits, {probes} probes; {totals.samples} samples kept since the start"
+        text = f"{len(self._circuits)} circuits, {probes} probes; {totals.samples} samples since the start"
+        return "; ".join([text, *self._ailments()])
+
+
+def _moved(before: Sequence[Circuit], after: Sequence[Circuit]) -> list[str]:
+    """The circuits that differ, with their targets now."""
+    new = {circuit.id: circuit.target for circuit in after}
+    old = {circuit.id: circuit.target for circuit in before}
+    return [f"{name} {new.get(name, 'absent')}" for name in {**old, **new} if old.get(name) != new.get(name)]

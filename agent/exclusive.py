@@ -57,6 +57,11 @@ class ExclusiveRuns:
             ticket.skipped(reason)
         self._start_free()
 
+    def withdraw(self, identity: str) -> None:
+        """Forget what waits under this id: nobody wants it any more."""
+        with self._changed:
+            self._state.waiting = [entry for entry in self._state.waiting if entry.ticket.id != identity]
+
     def expire(self) -> None:
         """Skip what has waited past its slip time. Called once a second."""
         now = self._clock.monotonic()

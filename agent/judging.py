@@ -1,27 +1,34 @@
 """Runs the judge over the store for circuits with a contract, at a pace that leaves the host to the probes."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract
+from agent.sla.feeds import mismatches
 from agent.sla.judge import Reading, judge_by
 from agent.sla.verdict import Verdict
 from agent.store import StoreReader
-from probes.core.clock import SECOND, Clock
+from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit
 
 log = logging.getLogger(__name__)
 
 SHARE = 20
-"""After a circuit took t to judge, it rests at least SHARE * t: judging stays below 1/SHARE of one core."""
+"""After judging for t, whatever the circuits, nothing is judged for SHARE * t: at most 1/SHARE of one core."""
+FIRST_SHARE = 3
+"""The same while circuits have no verdict yet: after a start people wait for it."""
+TURN_NS = 50 * MILLISECOND
+"""How long one turn goes on taking up circuits; the last one taken up is judged to its end."""
 REST_NS = 5 * SECOND
+"""A circuit is not judged more often."""
 
 
 class Judging:
-    """Judges circuits in turn. Not thread-safe: one housekeeping job calls it."""
+    """Judges circuits in turn, longest waiting first. `advance` is called once a second by one job; `set` by anyone."""
 
     def __init__(
         self,
@@ -31,30 +38,41 @@ class Judging:
     ) -> None:
         self._path, self._clock, self._taken = store_path, clock, taken
         self._reader: StoreReader | None = None
+        self._lock = threading.Lock()
         self._due: dict[str, int] = {}
         self._pairs: dict[str, tuple[Circuit, Contract]] = {}
+        self._failures: dict[str, str] = {}
+        self._rest_until = 0
 
     def set(self, circuits: Sequence[Circuit], contracts: Mapping[str, Contract]) -> None:
-        """The circuits to judge; those without a known contract are left out."""
+        """The circuits to judge; those without a known contract are left out, those that changed come first."""
         pairs = {
             item.id: (item, contracts[item.contract])
             for item in circuits
             if item.contract and item.contract in contracts
         }
-        self._due = {identity: self._due.get(identity, 0) for identity in pairs}
-        self._pairs = pairs
+        with self._lock:
+            self._due = {
+                identity: self._due.get(identity, 0) if pair == self._pairs.get(identity) else 0
+                for identity, pair in pairs.items()
+            }
+            self._pairs = pairs
+            self._failures = {}
 
-    def advance(self, budget_ns: int) -> None:
-        """Judge circuits that are due, longest waiting first, until the budget is spent."""
+    def advance(self) -> None:
+        """Judge what is due, if judging has not had its share of time yet."""
         begin = self._clock.monotonic()
-        due = sorted((at, identity) for identity, at in self._due.items() if at <= begin)
+        if begin < self._rest_until:
+            return
+        with self._lock:
+            due = sorted((at, identity) for identity, at in self._due.items() if at <= begin)
         for _, identity in due:
-            started = self._clock.monotonic()
-            if started - begin > budget_ns:
-                return
             self._judge_one(identity)
-            spent = self._clock.monotonic() - started
-            self._due[identity] = started + max(REST_NS, SHARE * spent)
+            if self._clock.monotonic() - begin > TURN_NS:
+                break
+        if due:
+            end = self._clock.monotonic()
+            self._rest_until = end + (FIRST_SHARE if due[0][0] == 0 else SHARE) * (end - begin)
 
     def close(self) -> None:
         if self._reader is not None:
@@ -62,17 +80,30 @@ class Judging:
             self._reader = None
 
     def _judge_one(self, identity: str) -> None:
-        pair = self._pairs.get(identity)
+        with self._lock:
+            pair = self._pairs.get(identity)
         if pair is None:
             return
+        verdicts: Sequence[Verdict] | None = None
         try:
             if self._reader is None:
                 self._reader = StoreReader.open(self._path)
             verdicts = judge_stored(self._reader, *pair, now_ns=self._clock.wall())
-        except LocalError as error:
-            log.warning("%s was not judged: %s", identity, error)
-            return
-        self._taken(identity, verdicts)
+        except Exception as error:  # one circuit that cannot be judged must not keep the others from it
+            self._tell_failure(identity, error)
+        with self._lock:
+            if self._pairs.get(identity) != pair:
+                return  # it was changed or removed meanwhile: this verdict is of the past
+            self._due[identity] = self._clock.monotonic() + REST_NS
+        if verdicts is not None:
+            self._failures.pop(identity, None)
+            self._taken(identity, verdicts)
+
+    def _tell_failure(self, identity: str, error: Exception) -> None:
+        """Once, not every time."""
+        if self._failures.get(identity) != str(error):
+            self._failures[identity] = str(error)
+            log.error("%s was not judged: %s", identity, error, exc_info=not isinstance(error, LocalError))
 
 
 def judge_stored(reader: StoreReader, circuit: Circuit, contract: Contract, *, now_ns: int) -> tuple[Verdict, ...]:
@@ -83,3 +114,16 @@ def judge_stored(reader: StoreReader, circuit: Circuit, contract: Contract, *, n
 
     since = min((series.first_ns for series in reader.series() if series.circuit == circuit.id), default=None)
     return judge_by(read, contract, circuit, now_ns=now_ns, measured_since_ns=since)
+
+
+def unfit(circuits: Sequence[Circuit], contracts: Mapping[str, Contract], span_ns: int) -> Iterator[str]:
+    """What keeps circuits from being judged by their contracts, one sentence each."""
+    for circuit in circuits:
+        if circuit.contract is None:
+            continue
+        contract = contracts.get(circuit.contract)
+        if contract is None:
+            yield f"{circuit.id} is not judged: there is no contract {circuit.contract}"
+            continue
+        for sentence in mismatches(contract, circuit, span_ns):
+            yield f"{circuit.id} does not fit its contract {contract.id}: {sentence}"

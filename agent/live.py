@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.sla.verdict import Verdict
 from probes.core.model import Sample
@@ -27,6 +27,10 @@ class LiveRow:
     """of the circuit, all objectives; empty while there is none"""
     judged: bool
     """False where the circuit has no contract"""
+    next_run_ns: int | None = None
+    """UTC of the next run of a flow probe; None for a stream"""
+    running: bool = False
+    """a flow probe's run is in progress"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,10 @@ class Live:
         self._packets = 0
 
     def take(self, samples: Iterable[Sample]) -> None:
+        """The packets themselves are let go: the store has them."""
+        light = [replace(sample, packets=None, histogram=None) for sample in samples]
         with self._lock:
-            for sample in samples:
+            for sample in light:
                 self._newest[sample.circuit, sample.probe] = sample
                 self._fresh.append(sample)
                 self._samples += 1

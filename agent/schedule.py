@@ -5,6 +5,7 @@ runs (a step forward yields at most one run), and a watcher compares wall with m
 reschedules all jobs after a step (a step back stalls nothing).
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -13,12 +14,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, JobEvent
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.pool import BasePoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from agent.exclusive import ExclusiveRuns, Ticket
+from agent.workers import Workers
 from probes.core.clock import SECOND, Clock
 
 log = logging.getLogger(__name__)
@@ -26,7 +29,11 @@ log = logging.getLogger(__name__)
 STEP_NS = SECOND
 """A change of wall minus monotonic time beyond this is a step, not a slew."""
 
-RunClass = Literal["exclusive", "normal", "background"]
+FLOW_THREADS = 32
+"""Attempts that wait for targets that are down must not hold up those at targets that are up."""
+
+RunClass = Literal["exclusive", "normal", "prompt", "background"]
+"""prompt: short housekeeping that must not queue behind flow probes; background: work that may take long"""
 Skipped = Callable[[str], None]
 
 
@@ -75,10 +82,19 @@ class WallCron(CronTrigger):  # type: ignore[misc] # apscheduler has no type inf
         return following
 
 
+class _Pool(BasePoolExecutor):  # type: ignore[misc] # apscheduler has no type information
+    """APScheduler's executor on daemon threads: a run that hangs never keeps the process from ending."""
+
+    def __init__(self, size: int, name: str) -> None:
+        super().__init__(Workers(size, name))
+
+
 class Schedule:
     """Runs Work in a bounded pool until closed. Thread-safe."""
 
-    def __init__(self, clock: Clock, *, workers: int = 8, event: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self, clock: Clock, *, workers: int = FLOW_THREADS, event: Callable[[str, str], None] | None = None
+    ) -> None:
         self._clock = clock
         self._event = event or (lambda _kind, _text: None)
         self._works: dict[str, Work] = {}
@@ -87,7 +103,11 @@ class Schedule:
         self._progress = clock.monotonic()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(workers), "background": ThreadPoolExecutor(2)},
+            executors={
+                "default": _Pool(workers, "flow"),
+                "prompt": _Pool(2, "prompt"),
+                "background": _Pool(2, "background"),
+            },
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         self._scheduler.add_listener(self._on_event, EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
@@ -107,14 +127,16 @@ class Schedule:
             args=(work.id,),
             id=work.id,
             replace_existing=True,
-            executor="background" if work.run_class == "background" else "default",
+            executor=work.run_class if work.run_class in ("prompt", "background") else "default",
         )
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Forget work; a run in progress ends by itself. Unknown ids are ignored."""
+        """Forget work, also what waits for its turn; a run in progress ends by itself. Unknown ids are ignored."""
         for identity in ids:
-            if self._works.pop(identity, None) is not None and self._scheduler.get_job(identity):
-                self._scheduler.remove_job(identity)
+            if self._works.pop(identity, None) is not None:
+                with contextlib.suppress(JobLookupError):
+                    self._scheduler.remove_job(identity)
+                self._exclusive.withdraw(identity)
 
     def next_runs(self) -> dict[str, datetime]:
         """Work id -> next due time (UTC)."""

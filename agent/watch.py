@@ -4,44 +4,36 @@ A circuit whose name cannot be resolved, or whose probe this host may not send, 
 else is touched. No lookup ever happens in the engine's thread.
 """
 
-import hashlib
-import ipaddress
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from datetime import datetime
 
-from agent.schedule import Schedule, Work
-from agent.store.records import RunRecord, RunState
+from agent.flows import Flows, Key, is_numeric
+from agent.schedule import Schedule
+from agent.store import RunRecord
 from probes.core import catalog
-from probes.core.catalog import FlowKind, FlowTarget, StreamKind
+from probes.core.catalog import StreamKind
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
-from probes.core.model import Circuit, Counts, ProbeSetting, Sample, SampleState
+from probes.core.model import Circuit, ProbeSetting, Sample, SampleState
 from probes.engine.loop import Engine
 from probes.engine.resolve import Resolver
 from probes.engine.streams import StreamSpec
-
-log = logging.getLogger(__name__)
-
-Key = tuple[str, str]
-"""(circuit, probe)"""
 
 RETRY_NS = 30 * SECOND
 """How long a failed name or a refused stream rests before it is tried again."""
 REFRESH_NS = 300 * SECOND
 """How often a name that is in use is looked up again."""
-LOOKUP_TIMEOUT_S = 5.0
-FIRST_FLOW_SPREAD_NS = 5 * SECOND
-FIRST_EXCLUSIVE_NS = 8 * SECOND
-"""An exclusive run that never happened before waits until the streams have a first undisturbed interval's start."""
 
 
 @dataclass(slots=True)
 class _Stream:
     circuit: Circuit
     setting: ProbeSetting
+    absent_ns: int
+    """UTC from when on its not running is not recorded yet"""
     address: str | None = None
     """numeric address in use; None while the stream does not run"""
     reason: str | None = None
@@ -50,9 +42,17 @@ class _Stream:
     """monotonic time of the next look-up"""
     lookup: Future[str] | None = None
 
+    @property
+    def absent(self) -> bool:
+        return self.address is None and self.reason is not None
+
 
 class Watch:
-    """All circuits being measured. Thread-safe; `record` receives every sample that is not the engine's own."""
+    """All circuits being measured. Thread-safe; `record` receives every sample that is not the engine's own.
+
+    One lock is held while the engine is told, so that its streams are always those listed here. The engine calls
+    nothing here, and no look-up is waited for under the lock.
+    """
 
     def __init__(
         self,
@@ -66,15 +66,15 @@ class Watch:
         ran: Callable[[RunRecord], None],
         event: Callable[[str, str], None],
     ) -> None:
-        self._engine, self._schedule, self._resolver = engine, schedule, resolver
-        self._clock, self._span_ns = clock, span_ns
-        self._record, self._ran, self._event = record, ran, event
-        self._lock = threading.RLock()
+        self._engine, self._resolver, self._clock, self._span_ns = engine, resolver, clock, span_ns
+        self._record, self._event = record, event
+        self._flows = Flows(
+            schedule=schedule, resolver=resolver, clock=clock, mark=engine.mark, record=record, ran=ran
+        )  # fmt: skip
+        self._lock = threading.Lock()
         self._streams: dict[Key, _Stream] = {}
-        self._flows: dict[str, list[str]] = {}
-        self._loaded: dict[str, int] = {}
-        self._last_load: dict[str, int] = {}
-        self._invalid_since = clock.wall() // span_ns * span_ns
+        self._told_ns = clock.wall() // span_ns * span_ns
+        self._progress = clock.monotonic()
 
     def add(self, circuits: Iterable[Circuit], last_runs: Mapping[Key, int]) -> None:
         """Start measuring. last_runs: wall ns of the last run of each flow, so that a restart keeps their rhythm."""
@@ -83,202 +83,159 @@ class Watch:
                 kind = catalog.load(setting.kind)
                 if isinstance(kind, StreamKind):
                     with self._lock:
-                        self._streams[circuit.id, setting.name] = _Stream(circuit, setting)
+                        self._streams[circuit.id, setting.name] = _Stream(circuit, setting, self._clock.wall())
                 else:
-                    self._add_flow(circuit, setting, kind, last_runs.get((circuit.id, setting.name)))
+                    self._flows.add(circuit, setting, kind, last_runs.get((circuit.id, setting.name)))
         self.tend()
 
     def remove(self, circuits: Iterable[str]) -> None:
         """Stop measuring these; open intervals are closed and kept."""
-        for circuit in circuits:
-            self._schedule.remove(self._flows.pop(circuit, []))
-            with self._lock:
-                keys = [key for key in self._streams if key[0] == circuit]
-                for key in keys:
-                    del self._streams[key]
-            self._engine.remove(keys)
+        gone = set(circuits)
+        for circuit in gone:
+            self._flows.remove(circuit)
+        with self._lock:
+            streams = {key: entry for key, entry in self._streams.items() if key[0] in gone}
+            for key in streams:
+                del self._streams[key]
+            self._engine.remove(list(streams))
+            absences = self._absences(streams, self._clock.wall())
+        if absences:
+            self._record(absences)
 
     def refused(self) -> dict[Key, str]:
         """Streams that do not run now, with the reason."""
         with self._lock:
-            return {key: entry.reason for key, entry in self._streams.items() if entry.address is None and entry.reason}
+            return {key: entry.reason for key, entry in self._streams.items() if entry.absent and entry.reason}
+
+    def next_runs(self) -> dict[Key, datetime]:
+        """When each flow probe runs next."""
+        return self._flows.next_runs()
+
+    def running(self) -> set[Key]:
+        """Flow probes whose run is in progress."""
+        return self._flows.running()
+
+    def progress(self) -> int:
+        """Monotonic ns of the last tend() that came to its end."""
+        return self._progress
+
+    def stop(self) -> None:
+        """Begin no further run and cut short those in progress. Streams go on until the engine is closed."""
+        self._flows.stop()
+
+    def finish(self) -> None:
+        """Record what has not ended yet: flow runs, and the time in which streams did not run."""
+        self._flows.finish()
+        with self._lock:
+            absences = self._absences(self._streams, self._clock.wall())
+            self._streams.clear()
+        if absences:
+            self._record(absences)
 
     def tend(self) -> None:
-        """Look up what is due, start what is ready. Called once a second; never waits for a look-up."""
-        now = self._clock.monotonic()
-        ready: list[tuple[Key, str]] = []
+        """Record what did not run in an interval that is over, look up what is due, start what is ready.
+
+        Called once a second; never waits for a look-up.
+        """
+        now, wall = self._clock.monotonic(), self._clock.wall()
         with self._lock:
+            absences = self._absences_of_interval(wall)
+            ready: list[tuple[Key, _Stream, str]] = []
             for key, entry in self._streams.items():
-                if entry.lookup is not None:
-                    if entry.lookup.done():
-                        self._take_lookup(key, entry, ready, now)
-                elif now >= entry.due_ns:
-                    ready.extend(self._begin(key, entry, now))
-        self._start(ready, now)
+                address = self._due_address(entry, now)
+                if address is not None and address != entry.address:
+                    ready.append((key, entry, address))
+            absences += self._start(ready, now, wall)
+        if absences:
+            self._record(absences)
+        self._progress = now
 
-    def report_absent(self) -> None:
-        """One INVALID sample per stream that does not run, for the interval that ended. Called once per interval."""
-        end = self._clock.wall() // self._span_ns * self._span_ns
-        start, self._invalid_since = self._invalid_since, end
-        if end <= start:
-            return
-        span = min(end - start, self._span_ns)
-        absent = [
-            Sample(key[0], key[1], entry.setting.kind, end - span, span, SampleState.INVALID, reason=entry.reason)
-            for key, entry in list(self._streams.items())
-            if entry.address is None and entry.reason is not None
-        ]
-        if absent:
-            self._record(absent)
+    def _absences_of_interval(self, wall_ns: int) -> list[Sample]:
+        """One INVALID sample per stream that does not run, once an interval is over."""
+        end = wall_ns // self._span_ns * self._span_ns
+        if end == self._told_ns:
+            return []
+        stepped_back, self._told_ns = end < self._told_ns, end
+        return [] if stepped_back else self._absences(self._streams, end)
 
-    def _begin(self, key: Key, entry: _Stream, now: int) -> list[tuple[Key, str]]:
-        if _is_numeric(entry.circuit.target):
+    def _absences(self, streams: Mapping[Key, _Stream], end_ns: int) -> list[Sample]:
+        """INVALID samples for what is not recorded yet before end_ns, none longer than an interval."""
+        samples = []
+        for (circuit, probe), entry in streams.items():
+            if not entry.absent:
+                continue
+            # A sample lies within one interval; after a jump of the clock only the last interval is known.
+            begin = max(entry.absent_ns, (end_ns - 1) // self._span_ns * self._span_ns)
+            if begin < end_ns:
+                samples.append(
+                    Sample(
+                        circuit, probe, entry.setting.kind, begin, end_ns - begin, SampleState.INVALID,
+                        reason=entry.reason,
+                    )
+                )  # fmt: skip
+            entry.absent_ns = end_ns
+        return samples
+
+    def _due_address(self, entry: _Stream, now: int) -> str | None:
+        """The address to use from now on, where one is known; a look-up is begun where one is due."""
+        if entry.lookup is not None:
+            return self._take_lookup(entry, now) if entry.lookup.done() else None
+        if now < entry.due_ns:
+            return None
+        if is_numeric(entry.circuit.target):
             entry.due_ns = now + RETRY_NS
-            return [(key, entry.circuit.target)] if entry.address is None else []
-        entry.lookup = self._resolver.lookup(entry.circuit.target, entry.circuit.family)
-        return []
+            return entry.circuit.target
+        entry.lookup = self._resolver.lookup(entry.circuit.target, entry.circuit.family, entry.address)
+        return self._take_lookup(entry, now) if entry.lookup.done() else None
 
-    def _take_lookup(self, key: Key, entry: _Stream, ready: list[tuple[Key, str]], now: int) -> None:
+    def _take_lookup(self, entry: _Stream, now: int) -> str | None:
         lookup, entry.lookup = entry.lookup, None
         try:
-            address = lookup.result(timeout=0) if lookup else ""
-        except LocalError as error:
+            address = lookup.result(timeout=0) if lookup is not None else None
+        except (LocalError, CancelledError) as error:
             entry.due_ns = now + RETRY_NS
             if entry.address is None:
-                entry.reason = str(error.message)
-            return
+                entry.reason = str(error) or "the look-up was cancelled"
+            return None
         entry.due_ns = now + REFRESH_NS
-        if address != entry.address:
-            ready.append((key, address))
+        return address
 
-    def _start(self, ready: Sequence[tuple[Key, str]], now: int) -> None:
+    def _start(self, ready: Sequence[tuple[Key, _Stream, str]], now: int, wall: int) -> list[Sample]:
+        """Start or move these streams; returns what is to be recorded about those that did not run until now."""
         if not ready:
-            return
-        with self._lock:
-            present = [(key, address) for key, address in ready if key in self._streams]
-            moved = [key for key, _ in present if self._streams[key].address is not None]
-            specs = [self._spec(self._streams[key], address) for key, address in present]
-        for key in moved:
-            self._event("address_changed", f"{key[0]}: {self._streams[key].circuit.target} has a new address")
-        self._engine.remove(moved)
-        refused = self._engine.add(specs)
-        with self._lock:
-            for key, address in present:
-                entry = self._streams[key]
-                error = refused.get(key)
-                entry.address = None if error else address
-                entry.reason = str(error) if error else None
-                if error:
-                    entry.due_ns = now + RETRY_NS
-
-    def _spec(self, entry: _Stream, address: str) -> StreamSpec:
-        circuit, setting = entry.circuit, entry.setting
-        parameters = {
-            f"{name}_ns" if name in ("every", "timeout") else name: value for name, value in setting.parameters.items()
-        }
-        parameters.setdefault("dscp", circuit.dscp)
-        return StreamSpec(
-            circuit=circuit.id,
-            probe=setting.name,
-            kind=setting.kind,
-            address=address,
-            host=circuit.target,
-            source=circuit.source,
-            interface=circuit.interface,
-            **parameters,  # type: ignore[arg-type] # checked against the kind's Parameters when configured
-        )
-
-    def _add_flow(self, circuit: Circuit, setting: ProbeSetting, kind: FlowKind, last_run_ns: int | None) -> None:
-        identity = f"{circuit.id}/{setting.name}"
-        every = setting.parameters.get("every")
-        self._flows.setdefault(circuit.id, []).append(identity)
-        self._schedule.add(
-            Work(
-                identity,
-                call=lambda: self._run_flow(circuit, setting, kind),
-                every_ns=every if isinstance(every, int) and setting.schedule is None else None,
-                cron=setting.schedule,
-                first_after_ns=self._first_after(identity, kind, every, last_run_ns),
-                run_class="exclusive" if kind.exclusive else "normal",
-                skipped=lambda reason: self._skipped(circuit.id, setting, reason),
-                keys=lambda: (f"circuit {circuit.id}", f"remote {self._lock_address(circuit)}"),
-            )
-        )
-
-    def _first_after(self, identity: str, kind: FlowKind, every: object, last_run_ns: int | None) -> int:
-        spread = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=4).digest(), "big") / 2**32
-        soon = int(spread * FIRST_FLOW_SPREAD_NS) + (FIRST_EXCLUSIVE_NS if kind.exclusive else 0)
-        if not kind.exclusive or last_run_ns is None or not isinstance(every, int):
-            return soon
-        return max(soon, min(every, last_run_ns + every - self._clock.wall()))
-
-    def _lock_address(self, circuit: Circuit) -> str:
-        try:
-            return self._address(circuit)
-        except LocalError:
-            return circuit.target
-
-    def _address(self, circuit: Circuit) -> str:
-        if _is_numeric(circuit.target):
-            return circuit.target
-        try:
-            return self._resolver.lookup(circuit.target, circuit.family).result(LOOKUP_TIMEOUT_S)
-        except TimeoutError:
-            raise LocalError(f"{circuit.target} was not resolved within {LOOKUP_TIMEOUT_S:g} s") from None
-
-    def _run_flow(self, circuit: Circuit, setting: ProbeSetting, kind: FlowKind) -> None:
-        started, key = self._clock.wall(), (circuit.id, setting.name)
-        try:
-            address = self._address(circuit)
-        except LocalError as error:
-            self._record([_invalid(key, kind.name, started, error.message)])
-            self._ran(RunRecord(circuit.id, setting.name, kind.name, RunState.FAILED, started, reason=error.message))
-            return
-        dscp = setting.parameters.get("dscp")
-        target = FlowTarget(
-            circuit.id, setting.name, circuit.target, address, circuit.source, circuit.interface,
-            dscp if isinstance(dscp, int) else circuit.dscp,
-        )  # fmt: skip
-        begun, begun_wall = self._clock.monotonic(), self._clock.wall()
-        if kind.exclusive:
-            sample = self._run_exclusive(target, setting, kind)
-        else:
-            sample = kind.measure(target, setting.parameters, self._clock)
-            if self._was_loaded(circuit.id, begun) and sample.state.measured:
-                sample = replace(sample, state=SampleState.IMPAIRED, reason="throughput run on this circuit")
-        self._record([sample])
-        self._ran(RunRecord(circuit.id, setting.name, kind.name, RunState.RAN, started, begun_wall, sample.reason))
-
-    def _run_exclusive(self, target: FlowTarget, setting: ProbeSetting, kind: FlowKind) -> Sample:
-        with self._lock:
-            self._loaded[target.circuit] = self._loaded.get(target.circuit, 0) + 1
-        self._engine.mark(target.circuit, f"{kind.name} run on this circuit")
-        try:
-            return kind.measure(target, setting.parameters, self._clock)
-        finally:
-            with self._lock:
-                self._loaded[target.circuit] -= 1
-                self._last_load[target.circuit] = self._clock.monotonic()
-                if not self._loaded[target.circuit]:
-                    self._engine.mark(target.circuit, None)
-
-    def _was_loaded(self, circuit: str, begun_ns: int) -> bool:
-        with self._lock:
-            return bool(self._loaded.get(circuit)) or self._last_load.get(circuit, -1) >= begun_ns
-
-    def _skipped(self, circuit: str, setting: ProbeSetting, reason: str) -> None:
-        log.info("%s/%s: run skipped: %s", circuit, setting.name, reason)
-        now = self._clock.wall()
-        self._ran(RunRecord(circuit, setting.name, setting.kind, RunState.SKIPPED, now, reason=reason))
+            return []
+        moved = [(key, entry, address) for key, entry, address in ready if entry.address is not None]
+        for key, entry, address in moved:
+            text = f"{key[0]}/{key[1]}: {entry.circuit.target} is now {address}, was {entry.address}"
+            self._event("address_changed", text)
+        self._engine.remove([key for key, _, _ in moved])
+        refused = self._engine.add([_spec(entry, address) for _, entry, address in ready])
+        absences: list[Sample] = []
+        for key, entry, address in ready:
+            error = refused.get(key)
+            if error is None:
+                absences += self._absences({key: entry}, wall)
+                entry.address, entry.reason = address, None
+                continue
+            if entry.address is not None:
+                entry.absent_ns = wall
+            entry.address, entry.reason, entry.due_ns = None, str(error), now + RETRY_NS
+        return absences
 
 
-def _invalid(key: Key, kind: str, start_ns: int, reason: str) -> Sample:
-    return Sample(key[0], key[1], kind, start_ns, 0, SampleState.INVALID, Counts(not_sent=1), reason=reason)
-
-
-def _is_numeric(target: str) -> bool:
-    try:
-        ipaddress.ip_address(target)
-    except ValueError:
-        return False
-    return True
+def _spec(entry: _Stream, address: str) -> StreamSpec:
+    circuit, setting = entry.circuit, entry.setting
+    parameters = {
+        f"{name}_ns" if name in ("every", "timeout") else name: value for name, value in setting.parameters.items()
+    }
+    parameters.setdefault("dscp", circuit.dscp)
+    return StreamSpec(
+        circuit=circuit.id,
+        probe=setting.name,
+        kind=setting.kind,
+        address=address,
+        host=circuit.target,
+        source=circuit.source,
+        interface=circuit.interface,
+        **parameters,  # type: ignore[arg-type] # checked against the kind's Parameters when configured
+    )

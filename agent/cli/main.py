@@ -106,8 +106,9 @@ def entry() -> None:
             stream.reconfigure(errors="replace")  # a dash that ASCII lacks must not cost the answer
     try:
         code = run(sys.argv[1:])
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # closed by whoever started us
+                stream.flush()
     except BrokenPipeError:
         # What is still buffered has nowhere to go; without this the interpreter complains on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

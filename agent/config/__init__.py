@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.config.comparison import ConfigDifference, difference
+from agent.config.comparison import ConfigDifference, circuits_changed, difference
 from agent.config.secret import Secret, SecretSource
 from agent.config.settings import AgentConfig, ReflectorSettings, Role, SinkSettings, StoreSettings
 
@@ -20,6 +20,7 @@ __all__ = [
     "SecretSource",
     "SinkSettings",
     "StoreSettings",
+    "circuits_changed",
     "difference",
     "effective",
     "json_schema",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from agent.config.settings import AgentConfig, Role
 from probes.core.model import Circuit
+
+_NO_ROLES: Mapping[str, Role] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,8 @@ class ConfigDifference:
 
 def difference(old: AgentConfig, new: AgentConfig) -> ConfigDifference:
     """Compare two configurations. Files and comments do not count, only what they mean."""
-    before, after = {item.id: item for item in old.circuits}, {item.id: item for item in new.circuits}
-    both = [name for name in after if name in before]
-    changed = tuple(
-        name
-        for name in both
-        if _measured(before[name], old.discover.get(name)) != _measured(after[name], new.discover.get(name))
-    )
-    return ConfigDifference(
-        added=tuple(name for name in after if name not in before),
-        removed=tuple(name for name in before if name not in after),
-        changed=changed,
-        described=tuple(name for name in both if name not in changed and before[name] != after[name]),
+    return replace(
+        circuits_changed(old.circuits, new.circuits, old.discover, new.discover),
         site=old.site != new.site,
         interval=old.span_ns != new.span_ns,
         store=old.store != new.store,
@@ -51,6 +45,28 @@ def difference(old: AgentConfig, new: AgentConfig) -> ConfigDifference:
         reflector=old.reflector != new.reflector,
         contracts=old.contracts != new.contracts,
         log_level=old.log_level != new.log_level,
+    )
+
+
+def circuits_changed(
+    old: Sequence[Circuit],
+    new: Sequence[Circuit],
+    old_roles: Mapping[str, Role] = _NO_ROLES,
+    new_roles: Mapping[str, Role] = _NO_ROLES,
+) -> ConfigDifference:
+    """Compare circuits only. Roles: circuit name to what its target is on this host, where it is not written."""
+    before, after = {item.id: item for item in old}, {item.id: item for item in new}
+    both = [name for name in after if name in before]
+    changed = tuple(
+        name
+        for name in both
+        if _measured(before[name], old_roles.get(name)) != _measured(after[name], new_roles.get(name))
+    )
+    return ConfigDifference(
+        added=tuple(name for name in after if name not in before),
+        removed=tuple(name for name in before if name not in after),
+        changed=changed,
+        described=tuple(name for name in both if name not in changed and before[name] != after[name]),
     )
 
 

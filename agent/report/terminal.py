@@ -103,6 +103,15 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal now."""
+        return self._console.size.width, self._console.size.height
+
+    def height_of(self, grid: Grid) -> int:
+        """Lines the table would take."""
+        return len(self._console.render_lines(grid._drawing(), pad=False))
+
     def draw(self, grid: Grid) -> None:
         self._live.update(grid._drawing(), refresh=True)
 

@@ -16,7 +16,8 @@ from probes.core.errors import ResolutionError
 
 _WAITING: Final = 1024
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}
-Question = tuple[str, int | None]
+Question = tuple[str, int | None, str | None]
+"""name, family, the address to keep if the name still has it"""
 
 
 class Resolver:
@@ -39,15 +40,16 @@ class Resolver:
         for thread in self._threads:
             thread.start()
 
-    def lookup(self, host: str, family: int | None) -> Future[str]:
+    def lookup(self, host: str, family: int | None, keep: str | None = None) -> Future[str]:
         """Numeric address of `host`; family 4 or 6, None takes IPv4 first. The future fails with ResolutionError.
 
+        Of several addresses it is `keep` where that is among them: servers give them in turn, a path must not change.
         It is always settled within the timeout, even when the system's resolver hangs.
         """
         numeric = _numeric(host, family)
         if numeric is not None:
             return numeric
-        question = (host, family)
+        question = (host, family, keep)
         with self._lock:
             if self._closing.is_set():
                 return _failed(f"{host} was not looked up: the resolver is closed")
@@ -71,7 +73,7 @@ class Resolver:
             unanswered = list(self._open.items())
             self._open.clear()
         self._wake.set()
-        for (host, _), future in unanswered:
+        for (host, *_), future in unanswered:
             _settle(future, None, ResolutionError(f"{host} was not looked up: the resolver is closed"))
         for _ in self._threads:
             with contextlib.suppress(queue.Full):
@@ -114,14 +116,14 @@ class Resolver:
             _settle(future, None, ResolutionError(reason, hint="is the resolver in /etc/resolv.conf reachable?"))
 
 
-def resolve(host: str, family: int | None) -> str:
-    """Ask the system, however long it takes. Raises ResolutionError."""
+def resolve(host: str, family: int | None, keep: str | None = None) -> str:
+    """Ask the system, however long it takes. Raises ResolutionError. Arguments as for `Resolver.lookup`."""
     try:
         found = socket.getaddrinfo(host, None, _FAMILIES[family], socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ResolutionError(f"{host} cannot be resolved: {reason}", hint=f"try: getent ahosts {host}") from None
-    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    found.sort(key=lambda entry: (entry[4][0] != keep, entry[0] != socket.AF_INET))
     for entry in found:
         if entry[0] in (socket.AF_INET, socket.AF_INET6):
             return str(entry[4][0])
