@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from agent.config.notation import as_line, as_word
+from agent.config.reading import listed
 from agent.document import (
     Contradiction,
     Document,
@@ -278,7 +279,7 @@ def load(directory: Path) -> dict[str, Contract]:
     """
     found: dict[str, tuple[Contract, Document]] = {}
     problems: list[Problem] = []
-    for path in sorted(item for suffix in _SUFFIXES for item in directory.glob(f"*{suffix}")):
+    for path in (item for item in listed(directory) or () if item.suffix in _SUFFIXES):
         content = _content(path)
         document = read(content, str(path))
         try:

@@ -91,7 +91,7 @@ def _configuration(path: Path) -> tuple[list[Finding], AgentConfig | None]:
     except DocumentError as error:
         return [Finding(subject, State.FAIL, str(problem)) for problem in error.problems], None
     except LocalError as error:
-        return [Finding(subject, State.FAIL, error.message, "name a file with -c")], None
+        return [Finding(subject, State.FAIL, error.message, f"{error.hint}; -c names another file")], None
     text = f"{path}: {len(settings.circuits)} circuits, {len(settings.sinks)} sinks, {len(contracts)} contracts"
     remedy = "add the probe, or name another contract"
     unfit = [Finding("contracts", State.WARN, sentence, remedy) for sentence in misfits(settings, contracts)]

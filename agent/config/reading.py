@@ -32,8 +32,8 @@ def load(path: Path) -> AgentConfig:
     """Read a main file and its drop-ins. Raises DocumentError with every problem of every file, or LocalError."""
     main = read_file(path)
     directory = path.parent / DROP_INS
-    drop_ins = sorted(directory.iterdir()) if directory.is_dir() else []
-    names = [item for item in drop_ins if item.suffix == ".yaml" and not item.name.startswith(".")]
+    drop_ins = listed(directory) or []
+    names = [item for item in drop_ins if item.suffix == ".yaml"]
     document = merge([main, *(read_file(item) for item in names)])
     misnamed = [
         Problem(str(item), 1, 1, "", "is not read because of its name: call it .yaml, or .yml.off to keep it out")
@@ -47,18 +47,35 @@ def load(path: Path) -> AgentConfig:
     return _build(value, home, (path.absolute(), *(item.absolute() for item in names)))
 
 
+def listed(directory: Path) -> list[Path] | None:
+    """What a directory holds, in name order, but for hidden files (editors' locks and copies); None where there is none.
+
+    Raises LocalError where it may not be read.
+    """
+    try:
+        return sorted(item for item in directory.iterdir() if not item.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LocalError(
+            f"cannot read {directory}: {error.strerror}", hint="check the path and its permissions"
+        ) from None
+
+
 def across(document: Document, home: Path) -> Iterator[Problem]:
     """What is wrong between parts of the configuration. Works on values that may be wrong in any other way."""
     yield from _unique(document, ("circuits",), _name, "the circuit {0} exists already in {1}")
     yield from _unique(document, ("sinks",), _name, "the sink {0} exists already in {1}")
     contracts = document.at(("contracts",))
     directory = home / (contracts if isinstance(contracts, str) else "contracts")
+    files = listed(directory)
+    known = None if files is None else sorted(item.stem for item in files if item.suffix in _SUFFIXES)
     streams = {name for name in catalog.names() if isinstance(catalog.load(name), StreamKind)}
     for index, _ in enumerate(_items(document.at(("circuits",)))):
         circuit: KeyPath = ("circuits", index)
         text = "a second probe is called {0}, give it a `name` of its own; the first is in {1}"
         yield from _unique(document, (*circuit, "probes"), _probe_name, text)
-        yield from _contract_exists(document, (*circuit, "contract"), directory)
+        yield from _contract_exists(document, (*circuit, "contract"), directory, known)
         yield from _often_enough(document, (*circuit, "probes"), streams)
 
 
@@ -92,14 +109,13 @@ def _unique(
             first[own[1]] = place
 
 
-def _contract_exists(document: Document, path: KeyPath, directory: Path) -> Iterator[Problem]:
+def _contract_exists(document: Document, path: KeyPath, directory: Path, known: list[str] | None) -> Iterator[Problem]:
     name = document.at(path)
-    if not isinstance(name, str) or "/" in name or any((directory / (name + end)).is_file() for end in _SUFFIXES):
+    if not isinstance(name, str) or "/" in name or name in (known or ()):
         return
-    if not directory.is_dir():
+    if known is None:
         yield document.problem(path, f"the directory of contracts, {directory}, does not exist")
         return
-    known = sorted(file.stem for file in directory.iterdir() if file.suffix in _SUFFIXES)
     near = difflib.get_close_matches(name, known, 1, 0.6)
     hint = f"did you mean `{near[0]}`? " if near else ""
     allowed = ", ".join(known) or f"none, {directory} is empty"

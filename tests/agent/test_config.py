@@ -411,3 +411,31 @@ def test_nonsense_gives_problems_and_nothing_else(data: object) -> None:
         said = [problem.message for problem in error.problems]
         if not all(text and "\n" not in text for text in said):
             raise
+
+
+@pytest.mark.parametrize("refused", ["contracts", "conf.d"])
+def test_directories_that_may_not_be_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    (tmp_path / "agent.yaml").write_text(
+        "circuits:\n  - {name: a, target: 192.0.2.1, contract: gold, probes: [{kind: icmp}]}\n"
+    )
+    listing = Path.iterdir
+
+    def refuse(directory: Path) -> object:
+        if directory.name == refused:
+            raise PermissionError(13, "Permission denied")
+        return listing(directory)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(LocalError, match=f"cannot read {tmp_path}/{refused}: Permission denied"):
+        load(tmp_path / "agent.yaml")
+
+
+def test_the_name_of_a_contract_may_be_longer_than_that_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "agent.yaml").write_text(
+        f"circuits:\n  - {{name: a, target: 192.0.2.1, contract: {'g' * 300}, probes: [{{kind: icmp}}]}}\n"
+    )
+    with pytest.raises(DocumentError, match="contract"):
+        load(tmp_path / "agent.yaml")

@@ -1,5 +1,6 @@
 """Contract files: what is accepted means exactly what it says; what is refused is told at its place."""
 
+import errno
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -157,4 +158,22 @@ def test_no_directory_no_contracts(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").mkdir()
     with pytest.raises(LocalError, match="cannot read"):
+        contract_files.load(tmp_path)
+
+
+def test_an_editors_lock_file_is_not_a_contract(tmp_path: Path) -> None:
+    """Emacs links `.#NAME` to nowhere while a file is edited; a reload must not fail on it."""
+    (tmp_path / ".#gold.yaml").symlink_to("somebody@host.4711")
+    (tmp_path / ".gold.yaml.swp.yaml").write_text("nonsense")
+    assert contract_files.load(tmp_path) == {}
+
+
+def test_a_directory_that_may_not_be_read_is_told_and_not_taken_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(LocalError, match=f"cannot read {tmp_path}: Permission denied"):
         contract_files.load(tmp_path)
