@@ -48,7 +48,7 @@ def load(path: Path) -> AgentConfig:
 
 
 def listed(directory: Path) -> list[Path] | None:
-    """What a directory holds, in name order, but for hidden files (editors' locks and copies); None where there is none.
+    """What a directory holds, in name order, but for hidden files (editors' locks); None where there is none.
 
     Raises LocalError where it may not be read.
     """
