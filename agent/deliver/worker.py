@@ -124,8 +124,8 @@ class SinkWorker:
         """seqs in (live_from, live_to] were delivered ahead of the cursor"""
         self._live_turn = False
         self._broken = 0
-        """replies in a row that were HTTP 500 with the words of the last one"""
-        self._last_reply = Reply(Answer.WRITTEN)
+        """batches of the oldest samples in a row answered by HTTP 500 in the words of `_broken_words`"""
+        self._broken_words = ""
         self._lately: deque[tuple[int, int]] = deque(maxlen=RATE_BATCHES)
         """monotonic ns and size of the batches delivered last"""
         self._troubled = _remembers_trouble(self._reader, settings.name)
@@ -186,6 +186,8 @@ class SinkWorker:
             outcome, count = self._send_live(newest)
         else:
             outcome, count = self._send_oldest(cursor)
+            # Counted here only: while a backlog stands behind such samples, the newest ones are accepted all the time.
+            self._count_broken(outcome.reply)
         self._live_turn = not self._live_turn
         return self._settle(outcome, count)
 
@@ -252,11 +254,13 @@ class SinkWorker:
         newest = self._reader.newest(1)
         return newest[0].seq if newest else 0
 
+    def _count_broken(self, reply: Reply) -> None:
+        same = reply.status == 500 and reply.words == self._broken_words
+        self._broken = 0 if reply.status != 500 else self._broken + 1 if same else 1
+        self._broken_words = reply.words
+
     def _settle(self, outcome: Outcome, count: int) -> int:
         reply = outcome.reply
-        same = reply.status == 500 and reply.words == self._last_reply.words
-        self._broken = 0 if reply.status != 500 else self._broken + 1 if same else 1
-        self._last_reply = reply
         self._backoff = self._backoff.after(reply)
         self.status = replace(
             self.status, written=self.status.written + count - len(outcome.refused), server=str(self._sink.server or "")

@@ -365,3 +365,22 @@ def test_status_tells_lag_age_and_rate(bench: Callable[..., Bench]) -> None:
     assert done.rate is not None
     assert done.rate > 0
     assert str(done) == "central (InfluxDB 1.6.7): ok, up to date, 60 delivered"
+
+
+def test_five_hundred_at_the_head_of_a_backlog_is_found_although_the_newest_samples_pass(
+    bench: Callable[..., Bench],
+) -> None:
+    # Killed while it creates a shard, InfluxDB 1.6 answers 500 to every write to that shard from then on.
+    broken = {1, 2, 3}
+    rig = bench(
+        lambda request: refuse(rig, request, broken, Answer(500, body=b'{"error":"[shard 16]"}'), False), batch=5
+    )
+    for number in range(SAMPLES, SAMPLES + 60, 3):
+        rig.store.append([ping(number + more) for more in range(3)])
+        assert rig.store.flush(10)
+        rig.step()
+    assert rig.parked() == dict.fromkeys(broken, "HTTP 500: [shard 16]")
+    assert rig.waits, "a server in passing trouble is given time first"
+    for _ in range(60):
+        rig.step()
+    assert set(rig.server.stored) == {line for seq, line in rig.lines().items() if seq not in broken}
