@@ -18,21 +18,37 @@ from probes.core.model import Sample, SampleState
 from probes.core.units import format_rate
 
 ABSENT: Final = "–"
-_COLUMNS: Final = (
-    Column("CIRCUIT"), Column("PROBE"), Column("LATENCY", right=True), Column("JITTER", right=True),
-    Column("LOSS", right=True), Column("THROUGHPUT", right=True), Column("AVAILABILITY", right=True),
-    Column("VERDICT"), Column("NOTE", stretch=True),
-)  # fmt: skip
+WIDE: Final = 150
+_HEADINGS: Final = {
+    "circuit": Column("CIRCUIT"), "probe": Column("PROBE"), "latency": Column("LATENCY", right=True),
+    "jitter": Column("JITTER", right=True), "loss": Column("LOSS", right=True),
+    "throughput": Column("THROUGHPUT", right=True), "number": Column("LATENCY/RATE", right=True),
+    "available": Column("AVAILABLE", right=True), "verdict": Column("VERDICT"), "note": Column("NOTE", stretch=True),
+}  # fmt: skip
+_FORMS: Final = (
+    ("circuit", "probe", "latency", "jitter", "loss", "throughput", "available", "verdict", "note"),
+    ("circuit", "probe", "number", "jitter", "loss", "available", "verdict"),
+    ("circuit", "probe", "number", "jitter", "loss", "verdict"),
+)
+"""Widest first. Numbers are never cut: what has no room is left out, and notes that warn go below the table."""
+_GAP: Final = 2
+_NOTE_ROOM: Final = 28
+_NAME_ROOM: Final = 20
+_LONGEST_NAME: Final = 32
+_SHORTEST_NAME: Final = 6
 _TONES: Final[dict[str, Tone]] = {
     "met": "good", "on_track": "good", "breached": "bad", "at_risk": "warn",
 }  # fmt: skip
-_LONGEST_NAME: Final = 32
 _OLD_NS: Final = 60 * SECOND
 _FINE: Final = 6
 
+Cells = dict[str, Cell]
 
-def grid(overview: Overview, limit: int | None = None) -> Grid:
-    """The table. limit: at most so many probes, then the worst, and a line says how many are not shown."""
+
+def grid(overview: Overview, width: int = WIDE, limit: int | None = None) -> Grid:
+    """The table for a terminal of this width. limit: at most so many probes, then the worst of them, and a line says
+    how many are not shown.
+    """
     chosen, hidden = overview.rows, 0
     if limit is not None and limit < len(overview.rows):
         chosen = tuple(sorted(overview.rows, key=urgency)[:limit])  # stable: in the order of the configuration
@@ -41,7 +57,43 @@ def grid(overview: Overview, limit: int | None = None) -> Grid:
     for row in chosen:
         rows.append(_cells(row, overview, first=row.circuit != before))
         before = row.circuit
-    return Grid(_COLUMNS, rows, _above(overview), _below(overview, hidden))
+    form, name_room = _form(rows, width)
+    table = [[_shortened(cells[name], name_room) if name == "circuit" else cells[name] for name in form]
+             for cells in rows]  # fmt: skip
+    remarks = [] if "note" in form else _remarks(chosen, rows)
+    return Grid(
+        [_HEADINGS[name] for name in form], table, _above(overview), (*remarks, *_below(overview, hidden))
+    )  # fmt: skip
+
+
+def _form(rows: Sequence[Cells], width: int) -> tuple[tuple[str, ...], int]:
+    """The widest form that fits, and the room for names in it."""
+    longest = max((len(cells["circuit"].text) for cells in rows), default=0)
+    room = 0
+    for form in _FORMS:
+        room = width - sum(_width(name, rows) + _GAP for name in form if name != "circuit")
+        if room >= min(longest, _NAME_ROOM):
+            return form, min(room, _LONGEST_NAME)
+    return _FORMS[-1], max(_SHORTEST_NAME, room)
+
+
+def _width(name: str, rows: Sequence[Cells]) -> int:
+    if name == "note":
+        return _NOTE_ROOM
+    return max(len(_HEADINGS[name].heading), *(len(cells[name].text) for cells in rows), 0)
+
+
+def _shortened(cell: Cell, room: int) -> Cell:
+    return cell if len(cell.text) <= room else Cell(f"{cell.text[: room - 1]}…", cell.tone)
+
+
+def _remarks(chosen: Sequence[LiveRow], rows: Sequence[Cells]) -> list[Cell]:
+    """Below the table where it has no column for them: notes on what is wrong."""
+    return [
+        Cell(f"{row.circuit}/{row.probe}: {cells['note'].text}", "warn")
+        for row, cells in zip(chosen, rows, strict=True)
+        if cells["note"].tone == "warn"
+    ]
 
 
 def urgency(row: LiveRow) -> int:
@@ -84,14 +136,20 @@ def _sink(sink: SinkStatus) -> Cell:
     return Cell(f"sink {sink}", "dim" if sink.state in ("ok", "idle", "starting") else "warn")
 
 
-def _cells(row: LiveRow, overview: Overview, *, first: bool) -> tuple[Cell | str, ...]:
-    sample = row.sample
-    name = row.circuit if len(row.circuit) <= _LONGEST_NAME else f"{row.circuit[: _LONGEST_NAME - 1]}…"
-    return (
-        Cell(name if first else "", "strong"), row.probe, _latency(sample), _jitter(sample), _loss(sample),
-        throughput(sample), Cell(_availability(row.verdicts) if first else ""),
-        _verdict(row) if first else Cell(""), note(row, overview),
-    )  # fmt: skip
+def _cells(row: LiveRow, overview: Overview, *, first: bool) -> Cells:
+    sample, latency, rate = row.sample, _latency(row.sample), throughput(row.sample)
+    return {
+        "circuit": Cell(row.circuit if first else "", "strong"),
+        "probe": Cell(row.probe),
+        "latency": latency,
+        "jitter": _jitter(sample),
+        "loss": _loss(sample),
+        "throughput": rate,
+        "number": latency if rate.text == ABSENT else rate,
+        "available": Cell(_availability(row.verdicts) if first else ""),
+        "verdict": _verdict(row) if first else Cell(""),
+        "note": note(row, overview),
+    }
 
 
 def _latency(sample: Sample | None) -> Cell:
@@ -117,8 +175,11 @@ def throughput(sample: Sample | None) -> Cell:
     """Both directions of a capacity run, ↑ away from this host."""
     if sample is None or sample.rate is None:
         return Cell(ABSENT, "dim")
-    rates = (("↑", sample.rate.forward_bps), ("↓", sample.rate.backward_bps))
-    return Cell(" ".join(f"{arrow}{format_rate(rate)}" for arrow, rate in rates if rate is not None) or ABSENT)
+    directions = (("↑", sample.rate.forward_bps), ("↓", sample.rate.backward_bps))
+    rates = [(arrow, *format_rate(rate).rsplit(" ", 1)) for arrow, rate in directions if rate is not None]
+    if len({unit for *_, unit in rates}) == 1:
+        return Cell(f"{' '.join(f'{arrow}{number}' for arrow, number, _ in rates)} {rates[0][2]}")
+    return Cell(" ".join(f"{arrow}{number} {unit}" for arrow, number, unit in rates) or ABSENT)
 
 
 def _availability(verdicts: Sequence[Verdict]) -> str:

@@ -80,10 +80,11 @@ class TableView:
 
     def _fitting(self, overview: Overview) -> Grid:
         """As many rows as the terminal has room for, the worst of them."""
-        room = self._screen.size[1] - 1
+        width, height = self._screen.size
+        room = height - 1
         limit = len(overview.rows) if len(overview.rows) <= room else room
         while True:
-            table = grid(overview, limit)
+            table = grid(overview, width, limit)
             excess = self._screen.height_of(table) - room
             if excess <= 0 or limit <= 1:
                 return table

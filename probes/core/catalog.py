@@ -81,7 +81,9 @@ class FlowKind:
     metrics: tuple[Metric, ...]
     measure: Callable[[FlowTarget, Mapping[str, object], Clock], Sample]
     exclusive: bool = False
-    """runs alone on its circuit and towards its remote (it loads the path)"""
+    """runs alone on its circuit and towards its remote (it loads the path). Its parameters may hold `progress`, to be
+    called several times a second; what that raises ends the run at once and is passed on
+    """
 
 
 Kind = StreamKind | FlowKind
