@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("auto", "plugin", "table", "json")
 UNKNOWN = 3
+STALE_NS = 5 * 60 * 10**9
+"""A circuit of which nothing new came for so long is not known to be all right, whatever its month says."""
 
 Pair = tuple["Circuit", "Contract"]
 
@@ -110,7 +112,20 @@ def _check(
         verdicts: list[Verdict] = []
         for circuit, contract in present:
             verdicts += _judged(samples, circuit, contract, period, now_ns)
-        return _show(verdicts, output, now_ns, samples.name)
+        silent = {} if period is not None else _silent(samples, [circuit for circuit, _ in present], now_ns)
+        return _show(verdicts, output, now_ns, samples.name, silent)
+
+
+def _silent(samples: Source, circuits: Sequence[Circuit], now_ns: int) -> dict[str, int]:
+    """Circuit -> how long nothing new came (ns), where that is longer than its probes explain."""
+    found = {}
+    for circuit in circuits:
+        newest = samples.newest(circuit.id)
+        every = [value for probe in circuit.probes if isinstance(value := probe.parameters.get("every"), int)]
+        rhythm = min(every, default=0) if len(every) == len(circuit.probes) else None
+        if newest is not None and rhythm is not None and now_ns - newest > STALE_NS + 3 * rhythm:
+            found[circuit.id] = now_ns - newest
+    return found
 
 
 def _judged(
@@ -163,10 +178,10 @@ def _absent(config: AgentConfig, circuit: Circuit, name: str | None, since_ns: i
     return circuit.id in config.discover and since_ns is None and name != circuit.id
 
 
-def _show(verdicts: list[Verdict], output: str, now_ns: int, source: str) -> int:
+def _show(verdicts: list[Verdict], output: str, now_ns: int, source: str, silent: Mapping[str, int]) -> int:
     from agent.report.plugin import exit_code, plugin_line
 
-    code, line = exit_code(verdicts), plugin_line(verdicts)
+    code, line = exit_code(verdicts, silent), plugin_line(verdicts, silent)
     if output == "json":
         from agent.report.document import check_document
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 from agent.config import AgentConfig, SinkSettings
 from agent.sla.columns import SampleColumns
 from agent.sla.judge import Reading
-from agent.store import StoreReader
+from agent.store import Series, StoreReader
 from probes.core.errors import LocalError
 
 LOCAL = "store"
@@ -23,6 +24,9 @@ class Source(Protocol):
 
     def since(self, circuit: str) -> int | None:
         """Start of the circuit's first sample ever, UTC ns; None where there is none."""
+
+    def newest(self, circuit: str) -> int | None:
+        """Start of the circuit's newest sample, UTC ns; None where there is none."""
 
     def read(self, circuit: str, reading: Reading) -> SampleColumns:
         """Columns the judge asked for."""
@@ -40,12 +44,13 @@ class StoreSource:
     def __init__(self, path: Path) -> None:
         self.name = f"store {path}"
         self._reader = StoreReader.open(path)
-        self._first: dict[str, int] = {}
-        for series in self._reader.series():
-            self._first[series.circuit] = min(series.first_ns, self._first.get(series.circuit, series.first_ns))
+        self._extent = _extent(self._reader.series())
 
     def since(self, circuit: str) -> int | None:
-        return self._first.get(circuit)
+        return self._extent[circuit][0] if circuit in self._extent else None
+
+    def newest(self, circuit: str) -> int | None:
+        return self._extent[circuit][1] if circuit in self._extent else None
 
     def read(self, circuit: str, reading: Reading) -> SampleColumns:
         return self._reader.read(
@@ -60,29 +65,42 @@ class StoreSource:
 
 
 class DatabaseSource:
-    """One sink, read back by InfluxQL."""
+    """One sink, read back by InfluxQL: what this site sent there."""
 
-    def __init__(self, settings: SinkSettings) -> None:
+    def __init__(self, settings: SinkSettings, site: str) -> None:
         from agent.deliver.readback import read, series
 
         self.name = f"sink {settings.name} ({settings.url})"
         self._read = read
-        self._settings = settings
-        self._first: dict[str, int] = {}
-        for item in series(settings):
-            self._first[item.circuit] = min(item.first_ns, self._first.get(item.circuit, item.first_ns))
+        self._settings, self._site = settings, site
+        self._extent = _extent(series(settings, site=site))
 
     def since(self, circuit: str) -> int | None:
-        return self._first.get(circuit)
+        return self._extent[circuit][0] if circuit in self._extent else None
+
+    def newest(self, circuit: str) -> int | None:
+        return self._extent[circuit][1] if circuit in self._extent else None
 
     def read(self, circuit: str, reading: Reading) -> SampleColumns:
-        return self._read(self._settings, circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns)
+        return self._read(
+            self._settings, circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns,
+            kind=reading.kind, site=self._site,
+        )  # fmt: skip
 
     def __enter__(self) -> DatabaseSource:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Nothing is kept open between queries."""
+
+
+def _extent(series: Iterable[Series]) -> dict[str, tuple[int, int]]:
+    """Circuit -> start of its first and of its newest sample."""
+    extent: dict[str, tuple[int, int]] = {}
+    for item in series:
+        first, last = extent.get(item.circuit, (item.first_ns, item.last_ns))
+        extent[item.circuit] = (min(first, item.first_ns), max(last, item.last_ns))
+    return extent
 
 
 def open_source(config: AgentConfig, wanted: str, store: Path | None) -> Source:
@@ -100,4 +118,4 @@ def open_source(config: AgentConfig, wanted: str, store: Path | None) -> Source:
     if not named:
         names = ", ".join([LOCAL, *(sink.name for sink in config.sinks)])
         raise LocalError(f"there is no source {wanted!r}", hint=f"one of: {names}")
-    return DatabaseSource(named[0])
+    return DatabaseSource(named[0], config.site)

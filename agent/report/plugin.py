@@ -7,13 +7,13 @@ Monitoring Plugins development guidelines: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOW
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
 from agent.sla.contract import Metric
 from agent.sla.verdict import Verdict, VerdictState, worst
-from agent.sla.wording import number, plural
+from agent.sla.wording import number, plural, spoken
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 NAMES: Final = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -29,23 +29,32 @@ _CODES: Final = {
 _UOM: Final = {Metric.RTT: "ms", Metric.JITTER: "ms", Metric.LOSS: "%", Metric.AVAILABILITY: "%"}
 
 
-def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """Of the worst verdict: CRITICAL, then WARNING, then UNKNOWN, then OK. None at all is UNKNOWN."""
+def exit_code(verdicts: Sequence[Verdict], silent: Mapping[str, int] | None = None) -> int:
+    """Of the worst verdict: CRITICAL, then WARNING, then UNKNOWN, then OK. None at all is UNKNOWN.
+
+    silent: circuits that send nothing new, with the time in ns: they are not OK, whatever was measured before.
+    """
     gravest = worst(verdicts)
-    return UNKNOWN if gravest is None else _CODES[gravest.state]
+    code = UNKNOWN if gravest is None else _CODES[gravest.state]
+    return UNKNOWN if code == OK and silent else code
 
 
-def plugin_line(verdicts: Sequence[Verdict]) -> str:
+def plugin_line(verdicts: Sequence[Verdict], silent: Mapping[str, int] | None = None) -> str:
     """The one line: state, the worst verdict's sentence, how many are how, and performance data."""
     gravest = worst(verdicts)
     if gravest is None:
         return problem_line("there is nothing to judge")
-    code = _CODES[gravest.state]
+    code = exit_code(verdicts, silent)
     circuits = plural(len({verdict.circuit for verdict in verdicts}), "circuit")
     counts = Counter(verdict.state.value.replace("_", " ") for verdict in verdicts)
     tally = f"{plural(len(verdicts), 'objective')} of {circuits}: "
     tally += ", ".join(f"{count} {state}" for state, count in counts.most_common())
     said = tally if code == OK else f"{gravest.circuit}: {gravest.sentence} [{tally}]"
+    if silent:
+        longest = max(silent, key=lambda circuit: silent[circuit])
+        others = f" and {plural(len(silent) - 1, 'other circuit')}" if len(silent) > 1 else ""
+        quiet = f"nothing new of {longest}{others} for {spoken(silent[longest])}: is the agent running?"
+        said = f"{quiet} [{tally}]" if _CODES[gravest.state] == OK else f"{said}; {quiet}"
     return f"SLA {NAMES[code]} - {_clean(said)} | {' '.join(perfdata(verdicts))}"
 
 

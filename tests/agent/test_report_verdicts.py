@@ -59,6 +59,16 @@ def test_the_line_when_all_is_well() -> None:
     assert plugin.exit_code(verdicts(".")) == 0
 
 
+def test_silence_turns_ok_into_unknown_and_nothing_else() -> None:
+    quiet = {"c1": 7200 * 10**9, "c2": 600 * 10**9}
+    good, bad = verdicts("."), verdicts()
+    assert plugin.exit_code(good, quiet) == 3
+    said = "SLA UNKNOWN - nothing new of c1 and 1 other circuit for 2 h: is the agent running? ["
+    assert plugin.plugin_line(good, quiet).startswith(said)
+    assert plugin.exit_code(bad, quiet) == plugin.exit_code(bad) == 2
+    assert "is the agent running?" in plugin.plugin_line(bad, quiet)
+
+
 def test_several_circuits_are_told_apart_in_the_perfdata() -> None:
     first = verdicts()
     both = [*first, *(dataclasses.replace(item, circuit="c'2=|") for item in first)]
