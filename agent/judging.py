@@ -123,7 +123,7 @@ def unfit(circuits: Sequence[Circuit], contracts: Mapping[str, Contract], span_n
             continue
         contract = contracts.get(circuit.contract)
         if contract is None:
-            yield f"{circuit.id} is not judged: there is no contract {circuit.contract}"
+            yield f"circuit {circuit.id} is not judged: there is no contract {circuit.contract}"
             continue
         for sentence in mismatches(contract, circuit, span_ns):
-            yield f"{circuit.id} does not fit its contract {contract.id}: {sentence}"
+            yield f"circuit {circuit.id}, contract {contract.id}: {sentence}"

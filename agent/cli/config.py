@@ -81,15 +81,9 @@ def _checked(path: Path) -> tuple[str, list[str]]:
 
 def misfits(config: AgentConfig, contracts: Mapping[str, Contract]) -> list[str]:
     """What keeps circuits from being judged by their contracts, a sentence each. The agent runs all the same."""
-    from agent.sla.feeds import mismatches
+    from agent.judging import unfit
 
-    bound = [(circuit, contracts.get(circuit.contract or "")) for circuit in config.circuits]
-    return [
-        f"circuit {circuit.id}, contract {contract.id}: {sentence}"
-        for circuit, contract in bound
-        if contract is not None
-        for sentence in mismatches(contract, circuit, config.span_ns)
-    ]
+    return list(unfit(config.circuits, contracts, config.span_ns))
 
 
 def _summary(config: AgentConfig, contracts: int) -> str:

@@ -261,7 +261,7 @@ def test_a_contract_that_does_not_fit_is_told(tmp_path: Path) -> None:
     config = write(tmp_path / "a", [only_tcp])
     (tmp_path / "a" / "contracts" / "quick.yaml").write_text(CONTRACT)
     with Agent(config) as run:
-        run.line("c does not fit its contract quick: objective loss: the circuit has no probe of kind stamp or")
+        run.line("circuit c, contract quick: objective loss: the circuit has no probe of kind stamp or")
         assert run.end() == 0
 
 
