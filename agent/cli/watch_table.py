@@ -23,16 +23,20 @@ _HEADINGS: Final = {
     "circuit": Column("CIRCUIT"), "probe": Column("PROBE"), "latency": Column("LATENCY", right=True),
     "jitter": Column("JITTER", right=True), "loss": Column("LOSS", right=True),
     "throughput": Column("THROUGHPUT", right=True), "number": Column("LATENCY/RATE", right=True),
-    "available": Column("AVAILABLE", right=True), "verdict": Column("VERDICT"), "note": Column("NOTE", stretch=True),
+    "available": Column("AVAILABLE", right=True), "verdict": Column("VERDICT"), "note": Column("NOTE"),
 }  # fmt: skip
-_FORMS: Final = (
+_FORMS: Final[tuple[tuple[str, ...], ...]] = (
     ("circuit", "probe", "latency", "jitter", "loss", "throughput", "available", "verdict", "note"),
+    ("circuit", "probe", "number", "jitter", "loss", "available", "verdict", "note"),
     ("circuit", "probe", "number", "jitter", "loss", "available", "verdict"),
     ("circuit", "probe", "number", "jitter", "loss", "verdict"),
+    ("circuit", "probe", "number", "loss", "verdict"),
 )
-"""Widest first. Numbers are never cut: what has no room is left out, and notes that warn go below the table."""
-_GAP: Final = 2
-_NOTE_ROOM: Final = 28
+"""Widest first. Numbers are never cut: what has no room is left out, and notes that have none go below the table."""
+_GAP: Final = 3
+_NOTE_ROOM: Final = 30
+_NAMED: Final = 3
+"""probes named before a remark they share"""
 _NAME_ROOM: Final = 20
 _LONGEST_NAME: Final = 32
 _SHORTEST_NAME: Final = 6
@@ -57,24 +61,22 @@ def grid(overview: Overview, width: int = WIDE, limit: int | None = None) -> Gri
     for row in chosen:
         rows.append(_cells(row, overview, first=row.circuit != before))
         before = row.circuit
-    form, name_room = _form(rows, width)
-    table = [[_shortened(cells[name], name_room) if name == "circuit" else cells[name] for name in form]
-             for cells in rows]  # fmt: skip
-    remarks = [] if "note" in form else _remarks(chosen, rows)
-    return Grid(
-        [_HEADINGS[name] for name in form], table, _above(overview), (*remarks, *_below(overview, hidden))
-    )  # fmt: skip
+    form, room = _form(rows, width)
+    remarks = _remarks(chosen, rows, room.get("note", 0))
+    table = [[_shortened(cells[name], room.get(name, width)) for name in form] for cells in rows]
+    return Grid([_HEADINGS[name] for name in form], table, _above(overview), (*remarks, *_below(overview, hidden)))
 
 
-def _form(rows: Sequence[Cells], width: int) -> tuple[tuple[str, ...], int]:
-    """The widest form that fits, and the room for names in it."""
-    longest = max((len(cells["circuit"].text) for cells in rows), default=0)
-    room = 0
+def _form(rows: Sequence[Cells], width: int) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The widest form that fits, and the room for names and notes in it."""
+    longest = min(_LONGEST_NAME, max((len(cells["circuit"].text) for cells in rows), default=0))
+    form, left = _FORMS[-1], 0
     for form in _FORMS:
-        room = width - sum(_width(name, rows) + _GAP for name in form if name != "circuit")
-        if room >= min(longest, _NAME_ROOM):
-            return form, min(room, _LONGEST_NAME)
-    return _FORMS[-1], max(_SHORTEST_NAME, room)
+        left = width - sum(_width(name, rows) + _GAP for name in form if name != "circuit")
+        if left >= min(longest, _NAME_ROOM):
+            break
+    name = max(_SHORTEST_NAME, min(left, longest))
+    return form, {"circuit": name} | ({"note": _NOTE_ROOM + left - name} if "note" in form else {})
 
 
 def _width(name: str, rows: Sequence[Cells]) -> int:
@@ -87,13 +89,20 @@ def _shortened(cell: Cell, room: int) -> Cell:
     return cell if len(cell.text) <= room else Cell(f"{cell.text[: room - 1]}…", cell.tone)
 
 
-def _remarks(chosen: Sequence[LiveRow], rows: Sequence[Cells]) -> list[Cell]:
-    """Below the table where it has no column for them: notes on what is wrong."""
-    return [
-        Cell(f"{row.circuit}/{row.probe}: {cells['note'].text}", "warn")
-        for row, cells in zip(chosen, rows, strict=True)
-        if cells["note"].tone == "warn"
-    ]
+def _remarks(chosen: Sequence[LiveRow], rows: Sequence[Cells], room: int) -> list[Cell]:
+    """Below the table: notes it has no room for. Without a column for them, those that say why there is no number."""
+    subjects: dict[Cell, list[str]] = {}
+    for row, cells in zip(chosen, rows, strict=True):
+        remark = cells["note"]
+        if len(remark.text) > room and (room or remark.tone == "warn" or row.sample is None):
+            subjects.setdefault(remark, []).append(f"{row.circuit}/{row.probe}")
+    found = [Cell(f"{_some(names)}: {remark.text}", remark.tone) for remark, names in subjects.items()]
+    return sorted(found, key=lambda cell: cell.tone != "warn")
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
 def urgency(row: LiveRow) -> int:
@@ -137,7 +146,8 @@ def _sink(sink: SinkStatus) -> Cell:
 
 
 def _cells(row: LiveRow, overview: Overview, *, first: bool) -> Cells:
-    sample, latency, rate = row.sample, _latency(row.sample), throughput(row.sample)
+    sample = None if _stale(row, overview) else row.sample
+    latency, rate = _latency(sample), throughput(sample)
     return {
         "circuit": Cell(row.circuit if first else "", "strong"),
         "probe": Cell(row.probe),
@@ -207,15 +217,21 @@ def note(row: LiveRow, overview: Overview) -> Cell:
     if row.running:
         return Cell("running now", "dim")
     if sample is None:
-        return Cell("first interval is being measured" if row.next_run_ns is None else _next(row, overview), "dim")
+        return Cell("first interval under way" if row.next_run_ns is None else _next(row, overview), "dim")
     if sample.state is not SampleState.OK:
         return Cell(sample.reason or sample.state.replace("_", " "), "warn")
-    age_ns = overview.now_ns - sample.start_ns - sample.span_ns
-    if row.next_run_ns is None and age_ns > _OLD_NS + 2 * overview.span_ns:
-        return Cell(f"no sample since {_clock_time(sample.start_ns + sample.span_ns)}", "warn")
-    if row.next_run_ns is not None and age_ns > _OLD_NS:
+    if _stale(row, overview):
+        return Cell(f"no sample since {_clock_time(sample.start_ns + sample.span_ns)} UTC", "warn")
+    if row.next_run_ns is not None and overview.now_ns - sample.start_ns - sample.span_ns > _OLD_NS:
         return Cell(f"of {_clock_time(sample.start_ns)}, {_next(row, overview)}", "dim")
     return Cell(sample.reason or f"{sample.quality.stamps} stamps", "warn" if sample.reason else "dim")
+
+
+def _stale(row: LiveRow, overview: Overview) -> bool:
+    """A stream's sample so old that showing its numbers would say that all is well."""
+    if row.sample is None or row.next_run_ns is not None or row.running:
+        return False
+    return overview.now_ns - row.sample.start_ns - row.sample.span_ns > _OLD_NS + 2 * overview.span_ns
 
 
 def _next(row: LiveRow, overview: Overview) -> str:
@@ -223,12 +239,12 @@ def _next(row: LiveRow, overview: Overview) -> str:
     if left_ns <= _OLD_NS:
         return f"next run in {max(0, -(-left_ns // SECOND))} s"
     if left_ns < 12 * 3600 * SECOND:
-        return f"next run at {_clock_time(row.next_run_ns or 0)}"
-    return f"next run {datetime.fromtimestamp((row.next_run_ns or 0) // SECOND, UTC):%Y-%m-%d %H:%M} UTC"
+        return f"next {_clock_time(row.next_run_ns or 0)} UTC"
+    return f"next {datetime.fromtimestamp((row.next_run_ns or 0) // SECOND, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _clock_time(at_ns: int) -> str:
-    return f"{datetime.fromtimestamp(at_ns // SECOND, UTC):%H:%M:%S} UTC"
+    return f"{datetime.fromtimestamp(at_ns // SECOND, UTC):%H:%M:%S}"
 
 
 def sample_line(sample: Sample) -> str:
