@@ -156,6 +156,15 @@ class VictoriaMetrics(Database):
         lines = self.get("/api/v1/export", **{"match[]": match}).splitlines()
         return [json.loads(line) for line in lines if line.strip()]
 
+    def shown(self, match: str, count: int, within_s: float = 30.0) -> dict[str, Any]:
+        """The one series that matches, once it shows `count` values: on a busy host writes are seen seconds later."""
+        deadline = time.monotonic() + within_s
+        while True:
+            (series,) = self.export(match)
+            if len(series["timestamps"]) >= count or time.monotonic() > deadline:
+                return series
+            time.sleep(0.5)
+
 
 class InfluxDB1(Database):
     """InfluxDB 1.6: exact integers, ns, text."""

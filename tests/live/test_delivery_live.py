@@ -212,8 +212,8 @@ def test_victoria_metrics_stopped_and_started_again_gets_every_sample_once(
     for circuit, probe in PROBES:
         name = {"icmp": "ping", "udp": "udp_echo", "tcp": "net_response", "throughput": "throughput"}[probe]
         quoted = circuit.replace("\\", "\\\\").replace('"', '\\"')
-        (series,) = victoria.export(f'{name}_state{{circuit="{quoted}"}}')
         here = kept(tmp_path / "store", circuit, probe)
+        series = victoria.shown(f'{name}_state{{circuit="{quoted}"}}', len(here))
         assert series["timestamps"] == (here.start_ns // MILLISECOND).tolist()
         assert series["values"] == here.state.astype(np.float64).tolist()
 
