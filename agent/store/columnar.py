@@ -22,6 +22,9 @@ _PAIR: Final = 8
 """Octets of one bucket in Histogram.to_bytes."""
 _ALWAYS: Final = ("start_ns", "span_ns", "state")
 
+Taken = tuple[int, int, int]
+"""(start_ns, end_ns, through_seq): rows that start in between, kept up to through_seq, are read elsewhere."""
+
 
 def read(
     connection: sqlite3.Connection,
@@ -31,18 +34,29 @@ def read(
     wanted: Sequence[str],
     start_ns: int,
     end_ns: int,
+    taken: Sequence[Taken] = (),
 ) -> SampleColumns:
-    """Rows of the series that start in [start_ns, end_ns). Raises LocalError for a column that is not there."""
+    """Rows of the series that start in [start_ns, end_ns), without those taken."""
+    number, found = _series(connection, circuit, probe, kind)
+    names = _ALWAYS + tuple(name for name in INTEGER_COLUMNS if name in wanted and name not in _ALWAYS)
+    values = dict(zip(names, _integers(connection, number, names, start_ns, end_ns, taken), strict=True))
+    histograms = _histograms(connection, number, start_ns, end_ns, taken) if "histogram" in wanted else None
+    return SampleColumns(circuit=circuit, probe=probe, kind=found, histogram=histograms, **values)
+
+
+def check(wanted: Sequence[str]) -> None:
+    """Raises LocalError for a column that is not there."""
     unknown = [name for name in wanted if name not in INTEGER_COLUMNS and name != "histogram"]
     if unknown:
         raise LocalError(
             f"a sample has no column {unknown[0]!r}", hint=f"columns: {', '.join(INTEGER_COLUMNS)}, histogram"
         )
-    number, found = _series(connection, circuit, probe, kind)
-    names = _ALWAYS + tuple(name for name in INTEGER_COLUMNS if name in wanted and name not in _ALWAYS)
-    values = dict(zip(names, _integers(connection, number, names, start_ns, end_ns), strict=True))
-    histograms = _histograms(connection, number, start_ns, end_ns) if "histogram" in wanted else None
-    return SampleColumns(circuit=circuit, probe=probe, kind=found, histogram=histograms, **values)
+
+
+def left(taken: Sequence[Taken], table: str = "") -> tuple[str, tuple[int, ...]]:
+    """Condition and values that leave out what is taken."""
+    one = f" AND NOT ({table}start_ns >= ? AND {table}start_ns < ? AND {table}seq <= ?)"
+    return one * len(taken), tuple(value for item in taken for value in item)
 
 
 def _series(connection: sqlite3.Connection, circuit: str, probe: str, kind: str | None) -> tuple[int, str]:
@@ -55,16 +69,22 @@ def _series(connection: sqlite3.Connection, circuit: str, probe: str, kind: str 
 
 
 def _integers(
-    connection: sqlite3.Connection, series: int, names: Sequence[str], start_ns: int, end_ns: int
+    connection: sqlite3.Connection,
+    series: int,
+    names: Sequence[str],
+    start_ns: int,
+    end_ns: int,
+    taken: Sequence[Taken],
 ) -> list[Int64]:
+    condition, values = left(taken)
     joined = ", ".join(f"group_concat(ifnull({name}, {ABSENT}))" for name in names)
     statement = (
         f"SELECT {joined} FROM (SELECT {', '.join(names)} FROM samples "
-        "WHERE series = ? AND start_ns >= ? AND start_ns < ? ORDER BY start_ns LIMIT ?)"
+        f"WHERE series = ? AND start_ns >= ? AND start_ns < ?{condition} ORDER BY start_ns LIMIT ?)"
     )
     chunks: list[list[Int64]] = []
     while True:
-        texts = connection.execute(statement, (series, start_ns, end_ns, CHUNK)).fetchone()
+        texts = connection.execute(statement, (series, start_ns, end_ns, *values, CHUNK)).fetchone()
         if texts[0] is None:
             break
         chunk = [np.fromstring(text, np.int64, sep=",") for text in texts]
@@ -77,13 +97,17 @@ def _integers(
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
-def _histograms(connection: sqlite3.Connection, series: int, start_ns: int, end_ns: int) -> list[Histogram | None]:
+def _histograms(
+    connection: sqlite3.Connection, series: int, start_ns: int, end_ns: int, taken: Sequence[Taken]
+) -> list[Histogram | None]:
     """One Histogram a row, all of them views into two arrays: decoding each blob alone takes four times as long."""
+    condition, values = left(taken)
     blobs = [
         data
         for (data,) in connection.execute(
-            "SELECT histogram FROM samples WHERE series = ? AND start_ns >= ? AND start_ns < ? ORDER BY start_ns",
-            (series, start_ns, end_ns),
+            f"SELECT histogram FROM samples WHERE series = ? AND start_ns >= ? AND start_ns < ?{condition} "
+            "ORDER BY start_ns",
+            (series, start_ns, end_ns, *values),
         )
     ]
     ends = np.cumsum([len(data or b"") for data in blobs], dtype=np.int64)

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -89,6 +90,20 @@ class Directory:
         """Give the reserve back to the file system."""
         with contextlib.suppress(OSError):
             (self.path / _RESERVE_FILE).unlink()
+
+
+def set_aside(store: Path, found: Sequence[Path]) -> None:
+    """Move damaged files or directories of the store into `damaged/`, under a name that is free. Raises OSError."""
+    target = store / _DAMAGED
+    target.mkdir(mode=0o750, exist_ok=True)
+    for path in found:
+        name, number = path.name, 1
+        while (target / name).exists():
+            number += 1
+            name = f"{path.name}-{number}"
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(target / name)
+    _sync(target)
 
 
 def owner_of(path: Path) -> Owner | None:

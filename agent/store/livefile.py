@@ -227,6 +227,11 @@ class LiveFile:
             records = retention.drop_records(self.connection, samples_before_ns, limit)
         return samples, packets, records
 
+    def release(self, start_ns: int, end_ns: int, up_to_seq: int, limit: int) -> int:
+        """Remove at most `limit` samples that start in [start_ns, end_ns) up to a seq, in one transaction."""
+        with self._transaction():
+            return retention.drop_samples(self.connection, end_ns, up_to_seq, limit, from_ns=start_ns)
+
     def checkpoint(self) -> int:
         """Move committed pages from the WAL into the database; returns the pages that had to stay (readers use them).
 

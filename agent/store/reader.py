@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from agent.sla.columns import SampleColumns
-from agent.store import columnar, rows, schema, status
+from agent.store import schema, status
+from agent.store.combined import Combined, stored
 from agent.store.records import (
     LIVE_FILE,
     EventRecord,
@@ -21,9 +23,13 @@ from agent.store.records import (
     StoredSample,
     StoreStatus,
 )
+from agent.store.sealed.manifest import DamagedSeal
+from agent.store.sealed.parts import SealedParts
 from probes.core.arrays import Packets
 from probes.core.errors import LocalError
 from probes.core.model import Sample
+
+Answer = TypeVar("Answer")
 
 _FOREVER: Final = (1 << 63) - 1
 
@@ -35,8 +41,9 @@ class StoreReader:
     next call reads the new one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, ignore_damaged: bool = False) -> None:
         self._path = path
+        self._sealed = SealedParts(path, ignore_damaged=ignore_damaged)
         self._live = path / LIVE_FILE
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -44,9 +51,12 @@ class StoreReader:
         self._identity = (0, 0)
 
     @staticmethod
-    def open(path: Path) -> StoreReader:
-        """Open the store in this directory. Raises LocalError when there is none or it may not be read."""
-        reader = StoreReader(path)
+    def open(path: Path, *, ignore_damaged: bool = False) -> StoreReader:
+        """Open the store in this directory. Raises LocalError when there is none or it may not be read.
+
+        ignore_damaged: read without the sealed days that are damaged; `left_out` names them.
+        """
+        reader = StoreReader(path, ignore_damaged=ignore_damaged)
         with reader._reading():
             return reader
 
@@ -63,8 +73,7 @@ class StoreReader:
 
     def series(self) -> list[Series]:
         """Every probe of every circuit that has samples, by circuit and probe."""
-        with self._reading() as connection:
-            return status.series(connection)
+        return self._combined(lambda store: store.series())
 
     def read(
         self,
@@ -80,15 +89,21 @@ class StoreReader:
         columns: names of agent.sla.columns.INTEGER_COLUMNS and `histogram`; start_ns, span_ns and state always come.
         Of several kinds that a probe of this name has had, the one kept last is read unless `kind` says which.
         """
-        with self._reading() as connection:
-            return columnar.read(connection, circuit, probe, kind, columns, start_ns, end_ns)
+        return self._combined(lambda store: store.read(circuit, probe, kind, columns, start_ns, end_ns))
+
+    def left_out(self) -> tuple[DamagedSeal, ...]:
+        """What has been damaged and left out so far."""
+        return tuple(self._sealed.damaged.values())
 
     def after(self, seq: int, limit: int) -> list[StoredSample]:
-        """The oldest `limit` samples kept after seq, in the order of keeping, without packets."""
+        """The oldest `limit` live samples kept after seq, in the order of keeping, without packets.
+
+        Every sink has what is sealed, unless it was added later.
+        """
         return self._stored("WHERE s.seq > ? ORDER BY s.seq LIMIT ?", (seq, limit))
 
     def newest(self, limit: int, *, above: int = 0, below: int | None = None) -> list[StoredSample]:
-        """The newest `limit` samples with above < seq < below, newest first, without packets."""
+        """The newest `limit` live samples with above < seq < below, newest first, without packets."""
         return self._stored(
             "WHERE s.seq > ? AND s.seq < ? ORDER BY s.seq DESC LIMIT ?",
             (above, _FOREVER if below is None else below, limit),
@@ -96,33 +111,23 @@ class StoreReader:
 
     def samples(self, circuit: str, probe: str, start_ns: int, end_ns: int, limit: int = 10_000) -> list[StoredSample]:
         """Whole samples of one probe that start in [start_ns, end_ns), in ascending start_ns, without packets."""
-        return self._stored(
-            "WHERE t.circuit = ? AND t.probe = ? AND s.start_ns >= ? AND s.start_ns < ? ORDER BY s.start_ns LIMIT ?",
-            (circuit, probe, start_ns, end_ns, limit),
-        )
+        return self._combined(lambda store: store.samples(circuit, probe, start_ns, end_ns, limit))
 
     def latest(self) -> list[Sample]:
         """The sample kept last of every probe, by circuit and probe."""
-        stored = self._stored("WHERE s.start_ns = t.newest_ns ORDER BY t.circuit, t.probe, t.kind", ())
-        return [item.sample for item in stored]
+        return [item.sample for item in self._combined(lambda store: store.latest())]
 
     def _stored(self, where: str, values: tuple[int | str, ...]) -> list[StoredSample]:
         with self._reading() as connection:
             found = connection.execute(schema.SELECT_STORED + where, values).fetchall()
-        return [StoredSample(row[3], rows.decode(row[0], row[1], row[2], row[4:])) for row in found]
+        return [stored(row) for row in found]
 
     def packets(self, circuit: str, probe: str, start_ns: int) -> Packets | None:
         """Packets of the sample that starts at start_ns; None where there are none or they have been retired.
 
         Of a sample moved by a stepped clock, sent_ns counts from its own start, some ns before the start it has here.
         """
-        with self._reading() as connection:
-            row = connection.execute(
-                "SELECT p.data FROM series t JOIN samples s ON s.series = t.id JOIN packets p ON p.seq = s.seq "
-                "WHERE t.circuit = ? AND t.probe = ? AND s.start_ns = ?",
-                (circuit, probe, start_ns),
-            ).fetchone()
-        return None if row is None else Packets.decode(row[0])
+        return self._combined(lambda store: store.packets(circuit, probe, start_ns))
 
     def runs(
         self, circuit: str | None = None, probe: str | None = None, *, since_ns: int = 0, limit: int = 1000
@@ -185,7 +190,24 @@ class StoreReader:
     def status(self) -> StoreStatus:
         """The store at one instant, sinks and series included."""
         with self._reading() as connection:
-            return status.status(connection, self._path)
+            live = status.status(connection, self._path)
+            parts = self._sealed.current()
+        series = self.series()
+        return replace(
+            live,
+            rows=sum(item.rows for item in series),
+            first_ns=min((item.first_ns for item in series), default=None),
+            last_ns=max((item.last_ns for item in series), default=None),
+            series=tuple(series),
+            sealed_bytes=sum(part.bytes for part in parts),
+            sealed_rows=sum(part.rows for part in parts),
+        )
+
+    def _combined(self, answer: Callable[[Combined], Answer]) -> Answer:
+        """Live rows and sealed days at one instant. The snapshot comes first: what has left it by then is sealed."""
+        with self._reading() as connection:
+            connection.execute("SELECT id FROM meta").fetchone()
+            return self._sealed.read(lambda sealed: answer(Combined(connection, sealed)))
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

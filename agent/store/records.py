@@ -150,3 +150,6 @@ class StoreStatus:
     sinks: tuple[SinkPosition, ...]
     damaged: tuple[str, ...] = field(default=())
     """names of the database files that were moved aside"""
+    sealed_rows: int = 0
+    """of `rows`, those in sealed days"""
+    sealed_bytes: int = 0

@@ -24,14 +24,18 @@ def drop_packets(connection: sqlite3.Connection, before_ns: int, limit: int) -> 
     ).rowcount
 
 
-def drop_samples(connection: sqlite3.Connection, before_ns: int, up_to_seq: int, limit: int) -> int:
-    """Delete samples before before_ns that every sink has, with their packets, at most `limit`; returns how many."""
+def drop_samples(
+    connection: sqlite3.Connection, before_ns: int, up_to_seq: int, limit: int, *, from_ns: int = -(1 << 63)
+) -> int:
+    """Delete samples in [from_ns, before_ns) up to a seq, with their packets, at most `limit`; returns how many."""
     dropped = 0
-    for (number,) in connection.execute("SELECT id FROM series WHERE first_ns < ?", (before_ns,)).fetchall():
+    for (number,) in connection.execute(
+        "SELECT id FROM series WHERE first_ns < ? AND last_ns >= ?", (before_ns, from_ns)
+    ).fetchall():
         found = connection.execute(
-            "SELECT start_ns, seq FROM samples WHERE series = ? AND start_ns < ? AND seq <= ? "
-            "ORDER BY start_ns LIMIT ?",
-            (number, before_ns, up_to_seq, limit - dropped),
+            "SELECT start_ns, seq FROM samples WHERE series = ? AND start_ns >= ? AND start_ns < ? "
+            "AND seq <= ? ORDER BY start_ns LIMIT ?",
+            (number, from_ns, before_ns, up_to_seq, limit - dropped),
         ).fetchall()
         if not found:
             continue

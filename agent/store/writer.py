@@ -6,12 +6,13 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from agent.store import session
 from agent.store.directory import Directory
+from agent.store.leaving import Leaving, Release, Retirement
 from agent.store.livefile import DamagedFile, LiveFile, is_broken_descriptor, is_damage
 from agent.store.records import (
     DAMAGED,
@@ -24,6 +25,7 @@ from agent.store.records import (
     RunRecord,
     StoreOverflow,
 )
+from agent.store.sealed.manifest import Part
 from agent.store.waiting import WAITING_SAMPLES, Waiting
 from probes.core.clock import MILLISECOND, SECOND, Clock, boot_id
 from probes.core.errors import LocalError
@@ -39,14 +41,7 @@ CHECK_NS: Final = 2 * SECOND
 """Time given to the check of the file at the start."""
 CHECKPOINT_NS: Final = 60 * SECOND
 CHECKPOINT_SAMPLES: Final = 20_000
-RETIRE_ROWS: Final = 2_000
-
-
-class _Retirement:
-    def __init__(self, packets_before_ns: int, samples_before_ns: int) -> None:
-        self.packets_before_ns, self.samples_before_ns = packets_before_ns, samples_before_ns
-        self.samples = self.packets = 0
-        self.finished = threading.Event()
+LEAVING_ROWS: Final = 2_000
 
 
 class Store:
@@ -62,7 +57,7 @@ class Store:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._cursors: dict[str, int] = {}
-        self._retirement: _Retirement | None = None
+        self._leaving: list[Leaving] = []
         self._counts = dict.fromkeys(
             ("committed", "commits", "repeated", "moved", "refused", "failures", "checkpoints", "damaged"), 0
         )
@@ -155,15 +150,29 @@ class Store:
 
         Samples that a sink does not have yet stay. Waits; what timeout_s cuts off is left to the next call.
         """
+        retirement = Retirement(packets_before_ns, samples_before_ns)
+        done = self._leave(retirement, timeout_s)
+        return Retired(retirement.samples, retirement.packets, done)
+
+    def release(self, part: Part, still_sealed: Callable[[], bool] = lambda: True, timeout_s: float = 600.0) -> int:
+        """Remove the samples of a part whose files and manifest are durable and verified; returns how many went.
+
+        Waits as retire does. Samples that a sink does not have, or that belong to another epoch, stay.
+        """
+        release = Release(part.epoch, part.start_ns, part.end_ns, part.through_seq, still_sealed)
+        self._leave(release, timeout_s)
+        return release.samples
+
+    def _leave(self, leaving: Leaving, timeout_s: float) -> bool:
         self._check_open()
         with self._lock:
-            retirement = self._retirement = self._retirement or _Retirement(packets_before_ns, samples_before_ns)
+            self._leaving.append(leaving)
         self._waiting.wake.set()
-        done = retirement.finished.wait(timeout_s)
+        done = leaving.finished.wait(timeout_s)
         with self._lock:
-            if not done and self._retirement is retirement:
-                self._retirement = None
-        return Retired(retirement.samples, retirement.packets, done)
+            if leaving in self._leaving:
+                self._leaving.remove(leaving)
+        return done
 
     def progress(self) -> int:
         """Monotonic ns of the writer's last completed pass: a commit, nothing to do, or a failure it will retry.
@@ -259,7 +268,7 @@ class Store:
         if self._failure is not None:
             clock.wait(self._stopping, RETRY_NS)
             return
-        if not len(waiting) and self._retirement is None:
+        if not len(waiting) and not self._leaving:
             clock.wait(wake, IDLE_NS)
         deadline = clock.monotonic() + GROUP_NS
         while len(waiting) and not waiting.ripe() and not self._stopping.is_set():
@@ -277,7 +286,7 @@ class Store:
             if self._file is None:
                 self._file = self._open_again()
             self._commit(self._file)
-            self._retire_step(self._file)
+            self._leave_step(self._file)
             self._checkpoint(self._file)
         except Exception as error:
             self._fail(error)
@@ -307,22 +316,19 @@ class Store:
             self._uncheckpointed += samples + notes
             self._progress = self._clock.monotonic()
 
-    def _retire_step(self, file: LiveFile) -> None:
-        retirement = self._retirement
-        if retirement is None:
-            return
+    def _leave_step(self, file: LiveFile) -> None:
         with self._lock:
-            up_to = min(self._cursors.values(), default=self._newest_seq)
-        samples, packets, records = file.retire(
-            retirement.packets_before_ns, retirement.samples_before_ns, up_to, RETIRE_ROWS
-        )
-        retirement.samples += samples
-        retirement.packets += packets
-        self._uncheckpointed += samples + packets + records
-        if not samples and not packets and not records:
+            leaving = self._leaving[0] if self._leaving else None
+            delivered = min(self._cursors.values(), default=self._newest_seq)
+        if leaving is None:
+            return
+        removed = leaving.step(file, delivered, LEAVING_ROWS)
+        self._uncheckpointed += removed
+        if not removed:
             with self._lock:
-                self._retirement = None
-            retirement.finished.set()
+                if leaving in self._leaving:
+                    self._leaving.remove(leaving)
+            leaving.finished.set()
 
     def _checkpoint(self, file: LiveFile) -> None:
         now = self._clock.monotonic()

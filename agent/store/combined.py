@@ -1,0 +1,210 @@
+"""Live and sealed rows as one: what StoreReader answers, inside the snapshot of the live database its caller holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from agent.sla.columns import SampleColumns
+from agent.store import columnar, rows, schema, status
+from agent.store.records import Series, StoredSample
+from agent.store.sealed import layout
+from agent.store.sealed.manifest import Part, SealedSeries, SeriesKey, series_of
+from agent.store.sealed.reading import SealedDays
+from probes.core.arrays import Packets
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The sample of a series kept last. part: where it is sealed; None: in the live database."""
+
+    key: SeriesKey
+    order: tuple[int, int]
+    start_ns: int
+    part: Part | None
+
+
+class Combined:
+    """One store at one instant."""
+
+    def __init__(self, connection: sqlite3.Connection, sealed: SealedDays) -> None:
+        self._connection, self._sealed = connection, sealed
+        self._epoch: str = connection.execute("SELECT epoch FROM meta").fetchone()[0]
+        oldest = connection.execute("SELECT min(seq) FROM samples").fetchone()[0] if sealed.parts else None
+        self._leaving = [
+            part
+            for part in sealed.parts
+            if oldest is not None and part.epoch == self._epoch and part.through_seq >= oldest
+        ]
+        """parts whose rows may still stand in the live database"""
+
+    def read(
+        self, circuit: str, probe: str, kind: str | None, wanted: Sequence[str], start_ns: int, end_ns: int
+    ) -> SampleColumns:
+        """As StoreReader.read."""
+        columnar.check(wanted)
+        if kind is None:
+            newest = self._newest(circuit, probe)
+            kind = max(newest, key=lambda item: item.order).key[2] if newest else None
+        live = columnar.read(
+            self._connection, circuit, probe, kind, wanted, start_ns, end_ns, self._taken(start_ns, end_ns)
+        )
+        if kind is None or not self._sealed.between(start_ns, end_ns):
+            return live
+        key, histogram = (circuit, probe, kind), "histogram" in wanted
+        names = layout.required_integers(wanted)
+        found = self._sealed.integers(key, (*names, *((layout.BUCKETS,) if histogram else ())), start_ns, end_ns)
+        if not len(found["start_ns"]):
+            return replace(live, kind=kind)
+        columns = {name: np.concatenate((found[name], live.column(name))) for name in names}
+        shapes = None
+        if histogram:
+            shapes = [
+                *self._sealed.histograms(key, found[layout.BUCKETS], start_ns, end_ns), *(live.histogram or ()),
+            ]  # fmt: skip
+        return _ascending(SampleColumns(circuit=circuit, probe=probe, kind=kind, histogram=shapes, **columns))
+
+    def samples(self, circuit: str, probe: str, start_ns: int, end_ns: int, limit: int) -> list[StoredSample]:
+        """As StoreReader.samples."""
+        found: list[StoredSample] = []
+        for part in self._sealed.between(start_ns, end_ns):
+            if len(found) >= limit:
+                break
+            day = SealedDays(self._sealed.store, (part,))
+            for item in series_of(part, circuit, probe):
+                found += day.samples(item.key, start_ns, end_ns)
+        condition, values = columnar.left(self._taken(start_ns, end_ns), "s.")
+        live = self._connection.execute(
+            f"{schema.SELECT_STORED}WHERE t.circuit = ? AND t.probe = ? AND s.start_ns >= ? AND s.start_ns < ?"
+            f"{condition} ORDER BY s.start_ns LIMIT ?",
+            (circuit, probe, start_ns, end_ns, *values, limit),
+        )
+        found += [stored(row) for row in live]
+        found.sort(key=lambda item: item.sample.start_ns)
+        return _apart(found)[:limit]
+
+    def latest(self) -> list[StoredSample]:
+        """The sample kept last of every series, by circuit, probe and kind."""
+        found = self._connection.execute(
+            f"{schema.SELECT_STORED}WHERE s.start_ns = t.newest_ns ORDER BY t.circuit, t.probe, t.kind"
+        )
+        live = {(row[0], row[1], row[2]): stored(row) for row in found}
+        best: dict[SeriesKey, _Newest] = {}
+        for part in self._sealed.parts:
+            for of in part.series:
+                item = self._sealed_newest(part, of)
+                if of.key not in best or item.order > best[of.key].order:
+                    best[of.key] = item
+        for key, item in best.items():
+            if item.part is None or (key in live and live[key].seq >= item.order[1] * item.order[0]):
+                continue
+            day = SealedDays(self._sealed.store, (item.part,))
+            live[key] = day.samples(key, item.start_ns, item.start_ns + 1)[0]
+        return [live[key] for key in sorted(live)]
+
+    def packets(self, circuit: str, probe: str, start_ns: int) -> Packets | None:
+        """As StoreReader.packets."""
+        row = self._connection.execute(
+            "SELECT p.data FROM series t JOIN samples s ON s.series = t.id JOIN packets p ON p.seq = s.seq "
+            "WHERE t.circuit = ? AND t.probe = ? AND s.start_ns = ?",
+            (circuit, probe, start_ns),
+        ).fetchone()
+        if row is not None:
+            return Packets.decode(row[0])
+        for part in self._sealed.between(start_ns, start_ns + 1):
+            day = SealedDays(self._sealed.store, (part,))
+            for item in series_of(part, circuit, probe):
+                data = day.packets(item.key, start_ns)
+                if data is not None:
+                    return Packets.decode(data)
+        return None
+
+    def series(self) -> list[Series]:
+        """Every series with rows, by circuit, probe and kind; a row that is sealed and not yet removed counts once."""
+        twice: dict[SeriesKey, int] = {}
+        for part in self._leaving:
+            for circuit, probe, kind, rows_twice in self._connection.execute(
+                "SELECT t.circuit, t.probe, t.kind, count(*) FROM samples s INDEXED BY samples_seq "
+                "JOIN series t ON t.id = s.series WHERE s.seq <= ? AND s.start_ns >= ? AND s.start_ns < ? "
+                "GROUP BY t.id",
+                (part.through_seq, part.start_ns, part.end_ns),
+            ):
+                twice[circuit, probe, kind] = twice.get((circuit, probe, kind), 0) + rows_twice
+        total: dict[SeriesKey, Series] = {}
+        sealed = [item for part in self._sealed.parts for item in part.series]
+        every: list[Series | SealedSeries] = [*status.series(self._connection), *sealed]
+        for item in every:
+            key = (item.circuit, item.probe, item.kind)
+            before = total.get(key)
+            total[key] = Series(
+                *key,
+                min(item.first_ns, before.first_ns) if before else item.first_ns,
+                max(item.last_ns, before.last_ns) if before else item.last_ns,
+                item.rows + (before.rows if before else -twice.get(key, 0)),
+            )
+        return [total[key] for key in sorted(total)]
+
+    def _taken(self, start_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
+        """(start_ns, end_ns, through_seq) of what a part answers for although it may still be in the database."""
+        return [
+            (part.start_ns, part.end_ns, part.through_seq)
+            for part in self._leaving
+            if part.start_ns < end_ns and part.end_ns > start_ns
+        ]
+
+    def _newest(self, circuit: str, probe: str) -> list[_Newest]:
+        live = self._connection.execute(
+            "SELECT t.kind, s.seq, s.start_ns FROM series t JOIN samples s ON s.series = t.id AND "
+            "s.start_ns = t.newest_ns WHERE t.circuit = ? AND t.probe = ?",
+            (circuit, probe),
+        )
+        found = [_Newest((circuit, probe, kind), (1, seq), start, None) for kind, seq, start in live]
+        for part in self._sealed.parts:
+            found += [self._sealed_newest(part, item) for item in series_of(part, circuit, probe)]
+        return found
+
+    def _sealed_newest(self, part: Part, item: SealedSeries) -> _Newest:
+        current = part.epoch == self._epoch
+        order = (1, item.newest_seq) if current else (0, item.newest_ns)
+        return _Newest(item.key, order, item.newest_ns, part)
+
+
+def stored(row: Sequence[rows.Value]) -> StoredSample:
+    """A row of SELECT_STORED."""
+    circuit, probe, kind, seq = row[:4]
+    assert isinstance(circuit, str)
+    assert isinstance(probe, str)
+    assert isinstance(kind, str)
+    assert isinstance(seq, int)
+    return StoredSample(seq, rows.decode(circuit, probe, kind, row[4:]))
+
+
+def _ascending(columns: SampleColumns) -> SampleColumns:
+    """In ascending start_ns. Of rows at the same instant the one kept later moves on, as the writer does it."""
+    step = np.diff(columns.start_ns)
+    if (step > 0).all():
+        return columns
+    order = np.argsort(columns.start_ns, kind="stable")
+    sorted_values: dict[str, object] = {}
+    for item in fields(columns):
+        value = getattr(columns, item.name)
+        if isinstance(value, np.ndarray):
+            sorted_values[item.name] = value[order]
+        elif item.name == "histogram" and value is not None:
+            sorted_values[item.name] = [value[at] for at in order.tolist()]
+    count = np.arange(len(columns))
+    start = columns.start_ns[order]
+    sorted_values["start_ns"] = np.maximum.accumulate(start - count) + count
+    return replace(columns, **sorted_values)  # type: ignore[arg-type] # names and values of the same dataclass
+
+
+def _apart(found: list[StoredSample]) -> list[StoredSample]:
+    last: int | None = None
+    for at, item in enumerate(found):
+        if last is not None and item.sample.start_ns <= last:
+            found[at] = StoredSample(item.seq, replace(item.sample, start_ns=last + 1))
+        last = found[at].sample.start_ns
+    return found

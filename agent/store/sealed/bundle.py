@@ -1,0 +1,192 @@
+"""Rows of several series gathered into the Parquet files of one bundle, written, read back and compared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from agent.store.sealed import layout, manifest, parquet
+from agent.store.sealed.extract import Rows
+from agent.store.sealed.layout import BUCKETS, STORED_INTEGERS, TEXT_COLUMNS
+from agent.store.sealed.manifest import SealedFile, SealedSeries, SeriesKey
+from probes.core.arrays import ABSENT, Int64
+from probes.core.errors import LocalError
+
+BUNDLE_ROWS: Final = 16_384
+"""A bundle is written once it has so many rows: little beside what is asked for in each file."""
+HISTOGRAM_GROUP: Final = 102_400
+"""Rows of a row group of histograms: ten buckets for each row of samples."""
+PACKET_GROUP: Final = 2_048
+MANY_TEXTS: Final = 500
+"""Different texts in a column beyond which they are written one by one."""
+
+_ALL: Final = "true"
+_Array = np.ndarray[Any, Any]
+
+
+@dataclass(slots=True)
+class _Table:
+    """A Parquet file to be. select: column -> SQL over `columns`; back: SQL over the file -> what must come back."""
+
+    what: str
+    group: int
+    columns: dict[str, _Array] = field(default_factory=dict)
+    select: dict[str, str] = field(default_factory=dict)
+    back: dict[str, Int64] = field(default_factory=dict)
+    objects: list[str] = field(default_factory=list)
+
+    def integer(self, name: str, values: Int64, kind: str = "BIGINT") -> None:
+        absent = values == ABSENT
+        self.columns[name] = np.ma.masked_array(values, absent) if absent.any() else values
+        self.select[name] = f"{name}::{kind}"
+        self.back[name] = values
+
+    def texts(self, name: str, values: Sequence[str | None]) -> None:
+        known = {
+            text: number for number, text in enumerate(dict.fromkeys(text for text in values if text is not None), 1)
+        }
+        if len(known) > MANY_TEXTS:
+            self.object(name, values, "VARCHAR")
+            return
+        self.coded(name, list(known), np.array([0 if text is None else known[text] for text in values], np.int64))
+
+    def coded(self, name: str, texts: Sequence[str], codes: Int64) -> None:
+        self.columns[f"{name}_code"] = codes
+        self.select[name] = parquet.coded(texts, f"{name}_code")
+        self.back[parquet.code_of(texts, name)] = codes
+
+    def object(self, name: str, values: Sequence[object], kind: str) -> None:
+        array = np.empty(len(values), object)
+        array[:] = values
+        self.columns[name] = array
+        self.select[name] = f"{name}::{kind}"
+        self.objects.append(name)
+
+
+class Bundle:
+    """Fill with `add`, series in ascending order, then `write` once."""
+
+    def __init__(self) -> None:
+        self._keys: list[SeriesKey] = []
+        self._rows: list[Rows] = []
+        self.rows = 0
+
+    def add(self, key: SeriesKey, rows: Rows) -> None:
+        """The next rows, of the same series or a later one."""
+        self._keys.append(key)
+        self._rows.append(rows)
+        self.rows += len(rows)
+
+    def write(self, directory: Path, number: int) -> list[SealedFile]:
+        """Write and sync the bundle's files, then read them back. Raises OSError, LocalError."""
+        written = []
+        for table, lengths in (
+            (self._samples(), [len(rows) for rows in self._rows]),
+            (self._histograms(), [len(rows.buckets) for rows in self._rows]),
+            (self._packets(), [len(rows.packets) for rows in self._rows]),
+        ):
+            keys = [key for key, length in zip(self._keys, lengths, strict=True) if length]
+            if not keys:
+                continue
+            self._name(table, lengths)
+            name = f"{table.what}.{number:03}.parquet"
+            path = directory / name
+            _write_durably(path, table)
+            _compare(path, table, sum(lengths))
+            size, checksum = path.stat().st_size, manifest.digest(path)
+            written.append(SealedFile(name, table.what, size, checksum, sum(lengths), keys[0], keys[-1]))
+        return written
+
+    def _samples(self) -> _Table:
+        table = _Table(manifest.SAMPLES, parquet.ROW_GROUP)
+        values = {
+            name: np.concatenate([rows.integers[name] for rows in self._rows]) for name in ("seq", *STORED_INTEGERS)
+        }
+        for name, column in layout.to_written(values).items():
+            table.integer(name, column)
+        for name in TEXT_COLUMNS:
+            table.texts(name, [_text(value) for rows in self._rows for value in rows.others[name]])
+        table.object("load", [value for rows in self._rows for value in rows.others["load"]], "DOUBLE")
+        table.integer(BUCKETS, np.concatenate([rows.sizes for rows in self._rows]), "INTEGER")
+        return table
+
+    def _histograms(self) -> _Table:
+        table = _Table(manifest.HISTOGRAMS, HISTOGRAM_GROUP)
+        starts = [
+            np.repeat(rows.integers["start_ns"], np.where(rows.sizes == ABSENT, 0, rows.sizes)) for rows in self._rows
+        ]
+        pairs = np.concatenate([rows.buckets for rows in self._rows]).astype(np.int64)
+        table.integer("start_ns", np.concatenate(starts))
+        table.integer("bucket", pairs[:, 0].copy(), "UINTEGER")
+        table.integer("packets", pairs[:, 1].copy(), "UINTEGER")
+        return table
+
+    def _packets(self) -> _Table:
+        table = _Table(manifest.PACKETS, PACKET_GROUP)
+        table.integer("start_ns", np.array([start for rows in self._rows for start, _data in rows.packets], np.int64))
+        table.object("data", [data for rows in self._rows for _start, data in rows.packets], "BLOB")
+        return table
+
+    def _name(self, table: _Table, lengths: Sequence[int]) -> None:
+        keys = list(dict.fromkeys(self._keys))
+        codes = np.repeat(np.array([keys.index(key) + 1 for key in self._keys], np.int64), lengths)
+        own = table.select
+        table.select = {}
+        for at, name in enumerate(layout.KEYS):
+            texts = list(dict.fromkeys(key[at] for key in keys))
+            table.coded(name, texts, np.array([0, *(texts.index(key[at]) + 1 for key in keys)])[codes])
+        table.select |= own
+
+
+def describe(key: SeriesKey, chunks: Sequence[Rows]) -> SealedSeries:
+    """What the manifest says about a series. chunks: all its rows in order, at least one."""
+    newest = max(chunks, key=lambda rows: int(rows.integers["seq"].max())).integers
+    at = int(newest["seq"].argmax())
+    return SealedSeries(
+        *key,
+        sum(len(rows) for rows in chunks),
+        int(chunks[0].integers["start_ns"][0]),
+        int(chunks[-1].integers["start_ns"][-1]),
+        int(newest["start_ns"][at]),
+        int(newest["seq"][at]),
+    )
+
+
+def _write_durably(path: Path, table: _Table) -> None:
+    parquet.write(path, table.columns, table.select, table.group)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _compare(path: Path, table: _Table, rows: int) -> None:
+    """Raises LocalError unless the file holds exactly these values."""
+    for expression, found in zip(table.back, parquet.integers([path], list(table.back), _ALL, ()), strict=True):
+        if not np.array_equal(found, table.back[expression]):
+            raise _differs(path, expression)
+    if not table.objects:
+        return
+    found_rows = parquet.rows([path], table.objects, _ALL, ())
+    given = zip(*(table.columns[name].tolist() for name in table.objects), strict=True)
+    if len(found_rows) != rows or any(one != two for one, two in zip(found_rows, given, strict=True)):
+        raise _differs(path, " or ".join(table.objects))
+
+
+def _differs(path: Path, column: str) -> LocalError:
+    return LocalError(
+        f"{path.name}: column {column} reads back otherwise than it was written",
+        hint="the day stays in the live database; please report this",
+    )
+
+
+def _text(value: str | float | None) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise LocalError(f"a stored text is {value!r}", hint="the day stays in the live database")
+    return value

@@ -1,0 +1,142 @@
+"""One series of one day out of the live database, as columns ready to be written. Reads only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from agent.store.sealed.layout import OTHER_COLUMNS, STORED_INTEGERS
+from agent.store.sealed.manifest import DAY_NS
+from probes.core.arrays import ABSENT, Int64
+from probes.core.errors import LocalError
+
+CHUNK: Final = 50_000
+"""Rows read at once."""
+_PAIR: Final = 8
+"""Octets of one bucket of a stored histogram."""
+_INTEGERS: Final = ("seq", *STORED_INTEGERS)
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """Rows of one UTC day in the live database."""
+
+    day: int
+    rows: int
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Consecutive rows of one series; every list and array has one entry per row, but for buckets and packets.
+
+    buckets: of all histograms in the order of rows, shape (sum of sizes, 2), uint32; sizes: buckets of each row,
+    ABSENT without a histogram. packets: (start_ns, bytes) of the rows that have some.
+    """
+
+    integers: dict[str, Int64]
+    others: dict[str, list[str | float | None]]
+    sizes: Int64
+    buckets: np.ndarray[tuple[int, ...], np.dtype[np.uint32]]
+    packets: list[tuple[int, bytes]]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+
+def days(connection: sqlite3.Connection) -> list[DayCount]:
+    """Every UTC day that has rows, by day. Reads an index only."""
+    found = connection.execute(
+        f"SELECT start_ns / {DAY_NS} - (start_ns % {DAY_NS} < 0) AS day, count(*), min(seq), max(seq) "
+        "FROM samples INDEXED BY samples_seq GROUP BY day ORDER BY day"
+    )
+    return [DayCount(*row) for row in found]
+
+
+def series_of(connection: sqlite3.Connection, start_ns: int, end_ns: int) -> list[tuple[int, tuple[str, str, str]]]:
+    """Number and names of the series that may have rows in [start_ns, end_ns), by circuit, probe and kind."""
+    found = connection.execute(
+        "SELECT id, circuit, probe, kind FROM series WHERE first_ns < ? AND last_ns >= ?", (end_ns, start_ns)
+    )
+    return sorted(((row[0], (row[1], row[2], row[3])) for row in found), key=lambda item: item[1])
+
+
+def rows_of(
+    connection: sqlite3.Connection, series: int, start_ns: int, end_ns: int, through_seq: int
+) -> Iterator[Rows]:
+    """Rows of the series that start in [start_ns, end_ns), kept up to through_seq, by start_ns, in chunks."""
+    while True:
+        chunk = _chunk(connection, (series, start_ns, end_ns, through_seq, CHUNK))
+        if len(chunk):
+            yield chunk
+        if len(chunk) < CHUNK:
+            return
+        start_ns = int(chunk.integers["start_ns"][-1]) + 1
+
+
+def _inner(names: Sequence[str]) -> str:
+    return (
+        f"SELECT {', '.join(names)} FROM samples "
+        "WHERE series = ? AND start_ns >= ? AND start_ns < ? AND seq <= ? ORDER BY start_ns LIMIT ?"
+    )
+
+
+def _chunk(connection: sqlite3.Connection, where: tuple[int, ...]) -> Rows:
+    others = connection.execute(_inner((*OTHER_COLUMNS, "histogram")), where).fetchall()
+    columns = list(zip(*others, strict=True)) or [()] * (len(OTHER_COLUMNS) + 1)
+    sizes, buckets = _buckets(columns[-1])
+    packets = connection.execute(
+        f"SELECT s.start_ns, p.data FROM ({_inner(('start_ns', 'seq'))}) s JOIN packets p ON p.seq = s.seq "
+        "ORDER BY s.start_ns",
+        where,
+    ).fetchall()
+    return Rows(
+        _integers(connection, where, len(others)),
+        {name: list(values) for name, values in zip(OTHER_COLUMNS, columns[:-1], strict=True)},
+        sizes,
+        buckets,
+        packets,
+    )
+
+
+def _integers(connection: sqlite3.Connection, where: tuple[int, ...], total: int) -> dict[str, Int64]:
+    """Joined by SQLite and parsed by numpy; columns without any value, most of some kinds', cost nothing."""
+    wanted = ", ".join(f"count({name}), group_concat({name})" for name in _INTEGERS)
+    found = connection.execute(f"SELECT {wanted} FROM ({_inner(_INTEGERS)})", where).fetchone()
+    values, mixed = {}, []
+    for name, number, text in zip(_INTEGERS, found[::2], found[1::2], strict=True):
+        if number == total:
+            values[name] = _parsed(name, text, total)
+        elif number:
+            mixed.append(name)
+        else:
+            values[name] = np.full(total, ABSENT)
+    if mixed:
+        wanted = ", ".join(f"group_concat(ifnull({name}, {ABSENT}))" for name in mixed)
+        texts = connection.execute(f"SELECT {wanted} FROM ({_inner(mixed)})", where).fetchone()
+        values |= {name: _parsed(name, text, total) for name, text in zip(mixed, texts, strict=True)}
+    return {name: values[name] for name in _INTEGERS}
+
+
+def _parsed(name: str, text: str | None, total: int) -> Int64:
+    try:
+        values = np.fromstring(text or "", np.int64, sep=",")
+    except ValueError:
+        values = np.empty(0, np.int64)
+    if len(values) != total:
+        raise LocalError(f"column {name} holds what is no integer", hint="the day stays in the live database")
+    return values
+
+
+def _buckets(blobs: Sequence[bytes | None]) -> tuple[Int64, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]:
+    lengths = np.array([ABSENT if blob is None else len(blob) for blob in blobs], np.int64)
+    there = lengths != ABSENT
+    if (lengths[there] % _PAIR).any():
+        raise LocalError("a stored histogram cannot be read", hint="the day stays in the live database")
+    joined = np.frombuffer(b"".join(blob or b"" for blob in blobs), "<u4").reshape(-1, 2).astype(np.uint32)
+    return np.where(there, lengths // _PAIR, ABSENT), joined

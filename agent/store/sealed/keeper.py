@@ -1,0 +1,176 @@
+"""The agent's care for sealed days: seals what is due, removes from the live database what is sealed, retires.
+
+Works in a thread of its own; sealing itself in a process of its own. Every step can be cut off and is found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from agent.store.directory import set_aside
+from agent.store.records import LIVE_FILE
+from agent.store.sealed import manifest, process, retention, verification
+from agent.store.sealed.manifest import DAY_NS, FOLDER, Part
+from probes.core.clock import Clock
+from probes.core.errors import LocalError
+from probes.core.units import format_bytes
+
+log = logging.getLogger(__name__)
+
+SEAL_TIMEOUT_S: Final = 1800.0
+"""Far beyond what a day of ten thousand probes takes at the lowest priority."""
+SEALED: Final = "sealed"
+SEAL_FAILED: Final = "seal_failed"
+RETIRED: Final = "retired"
+
+
+class Releasing(Protocol):
+    """What the keeper needs of the store's writer."""
+
+    epoch: str
+
+    def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = ...) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """seal_after_ns: age of a whole day; keep_*: how long; keep_bytes: of the whole store, None for no bound."""
+
+    seal_after_ns: int
+    keep_packets_ns: int
+    keep_samples_ns: int
+    keep_bytes: int | None = None
+
+
+class Keeper:
+    """`begin` returns at once and starts nothing while a pass is under way; `close` cuts a pass off."""
+
+    def __init__(self, store: Path, writer: Releasing, clock: Clock, event: Callable[[str, str], None]) -> None:
+        self._path, self._writer, self._clock, self._event = store, writer, clock, event
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._trouble = ""
+
+    def begin(self, policy: Policy) -> None:
+        """Start a pass."""
+        if self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._thread = threading.Thread(target=self._pass, args=(policy,), name="sealing", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """End a pass that is under way; what it leaves is taken up by the next one."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _pass(self, policy: Policy) -> None:
+        try:
+            self.work(policy)
+            self._trouble = ""
+        except (LocalError, OSError, sqlite3.Error) as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                log.error("sealed days: %s", error)
+                self._event(SEAL_FAILED, str(error))
+        except Exception:
+            log.exception("sealed days: a pass failed")
+
+    def work(self, policy: Policy) -> None:
+        """One whole pass. Raises LocalError, OSError."""
+        retention.finish(self._path)
+        self._release_all()
+        while not self._stop.is_set():
+            now = self._clock.wall()
+            before = (now - policy.seal_after_ns) // DAY_NS
+            name = process.seal_one(
+                self._path, before_day=before, now_ns=now, timeout_s=SEAL_TIMEOUT_S, stop=self._stop
+            )
+            if name is None:
+                break
+            part = manifest.load(self._path, name)
+            self._release(part)
+            self._event(SEALED, f"{part.name}: {part.rows} samples sealed in {format_bytes(part.bytes)}")
+        if not self._stop.is_set():
+            self._retire(policy)
+
+    def _release_all(self) -> None:
+        parts = [part for part in manifest.load_all(self._path) if part.epoch == self._writer.epoch]
+        oldest = oldest_seq(self._path)
+        for part in parts:
+            if oldest is not None and part.through_seq >= oldest and not self._stop.is_set():
+                self._release(part)
+
+    def _release(self, part: Part) -> None:
+        """Take the part's rows out of the live database, once the files have been read and found whole."""
+        still = still_live(self._path, part)
+        if not still:
+            return
+        if still > part.rows:
+            raise LocalError(f"{part.name}: {still} rows are live and {part.rows} sealed; nothing was removed")
+        damages = verification.check_part(self._path, part)
+        if damages:
+            if still == part.rows:
+                set_aside(self._path, [self._path / FOLDER / part.name])
+            raise damages[0]
+        self._writer.release(part, manifest.path_of(self._path, part.name).exists)
+
+    def _retire(self, policy: Policy) -> None:
+        now = self._clock.wall()
+        gone, bare = retention.plan(
+            manifest.load_all(self._path),
+            packets_before_ns=now - policy.keep_packets_ns,
+            samples_before_ns=now - policy.keep_samples_ns,
+            keep_bytes=policy.keep_bytes,
+            live_bytes=live_bytes(self._path),
+        )
+        gone = [part for part in gone if not still_live(self._path, part)]
+        if not gone and not bare:
+            return
+        left = retention.retire(self._path, gone, bare)
+        self._event(
+            RETIRED,
+            f"{format_bytes(left.bytes)} freed: {_names(left.parts, 'samples')}, {_names(left.packets, 'packets')}",
+        )
+
+
+def still_live(store: Path, part: Part) -> int:
+    """Rows of the part that stand in the live database of its epoch."""
+    with _reading(store) as connection:
+        if connection.execute("SELECT epoch FROM meta").fetchone() != (part.epoch,):
+            return 0
+        found = connection.execute(
+            "SELECT count(*) FROM samples INDEXED BY samples_seq WHERE seq <= ? AND start_ns >= ? AND start_ns < ?",
+            (part.through_seq, part.start_ns, part.end_ns),
+        ).fetchone()
+    return int(found[0])
+
+
+def oldest_seq(store: Path) -> int | None:
+    """Smallest seq in the live database."""
+    with _reading(store) as connection:
+        found: int | None = connection.execute("SELECT min(seq) FROM samples").fetchone()[0]
+    return found
+
+
+def live_bytes(store: Path) -> int:
+    """Size of the live database and its log."""
+    return sum(path.stat().st_size for path in store.glob(f"{LIVE_FILE}*"))
+
+
+def _reading(store: Path) -> contextlib.closing[sqlite3.Connection]:
+    uri = f"{(store / LIVE_FILE).absolute().as_uri()}?mode=ro"
+    return contextlib.closing(sqlite3.connect(uri, uri=True, timeout=5.0))
+
+
+def _names(parts: Sequence[str], what: str) -> str:
+    if not parts:
+        return f"no {what}"
+    return f"{what} of {parts[0]}" if len(parts) == 1 else f"{what} of {len(parts)} days from {parts[0]}"

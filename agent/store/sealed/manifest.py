@@ -1,0 +1,254 @@
+"""Manifests of sealed days: what was sealed, in which files, with which SHA-256.
+
+A part is one sealing of one UTC day: the rows that start in the day and stood up to `through_seq` in the order of
+keeping. Rows that came to the day later (a stepped clock) become a further part. A part is one directory below
+`sealed/`, and the rename that gives it its name is the act of sealing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from probes.core.clock import SECOND
+from probes.core.errors import LocalError
+
+FOLDER: Final = "sealed"
+"""Directory of the sealed days inside the store's."""
+FORMAT: Final = "linkwitness.sealed"
+VERSION: Final = 1
+DAY_NS: Final = 86_400 * SECOND
+MANIFEST: Final = "manifest.json"
+UNFINISHED: Final = ".unfinished"
+"""Ending of a directory that is still being written, or a manifest; swept away by the next sealing."""
+RETIRED: Final = ".retired"
+"""Ending of a directory that is being removed."""
+
+SAMPLES: Final = "samples"
+HISTOGRAMS: Final = "histograms"
+PACKETS: Final = "packets"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.(\d+)")
+
+SeriesKey = tuple[str, str, str]
+"""circuit, probe, kind"""
+
+
+class DamagedSeal(LocalError):  # noqa: N818 # a finding, named as the users read it
+    """A sealed file is not what its manifest says, or the manifest itself is damaged."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"sealed file {path} is damaged: {reason}",
+            hint="restore it from a backup; `linkwitness store verify` lists what is damaged, "
+            "`--ignore-damaged` reads without it",
+        )
+        self.path = path
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFile:
+    """One Parquet file. name: within the part's directory; what: samples, histograms or packets; first and
+    last: its series in order."""
+
+    name: str
+    what: str
+    bytes: int
+    sha256: str
+    rows: int
+    first: SeriesKey
+    last: SeriesKey
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSeries:
+    """One probe of one circuit within a part. newest_seq and newest_ns: of the sample kept last."""
+
+    circuit: str
+    probe: str
+    kind: str
+    rows: int
+    first_ns: int
+    last_ns: int
+    newest_ns: int
+    newest_seq: int
+
+    @property
+    def key(self) -> SeriesKey:
+        """Its names."""
+        return self.circuit, self.probe, self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One sealing of one day."""
+
+    day: int
+    """days since 1970-01-01"""
+    number: int
+    epoch: str
+    store_schema: int
+    first_seq: int
+    through_seq: int
+    rows: int
+    sealed_ns: int
+    files: tuple[SealedFile, ...]
+    series: tuple[SealedSeries, ...]
+    """in ascending order of their names"""
+
+    @property
+    def name(self) -> str:
+        """Day and number: the name of its directory."""
+        return f"{day_text(self.day)}.{self.number}"
+
+    @property
+    def start_ns(self) -> int:
+        """Start of the day, or the first instant there is."""
+        return day_start(self.day)
+
+    @property
+    def end_ns(self) -> int:
+        """Start of the next day."""
+        return day_start(self.day + 1)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.bytes for file in self.files)
+
+    def of(self, what: str) -> tuple[SealedFile, ...]:
+        """Files of one sort."""
+        return tuple(file for file in self.files if file.what == what)
+
+
+def series_of(part: Part, circuit: str, probe: str) -> tuple[SealedSeries, ...]:
+    """The series of one probe, one for each of its kinds."""
+    first = bisect_left(part.series, (circuit, probe), key=lambda item: (item.circuit, item.probe))
+    last = bisect_right(part.series, (circuit, probe), key=lambda item: (item.circuit, item.probe))
+    return part.series[first:last]
+
+
+def day_start(day: int) -> int:
+    """First ns of a day since 1970, within 64 bits."""
+    return max(day * DAY_NS, -(1 << 63))
+
+
+def day_text(day: int) -> str:
+    """ISO date of a day since 1970."""
+    return f"{_EPOCH + timedelta(days=day):%Y-%m-%d}"
+
+
+def encode(part: Part) -> bytes:
+    """The manifest's text, signed with the SHA-256 of its own content."""
+    document = {"format": FORMAT, "version": VERSION, "date": day_text(part.day)} | dataclasses.asdict(part)
+    document["series"] = [list(dataclasses.astuple(item)) for item in part.series]
+    body = json.dumps(document, ensure_ascii=True, sort_keys=True)
+    signature = hashlib.sha256(body.encode("ascii")).hexdigest()
+    return f"{body}\n{signature}\n".encode("ascii")
+
+
+def decode(path: Path, data: bytes) -> Part:
+    """Inverse of encode. Raises DamagedSeal; LocalError for a manifest of a newer linkwitness."""
+    body, newline, signature = data.partition(b"\n")
+    if not newline or signature != hashlib.sha256(body).hexdigest().encode("ascii") + b"\n":
+        raise DamagedSeal(path, "its content does not fit its SHA-256")
+    try:
+        document: dict[str, Any] = json.loads(body)
+        if document.pop("format") != FORMAT:
+            raise DamagedSeal(path, "it is no manifest of a sealed day")
+        version = document.pop("version")
+        if version > VERSION:
+            raise LocalError(
+                f"{path} has version {version}; this linkwitness knows versions up to {VERSION}",
+                hint="use the newer linkwitness, or give this one another store path; nothing was changed",
+            )
+        del document["date"]
+        files = tuple(
+            SealedFile(**item | {"first": _key(item["first"]), "last": _key(item["last"])})
+            for item in document.pop("files")
+        )
+        series = tuple(SealedSeries(*item) for item in document.pop("series"))
+        return Part(**document, files=files, series=series)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedSeal(path, f"it cannot be read: {error}") from None
+
+
+def _key(values: list[str]) -> SeriesKey:
+    circuit, probe, kind = values
+    return circuit, probe, kind
+
+
+def names(store: Path) -> list[str]:
+    """Names of the parts, by day and number. Raises OSError."""
+    try:
+        with os.scandir(store / FOLDER) as entries:
+            found = [match for entry in entries if (match := _NAME.fullmatch(entry.name))]
+    except FileNotFoundError:
+        return []
+    return [match[0] for match in sorted(found, key=lambda match: (match[1], int(match[2])))]
+
+
+def path_of(store: Path, name: str) -> Path:
+    """The manifest of the part of this name."""
+    return store / FOLDER / name / MANIFEST
+
+
+def load(store: Path, name: str) -> Part:
+    """One manifest. Raises DamagedSeal, LocalError, OSError; FileNotFoundError where there is no such part."""
+    path = path_of(store, name)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        if path.parent.exists():
+            raise DamagedSeal(path, "it is missing") from None
+        raise
+    part = decode(path, data)
+    if part.name != name:
+        raise DamagedSeal(path, f"it is the manifest of {part.name}")
+    return part
+
+
+def load_all(store: Path) -> list[Part]:
+    """Every part, by day and number; one that is retired meanwhile is left out. Raises as load."""
+    parts = []
+    for name in names(store):
+        with contextlib.suppress(FileNotFoundError):
+            parts.append(load(store, name))
+    return parts
+
+
+def write(directory: Path, part: Part) -> None:
+    """Make the manifest durable in this directory, whole or not at all; replaces an earlier one. Raises OSError."""
+    temporary = directory / f"{MANIFEST}{UNFINISHED}"
+    with temporary.open("wb") as file:
+        file.write(encode(part))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(directory / MANIFEST)
+    sync_folder(directory)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,139 @@
+"""DuckDB, to write and to read Parquet: the only module that imports it. Its first use costs 0.2 s and 40 MB."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+
+from agent.store.sealed.manifest import DamagedSeal
+from probes.core.arrays import ABSENT, Int64
+from probes.core.errors import LocalError
+
+ROW_GROUP: Final = 10_240
+"""Rows: a multiple of DuckDB's vector of 2,048 that holds a day of a stream at 10 s: little beside it is read."""
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "threads": "2",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "temp_directory": "",
+    "memory_limit": "256MB",
+}
+
+Columns = Mapping[str, np.ndarray[Any, Any]]
+
+_lock = threading.Lock()
+
+
+@cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(":memory:", config=_CONFIG)
+
+
+def write(path: Path, columns: Columns, select: Mapping[str, str], row_group: int = ROW_GROUP) -> None:
+    """Write one Parquet file (zstd, version 2), rows in the order given. Raises OSError where the disk refuses.
+
+    select: name of each column of the file -> SQL expression over the arrays in `columns`.
+    """
+    wanted = ", ".join(f"{expression} AS {name}" for name, expression in select.items())
+    with _lock:
+        connection = _connection()
+        connection.register("batch", dict(columns))
+        try:
+            connection.execute(
+                f"COPY (SELECT {wanted} FROM batch) TO '{_quoted(path)}' "
+                f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {row_group})"
+            )
+        except duckdb.Error as error:
+            raise OSError(str(error)) from None
+        finally:
+            connection.unregister("batch")
+
+
+def coded(texts: Sequence[str], code: str) -> str:
+    """SQL expression for the text that an integer column names, counted from 1; NULL for 0."""
+    return f"list_extract({_list(texts)}, {code})"
+
+
+def code_of(texts: Sequence[str], column: str) -> str:
+    """Inverse of coded; 0 for NULL, -1 for a text that is not in the list."""
+    return f"CASE WHEN {column} IS NULL THEN 0 ELSE coalesce(list_position({_list(texts)}, {column}), -1) END"
+
+
+def _list(texts: Sequence[str]) -> str:
+    octets = (f"decode('{_hex(text)}'::BLOB)" for text in texts)
+    return f"[{', '.join(octets)}]::VARCHAR[]"
+
+
+def integers(files: Sequence[Path], names: Sequence[str], where: str, values: Sequence[object]) -> list[Int64]:
+    """The named columns as int64, ABSENT for NULL, in the order of the files. Raises DamagedSeal, FileNotFoundError."""
+    numbered = [f"({name})::BIGINT AS c{at}" for at, name in enumerate(names)]
+    found = _execute(files, _select(numbered, where), [_texts(files), *values], "fetchnumpy")
+    return [_filled(found[f"c{at}"]) for at in range(len(names))]
+
+
+def rows(files: Sequence[Path], names: Sequence[str], where: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    """The named columns as tuples of Python objects. Raises as integers."""
+    found: list[tuple[Any, ...]] = _execute(files, _select(names, where), [_texts(files), *values], "fetchall")
+    return found
+
+
+def count(file: Path) -> int:
+    """Rows of a file, after every value has been decoded once. Raises as integers."""
+    names = [row[0] for row in _execute([file], "DESCRIBE SELECT * FROM read_parquet(?)", [str(file)], "fetchall")]
+    hashed = ", ".join(f"bit_xor(hash({name}))" for name in names)
+    found = _execute([file], f"SELECT count(*), {hashed} FROM read_parquet(?)", [str(file)], "fetchone")
+    return int(found[0])
+
+
+def _select(names: Sequence[str], where: str) -> str:
+    return f"SELECT {', '.join(names)} FROM read_parquet(?) WHERE {where}"
+
+
+def _texts(files: Sequence[Path]) -> list[str]:
+    return [str(file) for file in files]
+
+
+def _execute(files: Sequence[Path], statement: str, values: Sequence[object], how: str) -> Any:
+    with _lock:
+        try:
+            return getattr(_connection().execute(statement, values), how)()
+        except duckdb.Error as error:
+            reason = str(error).partition("\n")[0]
+    raise _culprit(files, reason)
+
+
+def _culprit(files: Sequence[Path], reason: str) -> Exception:
+    """The file that made a query fail: one that is gone, or else the first that cannot be read by itself."""
+    for file in files:
+        if not file.exists():
+            return FileNotFoundError(2, "sealed file is missing", str(file))
+    if len(files) > 1:
+        for file in files:
+            try:
+                count(file)
+            except (DamagedSeal, FileNotFoundError) as error:
+                return error
+        return LocalError(f"sealed days cannot be read: {reason}")
+    return DamagedSeal(files[0], reason)
+
+
+def _filled(values: Any) -> Int64:
+    if isinstance(values, np.ma.MaskedArray):
+        filled: Int64 = values.filled(ABSENT)
+        return filled
+    whole: Int64 = np.asarray(values, np.int64)
+    return whole
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _hex(text: str) -> str:
+    return "".join(f"\\x{octet:02x}" for octet in text.encode("utf-8"))

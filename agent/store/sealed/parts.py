@@ -1,0 +1,85 @@
+"""The manifests of a store as a reader keeps them, and what it does about damaged files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from agent.store.sealed import manifest
+from agent.store.sealed.manifest import DamagedSeal, Part
+from agent.store.sealed.reading import SealedDays
+
+Answer = TypeVar("Answer")
+
+_Identity = tuple[int, int, int]
+
+_TRIES: Final = 5
+"""Looks at the manifests during one answer: each follows a file that retention has just removed."""
+
+
+class SealedParts:
+    """Not safe from several threads. damaged: by path, what was left out."""
+
+    def __init__(self, store: Path, *, ignore_damaged: bool = False) -> None:
+        self.damaged: dict[Path, DamagedSeal] = {}
+        self._store, self._ignore_damaged = store, ignore_damaged
+        self._known: dict[str, tuple[_Identity, Part]] = {}
+
+    def current(self) -> list[Part]:
+        """Every part, by day and number. Raises DamagedSeal, LocalError, OSError."""
+        known, found = self._known, []
+        self._known = {}
+        for name in manifest.names(self._store):
+            try:
+                part = self._load(name, known.get(name))
+            except FileNotFoundError:
+                continue
+            except DamagedSeal as damage:
+                self._leave_out(damage)
+                continue
+            found.append(part)
+        return found
+
+    def _load(self, name: str, known: tuple[_Identity, Part] | None) -> Part:
+        path = manifest.path_of(self._store, name)
+        status = path.stat() if path.exists() else None
+        identity = (0, 0, 0) if status is None else (status.st_ino, status.st_mtime_ns, status.st_size)
+        part = known[1] if known is not None and known[0] == identity else manifest.load(self._store, name)
+        self._known[name] = (identity, part)
+        return part
+
+    def read(self, answer: Callable[[SealedDays], Answer]) -> Answer:
+        """The answer over all parts, or over those that can be read where damage is ignored."""
+        days = self._days()
+        tries = 0
+        while True:
+            try:
+                return answer(days)
+            except FileNotFoundError as error:
+                tries += 1
+                path = Path(error.filename)
+                days = self._days()
+                left = days.without(path)
+                if left is not None:
+                    self._leave_out(DamagedSeal(path, "it is missing"))
+                    days = left
+                elif tries >= _TRIES:
+                    raise
+            except DamagedSeal as damage:
+                self._leave_out(damage)
+                left = days.without(damage.path)
+                if left is None:
+                    raise
+                days = left
+
+    def _days(self) -> SealedDays:
+        days = SealedDays(self._store, self.current())
+        for path in self.damaged:
+            days = days.without(path) or days
+        return days
+
+    def _leave_out(self, damage: DamagedSeal) -> None:
+        if not self._ignore_damaged:
+            raise damage
+        self.damaged[damage.path] = damage

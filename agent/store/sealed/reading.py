@@ -1,0 +1,123 @@
+"""Reading sealed days: columns, whole samples and packets of one probe, and what every series has.
+
+The caller holds a snapshot of the live database that is older than the look at the manifests: whatever has left the
+snapshot is then in a part, and what is in both is told apart by `Part.through_seq`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.store import rows as row_form
+from agent.store.records import StoredSample
+from agent.store.rows import SAMPLE_COLUMNS
+from agent.store.sealed import layout, manifest
+from agent.store.sealed.layout import BUCKETS, OTHER_COLUMNS, STORED_INTEGERS
+from agent.store.sealed.manifest import HISTOGRAMS, PACKETS, SAMPLES, DamagedSeal, Part, SealedFile
+from probes.core.arrays import ABSENT, Histogram, Int64
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_WHERE = "circuit = ? AND probe = ? AND kind = ? AND start_ns >= ? AND start_ns < ?"
+
+
+class SealedDays:
+    """The sealed parts of one store as they were when it was made. Methods raise DamagedSeal, LocalError, OSError."""
+
+    def __init__(self, store: Path, parts: Sequence[Part]) -> None:
+        self.store = store
+        self.parts = tuple(parts)
+        self._folder = store / manifest.FOLDER
+
+    def without(self, damaged: Path) -> SealedDays | None:
+        """All but the part that the file belongs to; None where it belongs to none."""
+        left = [
+            part for part in self.parts if damaged not in {self._folder / part.name / file.name for file in part.files}
+        ]
+        return SealedDays(self.store, left) if len(left) < len(self.parts) else None
+
+    def between(self, start_ns: int, end_ns: int) -> list[Part]:
+        """Parts of days that touch [start_ns, end_ns)."""
+        return [part for part in self.parts if part.start_ns < end_ns and part.end_ns > start_ns]
+
+    def integers(self, key: manifest.SeriesKey, names: Sequence[str], start_ns: int, end_ns: int) -> dict[str, Int64]:
+        """Columns of the store's samples, `seq` and the number of buckets among them, by day, part and start_ns."""
+        written = list(dict.fromkeys(layout.written_name(name) for name in layout.needed(names)))
+        files = self._files(SAMPLES, key, start_ns, end_ns)
+        if not files:
+            return {name: np.empty(0, np.int64) for name in names}
+        values = self._load(files, written, (*key, start_ns, end_ns))
+        found = dict(zip(written, values, strict=True))
+        return layout.from_written(names, found.__getitem__)
+
+    def histograms(self, key: manifest.SeriesKey, sizes: Int64, start_ns: int, end_ns: int) -> list[Histogram | None]:
+        """One for each row of `integers`, whose number of buckets is `sizes`."""
+        files = self._files(HISTOGRAMS, key, start_ns, end_ns)
+        index = count = np.empty(0, np.int64)
+        if files:
+            index, count = self._load(files, ["bucket", "packets"], (*key, start_ns, end_ns))
+        lengths = np.where(sizes == ABSENT, 0, sizes)
+        ends = np.cumsum(lengths)
+        if len(index) != (ends[-1] if len(ends) else 0):
+            raise DamagedSeal(files[0] if files else self._folder, "histograms and samples do not fit")
+        return [
+            None if size == ABSENT else Histogram(index[first:last], count[first:last])
+            for size, first, last in zip(sizes.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True)
+        ]
+
+    def samples(self, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> list[StoredSample]:
+        """Whole samples, by day, part and start_ns."""
+        files = self._files(SAMPLES, key, start_ns, end_ns)
+        if not files:
+            return []
+        integers = self.integers(key, ("seq", *STORED_INTEGERS, BUCKETS), start_ns, end_ns)
+        others = self._parquet().rows(files, OTHER_COLUMNS, _WHERE, (*key, start_ns, end_ns))
+        histograms = self.histograms(key, integers[BUCKETS], start_ns, end_ns)
+        columns: dict[str, Iterable[Any]] = {
+            name: (None if value == ABSENT else value for value in column.tolist()) for name, column in integers.items()
+        }
+        columns |= dict(zip(OTHER_COLUMNS, zip(*others, strict=True), strict=True)) if others else {}
+        columns["histogram"] = (None if item is None else item.to_bytes() for item in histograms)
+        if not others:
+            return []
+        return [
+            StoredSample(seq, row_form.decode(*key, row))
+            for seq, *row in zip(columns["seq"], *(columns[name] for name in SAMPLE_COLUMNS), strict=True)
+        ]
+
+    def packets(self, key: manifest.SeriesKey, start_ns: int) -> bytes | None:
+        """Encoded packets of the sample that starts at start_ns."""
+        files = self._files(PACKETS, key, start_ns, start_ns + 1)
+        found = self._parquet().rows(files, ["data"], _WHERE, (*key, start_ns, start_ns + 1)) if files else []
+        return bytes(found[0][0]) if found else None
+
+    def _files(self, what: str, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> list[Path]:
+        """Files that may hold rows of the series, checked for their size."""
+        found: list[Path] = []
+        for part in self.between(start_ns, end_ns):
+            if not any(item.key == key for item in manifest.series_of(part, *key[:2])):
+                continue
+            found += [self._usable(part, file) for file in part.of(what) if file.first <= key <= file.last]
+        return found
+
+    def _usable(self, part: Part, file: SealedFile) -> Path:
+        path = self._folder / part.name / file.name
+        size = path.stat().st_size
+        if size != file.bytes:
+            raise DamagedSeal(path, f"it has {size} bytes, {file.bytes} were sealed")
+        return path
+
+    def _load(self, files: Sequence[Path], names: Sequence[str], values: Sequence[object]) -> list[Int64]:
+        found: list[Int64] = self._parquet().integers(files, names, _WHERE, values)
+        return found
+
+    @staticmethod
+    def _parquet() -> ModuleType:
+        from agent.store.sealed import parquet
+
+        return parquet
