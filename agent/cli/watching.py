@@ -89,7 +89,7 @@ class TableView:
             if excess <= 0 or limit <= 1:
                 return table
             # A row may take several lines: excess says at least how many lines, not rows, have to go.
-            limit -= max(1, excess // 3)
+            limit = max(1, limit - max(1, excess // 3))
 
 
 class QuietView:
