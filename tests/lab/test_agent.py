@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from agent.sla.columns import INTEGER_COLUMNS, SampleColumns
+from agent.sla.period import SETTLING_NS
 from agent.store import StoreReader
 from probes.core.model import SampleState
 from tests.lab.emulator_log import RoundTrips
@@ -112,7 +113,7 @@ def written(folder: Path, lab: Lab, influx: InfluxDB1, victoria: VictoriaMetrics
     (folder / "contracts" / "lab.yaml").write_text(CONTRACT.format(window=window_s))
     config = folder / "agent.yaml"
     config.write_text(
-        AGENT.format(influx=influx.url, victoria=victoria.url, target=lab.far.ipv4, run_every=int(24 * MINUTES))
+        AGENT.format(influx=influx.url, victoria=victoria.url, target=lab.far.ipv4, run_every=int(12 * MINUTES))
     )
     return config
 
@@ -166,7 +167,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def check(day: tuple[Lab, Any, Any, Day], source: str) -> dict[str, Any]:
     lab, _, _, kept = day
-    now = f"{np.datetime64(kept.end_ns, 'ns')}Z"
+    # A rolling window ends where samples have settled.
+    now = f"{np.datetime64(kept.end_ns + SETTLING_NS, 'ns')}Z"
     words = linkwitness("check", "lab", "-c", kept.config, "--from", source, "--now", now, "--json")
     done = lab.near.run(words, check=False)
     assert done.returncode == 2, done.stderr + done.stdout
