@@ -35,7 +35,7 @@ class ClockWatch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last = Reading(*self._together())
-        self._asleep_ns = clock.boot() - clock.monotonic()
+        self._asleep_ns = max(self._least_asleep() for _ in range(_ATTEMPTS))
 
     def monotonic(self) -> int:
         return self._clock.monotonic()
@@ -51,7 +51,7 @@ class ClockWatch:
     def tick(self) -> tuple[Reading, Reading, tuple[Disturbance, ...]]:
         """The reading of the tick before, the clocks now, and what happened in between."""
         before, now = self._last, self.glance()
-        asleep_ns = self._clock.boot() - now.monotonic_ns
+        asleep_ns = max(self._asleep_ns, self._least_asleep())
         slept_ns, self._asleep_ns, self._last = asleep_ns - self._asleep_ns, asleep_ns, now
         found: list[Disturbance] = []
         if slept_ns > STEP_NS:
@@ -63,6 +63,11 @@ class ClockWatch:
         if paused_ns > STALL_NS:
             found.append(Disturbance("gap", f"this process stood still for {_rough(paused_ns)}", True))
         return before, now, tuple(found)
+
+    def _least_asleep(self) -> int:
+        """Boot time - monotonic, never more than it is: a wait between the two readings must not look like sleep."""
+        boot = self._clock.boot()
+        return boot - self._clock.monotonic()
 
     def _together(self) -> tuple[int, int]:
         """Monotonic time and wall - monotonic, of the attempt in which the least time passed between the clocks."""

@@ -97,3 +97,29 @@ def test_losing_the_cpu_between_two_clocks_is_no_step(pauses: int) -> None:
     before, now, found = watch.tick()
     assert found == ()
     assert now.offset_ns == before.offset_ns
+
+
+class Preempted(FakeClock):
+    """A busy host: the reader of the clocks has to wait for a CPU between two of them."""
+
+    wait_ns = 0
+
+    def boot(self) -> int:
+        read = super().boot()
+        self.advance(self.wait_ns)
+        return read
+
+    def monotonic(self) -> int:
+        read = super().monotonic()
+        self.advance(self.wait_ns)
+        return read
+
+
+def test_waiting_for_a_cpu_between_two_clocks_is_no_sleep() -> None:
+    clock = Preempted()
+    watch = ClockWatch(clock)
+    for wait_ms in (0, 97, 0, 300, 0):
+        clock.wait_ns = wait_ms * MILLISECOND
+        clock.advance(10 * MILLISECOND)
+        _, _, found = watch.tick()
+        assert [item.kind for item in found if item.kind == "suspend"] == []
