@@ -75,9 +75,9 @@ time_zone: UTC
 window: {{rolling: {window}s}}
 coverage: {{minimum: 60 %}}
 objectives:
-  - {{id: latency, metric: rtt, statistic: {{type: mean}}, target: 60ms}}
+  - {{id: latency, metric: rtt, statistic: {{type: mean}}, target: 100ms}}
   - {{id: latency-p95, metric: rtt, statistic: {{type: percentile, p: 95}}, target: 10ms}}
-  - {{id: jitter, metric: jitter, statistic: {{type: mean, definition: ipdv}}, target: 5ms}}
+  - {{id: jitter, metric: jitter, statistic: {{type: mean, definition: ipdv}}, target: 25ms}}
   - {{id: loss, metric: loss, target: 1 %}}
   - {{id: throughput, metric: throughput, statistic: {{type: minimum, direction: worst}}, target: 1Mbit/s}}
   - {{id: availability, metric: availability, statistic: {{type: availability_mef, n: 2, c: 50 %}}, target: 99 %}}
