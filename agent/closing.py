@@ -14,6 +14,8 @@ TOTAL_S = 14.0
 HURRIED_S = 1.0
 """What is left of it once somebody cannot wait."""
 STEP_HURRIED_S = 0.2
+GRACE_S = 1.0
+"""How much longer than it may a step is waited for before the next one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,20 @@ class Closing:
             step = self._steps.pop()
             self._current = step.name
             left_s = max(0.0, (self._deadline_ns - self._clock.monotonic()) / SECOND)
-            try:
-                step.call(min(step.limit_s, left_s, STEP_HURRIED_S if self._hurried else left_s))
-            except Exception:
-                log.exception("%s could not be closed in order", step.name)
+            limit_s = min(step.limit_s, left_s, STEP_HURRIED_S if self._hurried else left_s)
+            ending = threading.Thread(target=_end, args=(step, limit_s), name=f"closing-{step.name}", daemon=True)
+            ending.start()
+            ending.join(limit_s + GRACE_S)
+            if ending.is_alive() and self._steps:
+                log.error("%s did not end in time and is left behind", step.name)
+            else:
+                ending.join()  # the last one is what all others are stored in: the caller decides how long
         self._finished.set()
         done()
+
+
+def _end(step: _Step, limit_s: float) -> None:
+    try:
+        step.call(limit_s)
+    except Exception:
+        log.exception("%s could not be closed in order", step.name)

@@ -17,17 +17,17 @@ from agent.judging import Judging, unfit
 from agent.live import Live, LiveRow
 from agent.notify import Notifier
 from agent.overview import Kept, Overview, View
+from agent.reflecting import Reflecting
 from agent.schedule import Schedule, Work
 from agent.signals import Signals
 from agent.store import EventRecord, Store, StoreOverflow, StoreReader
+from agent.store.sealed.keeper import Keeper
 from agent.watch import Watch
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, Sample
 from probes.engine.loop import Engine
 from probes.engine.resolve import Resolver
-from probes.reflect.echo import EchoReflector
-from probes.reflect.responder import Responder
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,6 @@ RELOAD_DELIVERY_S = 0.5
 """What delivery may still send before it starts anew; the rest follows from the store."""
 OURS = ("agent", "probes")
 DELIVERY = "delivery"
-Reflectors = dict[type[EchoReflector] | type[Responder], EchoReflector | Responder]
 
 
 class Daemon:
@@ -57,7 +56,7 @@ class Daemon:
         self._config = configuration.load(path)
         self._contracts = contract_files.load(self._config.contracts)
         self._circuits: tuple[Circuit, ...] = ()
-        self._reflectors: Reflectors = {}
+        self._reflecting = Reflecting(clock)
         self._stalled: frozenset[str] = frozenset()
         self._troubles: dict[str, str] = {}
         """what is wrong until it is mended, by what it concerns"""
@@ -111,10 +110,12 @@ class Daemon:
         self._tell_unfit(config, self._circuits)
         self._store = Store.open(config.store.path, clock=clock, site=config.site)
         closing.add("store", self._store.close, 3.0)
+        self._keeper = Keeper(config.store.path, self._store, clock, self._note)
+        closing.add("retention", self._keeper.close)
         self._delivery = self._open_delivery()
         closing.add("delivery", lambda limit_s: self._delivery.close(limit_s), 4.0)
         closing.add("store (commit)", self._store.flush, 2.0)
-        closing.add("reflectors", lambda _: self._close_reflectors())
+        closing.add("reflectors", lambda _: self._reflecting.close())
         self._open_reflectors()
         self._resolver = Resolver(clock=clock)
         closing.add("resolver", lambda _: self._resolver.close())
@@ -153,14 +154,10 @@ class Daemon:
                 run_class="background",
             ),
             Work(
-                "agent: retention", self._retire, every_ns=RETENTION_EVERY_NS, first_after_ns=RETENTION_FIRST_NS,
-                run_class="background",
+                "agent: retention", lambda: self._keeper.begin(self._config.store), every_ns=RETENTION_EVERY_NS,
+                first_after_ns=RETENTION_FIRST_NS, run_class="background",
             ),
         )  # fmt: skip
-
-    def _retire(self) -> None:
-        now, keep = self._clock.wall(), self._config.store
-        self._store.retire(packets_before_ns=now - keep.keep_packets_ns, samples_before_ns=now - keep.keep_samples_ns)
 
     def _keep(self, samples: Sequence[Sample]) -> None:
         """From any thread; never waits."""
@@ -219,28 +216,11 @@ class Daemon:
         return delivery
 
     def _open_reflectors(self) -> None:
-        settings = self._config.reflector
-        if settings is None:
-            return
-        for build, port in ((EchoReflector, settings.echo_port), (Responder, settings.responder_port)):
-            if build in self._reflectors:
-                continue
-            try:
-                reflector = build(settings.listen, port, allow=settings.allow, clock=self._clock)
-                reflector.start()
-            except LocalError as error:
-                what = "UDP echo" if build is EchoReflector else "the responder (TCP)"
-                self._trouble(build.__name__, f"{what} does not answer: {error}")
-            else:
-                self._reflectors[build] = reflector
-                if self._troubles.pop(build.__name__, None):
-                    self._view.notice(f"port {port} is free now and answers")
-
-    def _close_reflectors(self) -> None:
-        while self._reflectors:
-            self._reflectors.popitem()[1].close()
-        for build in (EchoReflector, Responder):
-            self._troubles.pop(build.__name__, None)
+        wrong, mended = self._reflecting.open(self._config.reflector)
+        for text in wrong:
+            self._view.warn(text)
+        for text in mended:
+            self._view.notice(text)
 
     def _beat(self) -> None:
         if self._signals.take_hang_up():
@@ -319,7 +299,7 @@ class Daemon:
             self._troubles.pop(name, None)
         self._adopt(self._present(config), sinks_changed=change.sinks)
         if change.reflector:
-            self._close_reflectors()
+            self._reflecting.close()
             self._open_reflectors()
         self._tell_unfit(self._config, self._circuits)
         text = (
@@ -373,7 +353,7 @@ class Daemon:
 
     def _ailments(self) -> list[str]:
         """What is wrong with the agent itself."""
-        found = list(self._troubles.values())
+        found = [*self._troubles.values(), *self._reflecting.troubles.values()]
         failure, dropped = self._store.failure(), self._store.counters()["dropped"]
         if failure is not None:
             found.append(f"the store cannot write, samples wait in memory: {failure}")

@@ -159,20 +159,19 @@ class Watch:
         return [] if stepped_back else self._absences(self._streams, end)
 
     def _absences(self, streams: Mapping[Key, _Stream], end_ns: int) -> list[Sample]:
-        """INVALID samples for what is not recorded yet before end_ns, none longer than an interval."""
+        """INVALID samples for what is not recorded yet before end_ns, cut at the ends of intervals."""
+        # What the clock jumped over did not happen: no further back than the last tend() by the monotonic clock.
+        known_ns = self._clock.wall() - (self._clock.monotonic() - self._progress)
         samples = []
         for (circuit, probe), entry in streams.items():
             if not entry.absent:
                 continue
-            # A sample lies within one interval; after a jump of the clock only the last interval is known.
-            begin = max(entry.absent_ns, (end_ns - 1) // self._span_ns * self._span_ns)
-            if begin < end_ns:
-                samples.append(
-                    Sample(
-                        circuit, probe, entry.setting.kind, begin, end_ns - begin, SampleState.INVALID,
-                        reason=entry.reason,
-                    )
-                )  # fmt: skip
+            begin = max(entry.absent_ns, known_ns // self._span_ns * self._span_ns)
+            while begin < end_ns:
+                end = min(end_ns, (begin // self._span_ns + 1) * self._span_ns)
+                kind, reason = entry.setting.kind, entry.reason
+                samples.append(Sample(circuit, probe, kind, begin, end - begin, SampleState.INVALID, reason=reason))
+                begin = end
             entry.absent_ns = end_ns
         return samples
 

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.overview",),
     ("agent.watch", "agent.judging", "agent.live"),
     ("agent.flows",),
-    ("agent.schedule", "agent.deliver", "agent.health", "agent.report"),
+    ("agent.schedule", "agent.deliver", "agent.health", "agent.reflecting", "agent.report"),
     ("agent.store", "agent.contract_files"),
     ("agent.config", "agent.sla"),
     (

@@ -23,6 +23,13 @@ PATIENCE_S = 60.0
 """Long enough for a machine with other work; a wait ends as soon as what it waits for is there."""
 
 
+class WithoutAnchors(yaml.SafeDumper):
+    """What occurs twice is written twice."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 # of the library
+        return True
+
+
 def free_ports(count: int) -> list[int]:
     """Ports free for UDP and TCP on 127.0.0.1 just now."""
     found: list[int] = []
@@ -58,7 +65,7 @@ def write(folder: Path, circuits: Sequence[dict[str, object]], **sections: objec
     (folder / "contracts").mkdir(exist_ok=True)
     document = {"site": "test", "interval": "1s", "store": {"path": "store"}, "circuits": list(circuits), **sections}
     path = folder / "agent.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    path.write_text(yaml.dump(document, Dumper=WithoutAnchors, sort_keys=False), "utf-8")
     return path
 
 

@@ -149,12 +149,27 @@ def test_a_jump_of_the_clock_does_not_invent_a_past(house: House) -> None:
     house.after(3)
     house.clock.step(86_400 * SECOND)
     house.watch.tend()
-    assert [sample.span_ns for sample in house.samples] == [SPAN]
+    assert house.samples == []
+    house.after(20)
+    assert [sample.span_ns for sample in house.samples] == [SPAN, SPAN]
     house.clock.step(-86_400 * SECOND)
     house.watch.tend()
     house.after(30)
     assert all(sample.span_ns <= SPAN for sample in house.samples)
     assert len({sample.start_ns for sample in house.samples}) == len(house.samples)
+    assert len(house.samples) in (4, 5)
+
+
+def test_a_late_look_leaves_no_interval_out(house: House) -> None:
+    begin = house.clock.wall()
+    house.watch.add([circuit("bad", "no.example")], {})
+    house.resolver.fail("no such name")
+    house.watch.tend()
+    house.clock.advance(4 * SPAN + SECOND)
+    house.watch.tend()
+    assert [(sample.start_ns - begin, sample.span_ns) for sample in house.samples] == [
+        (number * SPAN, SPAN) for number in range(4)
+    ]
 
 
 def test_a_name_that_failed_is_tried_again_after_its_rest(house: House) -> None:
