@@ -148,7 +148,9 @@ def _build(value: ConfigFile, home: Path, files: tuple[Path, ...]) -> AgentConfi
     roles: dict[str, Role] = {item.name: item.target.role for item in value.circuits if item.target.role is not None}
     config = AgentConfig(
         site=site,
-        store=StoreSettings(_absolute(home, store.path), store.keep_packets, store.keep_samples),
+        store=StoreSettings(
+            _absolute(home, store.path), store.keep_packets, store.keep_samples, store.seal_after, store.keep_bytes
+        ),
         sinks=tuple(_sink(item, home) for item in value.sinks),
         reflector=None
         if reflector is None

@@ -24,11 +24,23 @@ from agent.config.notation import (
 )
 from agent.config.probe_section import any_probe
 from agent.config.secret import SecretSource
-from agent.document import Contradiction, Field, Items, Model, as_dscp, as_duration, as_integer, as_rate, make_model
+from agent.document import (
+    Contradiction,
+    Field,
+    Items,
+    Model,
+    as_dscp,
+    as_duration,
+    as_integer,
+    as_rate,
+    as_size,
+    make_model,
+)
 from probes.core.clock import MILLISECOND, SECOND
 from probes.core.units import format_duration
 
 DAY: Final = 86400 * SECOND
+MINIMUM_STORE: Final = 256 << 20
 MAXIMUM_LABELS: Final = 3
 """A database pays for every tag."""
 
@@ -44,6 +56,12 @@ class StoreSection(Model):
     )
     keep_samples: Annotated[int, as_duration(DAY)] = Field(
         default=400 * DAY, description="how long samples and their histograms are kept"
+    )
+    seal_after: Annotated[int, as_duration(DAY)] = Field(
+        default=2 * DAY, description="age at which a whole UTC day leaves the live database for compact files"
+    )
+    keep_bytes: Annotated[int | None, as_size(MINIMUM_STORE)] = Field(
+        default=None, description="size of the store beyond which the oldest sealed days leave early, packets first"
     )
 
     def contradictions(self) -> Iterator[Contradiction]:

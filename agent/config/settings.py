@@ -21,6 +21,10 @@ class StoreSettings:
     path: Path
     keep_packets_ns: int
     keep_samples_ns: int
+    seal_after_ns: int = 2 * 86_400 * 10**9
+    """age at which a whole UTC day is sealed"""
+    keep_bytes: int | None = None
+    """of the whole store; None: no bound"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Combined:
         for part in self._sealed.between(start_ns, end_ns):
             if len(found) >= limit:
                 break
-            day = SealedDays(self._sealed.store, (part,))
+            day = self._sealed.only(part)
             for item in series_of(part, circuit, probe):
                 found += day.samples(item.key, start_ns, end_ns)
         condition, values = columnar.left(self._taken(start_ns, end_ns), "s.")
@@ -101,7 +101,7 @@ class Combined:
         for key, item in best.items():
             if item.part is None or (key in live and live[key].seq >= item.order[1] * item.order[0]):
                 continue
-            day = SealedDays(self._sealed.store, (item.part,))
+            day = self._sealed.only(item.part)
             live[key] = day.samples(key, item.start_ns, item.start_ns + 1)[0]
         return [live[key] for key in sorted(live)]
 
@@ -115,7 +115,7 @@ class Combined:
         if row is not None:
             return Packets.decode(row[0])
         for part in self._sealed.between(start_ns, start_ns + 1):
-            day = SealedDays(self._sealed.store, (part,))
+            day = self._sealed.only(part)
             for item in series_of(part, circuit, probe):
                 data = day.packets(item.key, start_ns)
                 if data is not None:

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from agent.config.settings import StoreSettings
 from agent.store import Store, livefile
+from agent.store.records import Retired
 from agent.store.sealed import manifest, parquet, process, sealing
-from agent.store.sealed.keeper import Keeper, Policy
+from agent.store.sealed.keeper import Keeper
 from probes.core.clock import SystemClock
 
 KEPT_NS = 1 << 62
@@ -53,6 +55,7 @@ def main() -> None:
     ):  # fmt: skip
         setattr(place, name, steps.counted(getattr(place, name)))
     process.seal_one = seal_here
+    Store.retire = lambda *_values, **_more: Retired(0, 0, True)  # packets leave only once they are sealed
     if early:
         honest = manifest.write
 
@@ -61,7 +64,7 @@ def main() -> None:
             honest(directory, part)
 
         manifest.write = write
-    policy = Policy(seal_after_ns=0, keep_packets_ns=0, keep_samples_ns=KEPT_NS)
+    policy = StoreSettings(path, keep_packets_ns=0, keep_samples_ns=KEPT_NS, seal_after_ns=0)
     Keeper(path, store, SystemClock(), lambda _kind, _text: None).work(policy)
     print(steps.done, flush=True)
     os._exit(0)

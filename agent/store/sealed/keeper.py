@@ -1,4 +1,4 @@
-"""The agent's care for sealed days: seals what is due, removes from the live database what is sealed, retires.
+"""The agent's housekeeping: retires what is old, seals what is due, takes what is sealed out of the live database.
 
 Works in a thread of its own; sealing itself in a process of its own. Every step can be cut off and is found again.
 """
@@ -9,13 +9,13 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from agent.config.settings import StoreSettings
 from agent.store.directory import set_aside
-from agent.store.records import LIVE_FILE
+from agent.store.records import LIVE_FILE, Retired
 from agent.store.sealed import manifest, process, retention, verification
 from agent.store.sealed.manifest import DAY_NS, FOLDER, Part
 from probes.core.clock import Clock
@@ -37,16 +37,7 @@ class Releasing(Protocol):
     epoch: str
 
     def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = ...) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """seal_after_ns: age of a whole day; keep_*: how long; keep_bytes: of the whole store, None for no bound."""
-
-    seal_after_ns: int
-    keep_packets_ns: int
-    keep_samples_ns: int
-    keep_bytes: int | None = None
+    def retire(self, *, packets_before_ns: int, samples_before_ns: int, timeout_s: float = ...) -> Retired: ...
 
 
 class Keeper:
@@ -58,7 +49,7 @@ class Keeper:
         self._thread: threading.Thread | None = None
         self._trouble = ""
 
-    def begin(self, policy: Policy) -> None:
+    def begin(self, policy: StoreSettings) -> None:
         """Start a pass."""
         if self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
             return
@@ -71,27 +62,29 @@ class Keeper:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def _pass(self, policy: Policy) -> None:
+    def _pass(self, policy: StoreSettings) -> None:
         try:
             self.work(policy)
             self._trouble = ""
         except (LocalError, OSError, sqlite3.Error) as error:
-            if str(error) != self._trouble:
+            if str(error) != self._trouble and not self._stop.is_set():
                 self._trouble = str(error)
                 log.error("sealed days: %s", error)
                 self._event(SEAL_FAILED, str(error))
         except Exception:
             log.exception("sealed days: a pass failed")
 
-    def work(self, policy: Policy) -> None:
+    def work(self, policy: StoreSettings) -> None:
         """One whole pass. Raises LocalError, OSError."""
+        now = self._clock.wall()
+        before = {"packets_before_ns": now - policy.keep_packets_ns, "samples_before_ns": now - policy.keep_samples_ns}
+        self._writer.retire(**before)
         retention.finish(self._path)
         self._release_all()
         while not self._stop.is_set():
-            now = self._clock.wall()
-            before = (now - policy.seal_after_ns) // DAY_NS
+            before_day = (now - policy.seal_after_ns) // DAY_NS
             name = process.seal_one(
-                self._path, before_day=before, now_ns=now, timeout_s=SEAL_TIMEOUT_S, stop=self._stop
+                self._path, before_day=before_day, now_ns=now, timeout_s=SEAL_TIMEOUT_S, stop=self._stop
             )
             if name is None:
                 break
@@ -99,7 +92,7 @@ class Keeper:
             self._release(part)
             self._event(SEALED, f"{part.name}: {part.rows} samples sealed in {format_bytes(part.bytes)}")
         if not self._stop.is_set():
-            self._retire(policy)
+            self._retire(policy.keep_bytes, before)
 
     def _release_all(self) -> None:
         parts = [part for part in manifest.load_all(self._path) if part.epoch == self._writer.epoch]
@@ -120,16 +113,12 @@ class Keeper:
             if still == part.rows:
                 set_aside(self._path, [self._path / FOLDER / part.name])
             raise damages[0]
-        self._writer.release(part, manifest.path_of(self._path, part.name).exists)
+        path = manifest.path_of(self._path, part.name)
+        self._writer.release(part, lambda: path.exists() and not self._stop.is_set())
 
-    def _retire(self, policy: Policy) -> None:
-        now = self._clock.wall()
+    def _retire(self, keep_bytes: int | None, before: Mapping[str, int]) -> None:
         gone, bare = retention.plan(
-            manifest.load_all(self._path),
-            packets_before_ns=now - policy.keep_packets_ns,
-            samples_before_ns=now - policy.keep_samples_ns,
-            keep_bytes=policy.keep_bytes,
-            live_bytes=live_bytes(self._path),
+            manifest.load_all(self._path), **before, keep_bytes=keep_bytes, live_bytes=live_bytes(self._path)
         )
         gone = [part for part in gone if not still_live(self._path, part)]
         if not gone and not bare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -41,18 +42,15 @@ def write(path: Path, columns: Columns, select: Mapping[str, str], row_group: in
     select: name of each column of the file -> SQL expression over the arrays in `columns`.
     """
     wanted = ", ".join(f"{expression} AS {name}" for name, expression in select.items())
-    with _lock:
-        connection = _connection()
-        connection.register("batch", dict(columns))
+    with _lock, contextlib.closing(_connection().cursor()) as cursor:
+        cursor.register("batch", dict(columns))
         try:
-            connection.execute(
+            cursor.execute(
                 f"COPY (SELECT {wanted} FROM batch) TO '{_quoted(path)}' "
                 f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {row_group})"
             )
         except duckdb.Error as error:
             raise OSError(str(error)) from None
-        finally:
-            connection.unregister("batch")
 
 
 def coded(texts: Sequence[str], code: str) -> str:
@@ -100,9 +98,9 @@ def _texts(files: Sequence[Path]) -> list[str]:
 
 
 def _execute(files: Sequence[Path], statement: str, values: Sequence[object], how: str) -> Any:
-    with _lock:
+    with _lock, contextlib.closing(_connection().cursor()) as cursor:
         try:
-            return getattr(_connection().execute(statement, values), how)()
+            return getattr(cursor.execute(statement, values), how)()
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
     raise _culprit(files, reason)

@@ -8,11 +8,12 @@ from typing import Final, TypeVar
 
 from agent.store.sealed import manifest
 from agent.store.sealed.manifest import DamagedSeal, Part
-from agent.store.sealed.reading import SealedDays
+from agent.store.sealed.reading import Identity, SealedDays
 
 Answer = TypeVar("Answer")
 
-_Identity = tuple[int, int, int]
+_CHECKED: Final = 100_000
+"""Files remembered as whole: those of two years of a hundred circuits."""
 
 _TRIES: Final = 5
 """Looks at the manifests during one answer: each follows a file that retention has just removed."""
@@ -24,7 +25,8 @@ class SealedParts:
     def __init__(self, store: Path, *, ignore_damaged: bool = False) -> None:
         self.damaged: dict[Path, DamagedSeal] = {}
         self._store, self._ignore_damaged = store, ignore_damaged
-        self._known: dict[str, tuple[_Identity, Part]] = {}
+        self._checked: set[Identity] = set()
+        self._known: dict[str, tuple[tuple[int, int, int], Part]] = {}
 
     def current(self) -> list[Part]:
         """Every part, by day and number. Raises DamagedSeal, LocalError, OSError."""
@@ -41,7 +43,7 @@ class SealedParts:
             found.append(part)
         return found
 
-    def _load(self, name: str, known: tuple[_Identity, Part] | None) -> Part:
+    def _load(self, name: str, known: tuple[tuple[int, int, int], Part] | None) -> Part:
         path = manifest.path_of(self._store, name)
         status = path.stat() if path.exists() else None
         identity = (0, 0, 0) if status is None else (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -74,7 +76,9 @@ class SealedParts:
                 days = left
 
     def _days(self) -> SealedDays:
-        days = SealedDays(self._store, self.current())
+        if len(self._checked) > _CHECKED:
+            self._checked.clear()
+        days = SealedDays(self._store, self.current(), self._checked)
         for path in self.damaged:
             days = days.without(path) or days
         return days

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,28 +18,41 @@ from agent.store.rows import SAMPLE_COLUMNS
 from agent.store.sealed import layout, manifest
 from agent.store.sealed.layout import BUCKETS, OTHER_COLUMNS, STORED_INTEGERS
 from agent.store.sealed.manifest import HISTOGRAMS, PACKETS, SAMPLES, DamagedSeal, Part, SealedFile
+from agent.store.sealed.verification import check_file
 from probes.core.arrays import ABSENT, Histogram, Int64
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_WHERE = "circuit = ? AND probe = ? AND kind = ? AND start_ns >= ? AND start_ns < ?"
+Identity = tuple[int, int, int, int]
+"""Device, inode, time of change in ns, and size of a file."""
+
+_SERIES: Final = "circuit = ? AND probe = ? AND kind = ?"
+_TIME: Final = " AND start_ns >= ? AND start_ns < ?"
 
 
 class SealedDays:
-    """The sealed parts of one store as they were when it was made. Methods raise DamagedSeal, LocalError, OSError."""
+    """The sealed parts of one store as they were when it was made. Methods raise DamagedSeal, LocalError, OSError.
 
-    def __init__(self, store: Path, parts: Sequence[Part]) -> None:
+    checked: files whose SHA-256 need not be looked at again; what is found whole is added.
+    """
+
+    def __init__(self, store: Path, parts: Sequence[Part], checked: set[Identity] | None = None) -> None:
         self.store = store
         self.parts = tuple(parts)
         self._folder = store / manifest.FOLDER
+        self._checked: set[Identity] = set() if checked is None else checked
+
+    def only(self, part: Part) -> SealedDays:
+        """This part alone."""
+        return SealedDays(self.store, (part,), self._checked)
 
     def without(self, damaged: Path) -> SealedDays | None:
         """All but the part that the file belongs to; None where it belongs to none."""
         left = [
             part for part in self.parts if damaged not in {self._folder / part.name / file.name for file in part.files}
         ]
-        return SealedDays(self.store, left) if len(left) < len(self.parts) else None
+        return SealedDays(self.store, left, self._checked) if len(left) < len(self.parts) else None
 
     def between(self, start_ns: int, end_ns: int) -> list[Part]:
         """Parts of days that touch [start_ns, end_ns)."""
@@ -51,7 +64,7 @@ class SealedDays:
         files = self._files(SAMPLES, key, start_ns, end_ns)
         if not files:
             return {name: np.empty(0, np.int64) for name in names}
-        values = self._load(files, written, (*key, start_ns, end_ns))
+        values = self._load(files, written, key, start_ns, end_ns)
         found = dict(zip(written, values, strict=True))
         return layout.from_written(names, found.__getitem__)
 
@@ -60,7 +73,7 @@ class SealedDays:
         files = self._files(HISTOGRAMS, key, start_ns, end_ns)
         index = count = np.empty(0, np.int64)
         if files:
-            index, count = self._load(files, ["bucket", "packets"], (*key, start_ns, end_ns))
+            index, count = self._load(files, ["bucket", "packets"], key, start_ns, end_ns)
         lengths = np.where(sizes == ABSENT, 0, sizes)
         ends = np.cumsum(lengths)
         if len(index) != (ends[-1] if len(ends) else 0):
@@ -76,7 +89,7 @@ class SealedDays:
         if not files:
             return []
         integers = self.integers(key, ("seq", *STORED_INTEGERS, BUCKETS), start_ns, end_ns)
-        others = self._parquet().rows(files, OTHER_COLUMNS, _WHERE, (*key, start_ns, end_ns))
+        others = self._parquet().rows(files, OTHER_COLUMNS, *self._where(key, start_ns, end_ns))
         histograms = self.histograms(key, integers[BUCKETS], start_ns, end_ns)
         columns: dict[str, Iterable[Any]] = {
             name: (None if value == ABSENT else value for value in column.tolist()) for name, column in integers.items()
@@ -93,11 +106,11 @@ class SealedDays:
     def packets(self, key: manifest.SeriesKey, start_ns: int) -> bytes | None:
         """Encoded packets of the sample that starts at start_ns."""
         files = self._files(PACKETS, key, start_ns, start_ns + 1)
-        found = self._parquet().rows(files, ["data"], _WHERE, (*key, start_ns, start_ns + 1)) if files else []
+        found = self._parquet().rows(files, ["data"], *self._where(key, start_ns, start_ns + 1)) if files else []
         return bytes(found[0][0]) if found else None
 
     def _files(self, what: str, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> list[Path]:
-        """Files that may hold rows of the series, checked for their size."""
+        """Files that may hold rows of the series, each found to be what was sealed."""
         found: list[Path] = []
         for part in self.between(start_ns, end_ns):
             if not any(item.key == key for item in manifest.series_of(part, *key[:2])):
@@ -107,14 +120,28 @@ class SealedDays:
 
     def _usable(self, part: Part, file: SealedFile) -> Path:
         path = self._folder / part.name / file.name
-        size = path.stat().st_size
-        if size != file.bytes:
-            raise DamagedSeal(path, f"it has {size} bytes, {file.bytes} were sealed")
+        status = path.stat()
+        identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        if identity not in self._checked:
+            try:
+                check_file(path, file)
+            except DamagedSeal:
+                path.stat()  # gone meanwhile: retention, not damage
+                raise
+            self._checked.add(identity)
         return path
 
-    def _load(self, files: Sequence[Path], names: Sequence[str], values: Sequence[object]) -> list[Int64]:
-        found: list[Int64] = self._parquet().integers(files, names, _WHERE, values)
+    def _load(
+        self, files: Sequence[Path], names: Sequence[str], key: manifest.SeriesKey, start_ns: int, end_ns: int
+    ) -> list[Int64]:
+        found: list[Int64] = self._parquet().integers(files, names, *self._where(key, start_ns, end_ns))
         return found
+
+    def _where(self, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> tuple[str, tuple[object, ...]]:
+        """Condition and its values; of days that are inside as a whole no instant need be compared."""
+        if all(start_ns <= part.start_ns and part.end_ns <= end_ns for part in self.between(start_ns, end_ns)):
+            return _SERIES, key
+        return _SERIES + _TIME, (*key, start_ns, end_ns)
 
     @staticmethod
     def _parquet() -> ModuleType:

@@ -51,6 +51,8 @@ def check_file(path: Path, file: SealedFile) -> None:
             raise DamagedSeal(path, f"it has {size} bytes, {file.bytes} were sealed")
         if manifest.digest(path) != file.sha256:
             raise DamagedSeal(path, "its SHA-256 is not the one it was sealed with")
+    except PermissionError:
+        raise
     except FileNotFoundError:
         raise DamagedSeal(path, "it is missing") from None
     except OSError as error:
