@@ -32,6 +32,7 @@ COMMANDS = (
         "status", "What is measured and stored, newest samples.", attribute("agent.cli.status:command"), "Operate"
     ),
     Entry("config", "Check, show or describe the configuration.", attribute("agent.cli.config:app"), "Operate"),
+    Entry("store", "What is kept: days, checks, sealing by hand, export.", attribute("agent.cli.store:app"), "Operate"),
     Entry("sink", "State of the databases delivered to; try one.", attribute("agent.cli.sink:app"), "Operate"),
     Entry(
         "doctor", "Find what keeps this host from measuring, and the remedy.", attribute("agent.cli.doctor:command"),
@@ -56,7 +57,7 @@ def _version(asked: bool) -> None:
     import platform
     from importlib import metadata
 
-    packages = ("numpy", "scapy", "psutil", "APScheduler", "influxdb-client", "pydantic", "typer", "rich")
+    packages = ("numpy", "scapy", "psutil", "APScheduler", "influxdb-client", "pydantic", "typer", "rich", "duckdb")
     typer.echo(f"linkwitness {metadata.version('linkwitness')}")
     typer.echo(f"Python {platform.python_version()}, {platform.system()} {platform.release()} {platform.machine()}")
     typer.echo(", ".join(f"{package} {metadata.version(package)}" for package in packages))

@@ -10,9 +10,9 @@ import numpy as np
 
 from agent.sla.columns import SampleColumns
 from agent.store import columnar, rows, schema, status
-from agent.store.records import Series, StoredSample
-from agent.store.sealed import layout
-from agent.store.sealed.manifest import Part, SealedSeries, SeriesKey, series_of
+from agent.store.records import DayStatus, Series, StoredSample
+from agent.store.sealed import extract, layout
+from agent.store.sealed.manifest import PACKETS, Part, SealedSeries, SeriesKey, day_text, series_of
 from agent.store.sealed.reading import SealedDays
 from probes.core.arrays import Packets
 
@@ -59,7 +59,9 @@ class Combined:
         found = self._sealed.integers(key, (*names, *((layout.BUCKETS,) if histogram else ())), start_ns, end_ns)
         if not len(found["start_ns"]):
             return replace(live, kind=kind)
-        columns = {name: np.concatenate((found[name], live.column(name))) for name in names}
+        columns = {name: found[name] for name in names}
+        if len(live):
+            columns = {name: np.concatenate((found[name], live.column(name))) for name in names}
         shapes = None
         if histogram:
             shapes = [
@@ -126,13 +128,8 @@ class Combined:
         """Every series with rows, by circuit, probe and kind; a row that is sealed and not yet removed counts once."""
         twice: dict[SeriesKey, int] = {}
         for part in self._leaving:
-            for circuit, probe, kind, rows_twice in self._connection.execute(
-                "SELECT t.circuit, t.probe, t.kind, count(*) FROM samples s INDEXED BY samples_seq "
-                "JOIN series t ON t.id = s.series WHERE s.seq <= ? AND s.start_ns >= ? AND s.start_ns < ? "
-                "GROUP BY t.id",
-                (part.through_seq, part.start_ns, part.end_ns),
-            ):
-                twice[circuit, probe, kind] = twice.get((circuit, probe, kind), 0) + rows_twice
+            for key, number in self._twice(part).items():
+                twice[key] = twice.get(key, 0) + number
         total: dict[SeriesKey, Series] = {}
         sealed = [item for part in self._sealed.parts for item in part.series]
         every: list[Series | SealedSeries] = [*status.series(self._connection), *sealed]
@@ -146,6 +143,32 @@ class Combined:
                 item.rows + (before.rows if before else -twice.get(key, 0)),
             )
         return [total[key] for key in sorted(total)]
+
+    def days(self) -> list[DayStatus]:
+        """Every UTC day that has samples, oldest first."""
+        counts = {count.day: count.rows for count in extract.days(self._connection)}
+        for part in self._leaving:
+            counts[part.day] = counts.get(part.day, 0) - sum(self._twice(part).values())
+        found = []
+        for day in sorted({*counts, *(part.day for part in self._sealed.parts)}):
+            parts = [part for part in self._sealed.parts if part.day == day]
+            found.append(
+                DayStatus(
+                    day_text(day), counts.get(day, 0), sum(part.rows for part in parts),
+                    sum(part.bytes for part in parts), len(parts), any(part.of(PACKETS) for part in parts),
+                )
+            )  # fmt: skip
+        return found
+
+    def _twice(self, part: Part) -> dict[SeriesKey, int]:
+        """Rows of a part that are still in the live database."""
+        found = self._connection.execute(
+            "SELECT t.circuit, t.probe, t.kind, count(*) FROM samples s INDEXED BY samples_seq "
+            "JOIN series t ON t.id = s.series WHERE s.seq <= ? AND s.start_ns >= ? AND s.start_ns < ? "
+            "GROUP BY t.id",
+            (part.through_seq, part.start_ns, part.end_ns),
+        )
+        return {(circuit, probe, kind): rows for circuit, probe, kind, rows in found}
 
     def _taken(self, start_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
         """(start_ns, end_ns, through_seq) of what a part answers for although it may still be in the database."""

@@ -127,9 +127,11 @@ def held(path: Path) -> bool:
 
 
 def damaged_files(path: Path) -> tuple[str, ...]:
-    """Names of the databases that were moved aside, oldest first."""
+    """Names of the databases and sealed days that were moved aside."""
     try:
-        return tuple(sorted(entry.name for entry in (path / _DAMAGED).iterdir() if entry.suffix == ".sqlite"))
+        return tuple(
+            sorted(entry.name for entry in (path / _DAMAGED).iterdir() if entry.suffix == ".sqlite" or entry.is_dir())
+        )
     except OSError:
         return ()
 

@@ -15,6 +15,7 @@ from agent.store import schema, status
 from agent.store.combined import Combined, stored
 from agent.store.records import (
     LIVE_FILE,
+    DayStatus,
     EventRecord,
     ParkedLine,
     RunRecord,
@@ -74,6 +75,10 @@ class StoreReader:
     def series(self) -> list[Series]:
         """Every probe of every circuit that has samples, by circuit and probe."""
         return self._combined(lambda store: store.series())
+
+    def days(self) -> list[DayStatus]:
+        """Every UTC day that has samples, oldest first."""
+        return self._combined(lambda store: store.days())
 
     def read(
         self,

@@ -101,6 +101,19 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class DayStatus:
+    """One UTC day. live and sealed: samples that are read from there; bytes: of the sealed files; parts: sealings."""
+
+    date: str
+    live: int
+    sealed: int
+    bytes: int
+    parts: int
+    packets: bool
+    """whether sealed packets are there"""
+
+
+@dataclass(frozen=True, slots=True)
 class Retired:
     """What one retention pass removed. `done` is False where its time ran out first: the rest follows next time."""
 

@@ -17,8 +17,9 @@ from agent.store.sealed.manifest import SealedFile, SealedSeries, SeriesKey
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError
 
-BUNDLE_ROWS: Final = 16_384
-"""A bundle is written once it has so many rows: little beside what is asked for in each file."""
+BUNDLES: Final = (((manifest.SAMPLES,), 8_192), ((manifest.HISTOGRAMS, manifest.PACKETS), 32_768))
+"""What is written together, and from how many rows on: a day of a stream at 10 s has a file of samples to itself, so
+that nothing beside it is read."""
 HISTOGRAM_GROUP: Final = 102_400
 """Rows of a row group of histograms: ten buckets for each row of samples."""
 PACKET_GROUP: Final = 2_048
@@ -33,7 +34,6 @@ _Array = np.ndarray[Any, Any]
 class _Table:
     """A Parquet file to be. select: column -> SQL over `columns`; back: SQL over the file -> what must come back."""
 
-    what: str
     group: int
     columns: dict[str, _Array] = field(default_factory=dict)
     select: dict[str, str] = field(default_factory=dict)
@@ -69,41 +69,51 @@ class _Table:
 
 
 class Bundle:
-    """Fill with `add`, series in ascending order, then `write` once."""
+    """Fill with `add`, series in ascending order; `write` takes what is there and leaves the bundle empty."""
 
-    def __init__(self) -> None:
+    def __init__(self, sorts: Sequence[str], limit: int) -> None:
+        self._sorts, self._limit = sorts, limit
         self._keys: list[SeriesKey] = []
         self._rows: list[Rows] = []
-        self.rows = 0
+        self._number = 0
 
     def add(self, key: SeriesKey, rows: Rows) -> None:
         """The next rows, of the same series or a later one."""
         self._keys.append(key)
         self._rows.append(rows)
-        self.rows += len(rows)
 
-    def write(self, directory: Path, number: int) -> list[SealedFile]:
+    def full(self) -> bool:
+        """True when it is time to write."""
+        return sum(map(len, self._rows)) >= self._limit
+
+    def write(self, directory: Path) -> list[SealedFile]:
         """Write and sync the bundle's files, then read them back. Raises OSError, LocalError."""
-        written = []
-        for table, lengths in (
-            (self._samples(), [len(rows) for rows in self._rows]),
-            (self._histograms(), [len(rows.buckets) for rows in self._rows]),
-            (self._packets(), [len(rows.packets) for rows in self._rows]),
-        ):
-            keys = [key for key, length in zip(self._keys, lengths, strict=True) if length]
-            if not keys:
-                continue
-            self._name(table, lengths)
-            name = f"{table.what}.{number:03}.parquet"
-            path = directory / name
-            _write_durably(path, table)
-            _compare(path, table, sum(lengths))
-            size, checksum = path.stat().st_size, manifest.digest(path)
-            written.append(SealedFile(name, table.what, size, checksum, sum(lengths), keys[0], keys[-1]))
+        if not self._rows:
+            return []
+        self._number += 1
+        written = [file for what in self._sorts for file in self._write(directory, what)]
+        self._keys, self._rows = [], []
         return written
 
+    def _write(self, directory: Path, what: str) -> list[SealedFile]:
+        table, lengths = {
+            manifest.SAMPLES: (self._samples, [len(rows) for rows in self._rows]),
+            manifest.HISTOGRAMS: (self._histograms, [len(rows.buckets) for rows in self._rows]),
+            manifest.PACKETS: (self._packets, [len(rows.packets) for rows in self._rows]),
+        }[what]
+        keys = [key for key, length in zip(self._keys, lengths, strict=True) if length]
+        if not keys:
+            return []
+        path = directory / f"{what}.{self._number:04}.parquet"
+        built = table()
+        self._name(built, lengths)
+        _write_durably(path, built)
+        _compare(path, built, sum(lengths))
+        size, checksum = path.stat().st_size, manifest.digest(path)
+        return [SealedFile(path.name, what, size, checksum, sum(lengths), keys[0], keys[-1])]
+
     def _samples(self) -> _Table:
-        table = _Table(manifest.SAMPLES, parquet.ROW_GROUP)
+        table = _Table(parquet.ROW_GROUP)
         values = {
             name: np.concatenate([rows.integers[name] for rows in self._rows]) for name in ("seq", *STORED_INTEGERS)
         }
@@ -116,7 +126,7 @@ class Bundle:
         return table
 
     def _histograms(self) -> _Table:
-        table = _Table(manifest.HISTOGRAMS, HISTOGRAM_GROUP)
+        table = _Table(HISTOGRAM_GROUP)
         starts = [
             np.repeat(rows.integers["start_ns"], np.where(rows.sizes == ABSENT, 0, rows.sizes)) for rows in self._rows
         ]
@@ -127,7 +137,7 @@ class Bundle:
         return table
 
     def _packets(self) -> _Table:
-        table = _Table(manifest.PACKETS, PACKET_GROUP)
+        table = _Table(PACKET_GROUP)
         table.integer("start_ns", np.array([start for rows in self._rows for start, _data in rows.packets], np.int64))
         table.object("data", [data for rows in self._rows for _start, data in rows.packets], "BLOB")
         return table

@@ -80,19 +80,24 @@ class Keeper:
         before = {"packets_before_ns": now - policy.keep_packets_ns, "samples_before_ns": now - policy.keep_samples_ns}
         self._writer.retire(**before)
         retention.finish(self._path)
+        self.seal(before_day=(now - policy.seal_after_ns) // DAY_NS)
+        if not self._stop.is_set():
+            self._retire(policy.keep_bytes, before)
+
+    def seal(self, before_day: int) -> list[Part]:
+        """Release what is sealed and still live, then seal every ready day before before_day. Raises as work."""
         self._release_all()
+        found: list[Part] = []
         while not self._stop.is_set():
-            before_day = (now - policy.seal_after_ns) // DAY_NS
             name = process.seal_one(
-                self._path, before_day=before_day, now_ns=now, timeout_s=SEAL_TIMEOUT_S, stop=self._stop
+                self._path, before_day=before_day, now_ns=self._clock.wall(), timeout_s=SEAL_TIMEOUT_S, stop=self._stop
             )
             if name is None:
                 break
-            part = manifest.load(self._path, name)
-            self._release(part)
-            self._event(SEALED, f"{part.name}: {part.rows} samples sealed in {format_bytes(part.bytes)}")
-        if not self._stop.is_set():
-            self._retire(policy.keep_bytes, before)
+            found.append(manifest.load(self._path, name))
+            self._release(found[-1])
+            self._event(SEALED, f"{name}: {found[-1].rows} samples sealed in {format_bytes(found[-1].bytes)}")
+        return found
 
     def _release_all(self) -> None:
         parts = [part for part in manifest.load_all(self._path) if part.epoch == self._writer.epoch]

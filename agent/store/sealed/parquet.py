@@ -53,6 +53,19 @@ def write(path: Path, columns: Columns, select: Mapping[str, str], row_group: in
             raise OSError(str(error)) from None
 
 
+def join(parts: Sequence[Path], path: Path) -> None:
+    """Write the rows of all parts, in their order, into one file. Raises OSError where the disk refuses."""
+    with _lock, contextlib.closing(_connection().cursor()) as cursor:
+        try:
+            cursor.execute(
+                f"COPY (SELECT * FROM read_parquet(?)) TO '{_quoted(path)}' "
+                "(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2)",
+                [_texts(parts)],
+            )
+        except duckdb.Error as error:
+            raise OSError(str(error)) from None
+
+
 def coded(texts: Sequence[str], code: str) -> str:
     """SQL expression for the text that an integer column names, counted from 1; NULL for 0."""
     return f"list_extract({_list(texts)}, {code})"

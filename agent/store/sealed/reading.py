@@ -28,7 +28,9 @@ Identity = tuple[int, int, int, int]
 """Device, inode, time of change in ns, and size of a file."""
 
 _SERIES: Final = "circuit = ? AND probe = ? AND kind = ?"
-_TIME: Final = " AND start_ns >= ? AND start_ns < ?"
+_TIME: Final = "start_ns >= ? AND start_ns < ?"
+
+_File = tuple[Path, SealedFile]
 
 
 class SealedDays:
@@ -77,7 +79,7 @@ class SealedDays:
         lengths = np.where(sizes == ABSENT, 0, sizes)
         ends = np.cumsum(lengths)
         if len(index) != (ends[-1] if len(ends) else 0):
-            raise DamagedSeal(files[0] if files else self._folder, "histograms and samples do not fit")
+            raise DamagedSeal(files[0][0] if files else self._folder, "histograms and samples do not fit")
         return [
             None if size == ABSENT else Histogram(index[first:last], count[first:last])
             for size, first, last in zip(sizes.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True)
@@ -89,7 +91,7 @@ class SealedDays:
         if not files:
             return []
         integers = self.integers(key, ("seq", *STORED_INTEGERS, BUCKETS), start_ns, end_ns)
-        others = self._parquet().rows(files, OTHER_COLUMNS, *self._where(key, start_ns, end_ns))
+        others = self._parquet().rows(_paths(files), OTHER_COLUMNS, *self._where(files, key, start_ns, end_ns))
         histograms = self.histograms(key, integers[BUCKETS], start_ns, end_ns)
         columns: dict[str, Iterable[Any]] = {
             name: (None if value == ABSENT else value for value in column.tolist()) for name, column in integers.items()
@@ -106,16 +108,20 @@ class SealedDays:
     def packets(self, key: manifest.SeriesKey, start_ns: int) -> bytes | None:
         """Encoded packets of the sample that starts at start_ns."""
         files = self._files(PACKETS, key, start_ns, start_ns + 1)
-        found = self._parquet().rows(files, ["data"], *self._where(key, start_ns, start_ns + 1)) if files else []
+        found = (
+            self._parquet().rows(_paths(files), ["data"], *self._where(files, key, start_ns, start_ns + 1))
+            if files
+            else []
+        )
         return bytes(found[0][0]) if found else None
 
-    def _files(self, what: str, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> list[Path]:
+    def _files(self, what: str, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> list[_File]:
         """Files that may hold rows of the series, each found to be what was sealed."""
-        found: list[Path] = []
+        found: list[_File] = []
         for part in self.between(start_ns, end_ns):
             if not any(item.key == key for item in manifest.series_of(part, *key[:2])):
                 continue
-            found += [self._usable(part, file) for file in part.of(what) if file.first <= key <= file.last]
+            found += [(self._usable(part, file), file) for file in part.of(what) if file.first <= key <= file.last]
         return found
 
     def _usable(self, part: Part, file: SealedFile) -> Path:
@@ -132,19 +138,30 @@ class SealedDays:
         return path
 
     def _load(
-        self, files: Sequence[Path], names: Sequence[str], key: manifest.SeriesKey, start_ns: int, end_ns: int
+        self, files: Sequence[_File], names: Sequence[str], key: manifest.SeriesKey, start_ns: int, end_ns: int
     ) -> list[Int64]:
-        found: list[Int64] = self._parquet().integers(files, names, *self._where(key, start_ns, end_ns))
+        found: list[Int64] = self._parquet().integers(_paths(files), names, *self._where(files, key, start_ns, end_ns))
         return found
 
-    def _where(self, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> tuple[str, tuple[object, ...]]:
-        """Condition and its values; of days that are inside as a whole no instant need be compared."""
-        if all(start_ns <= part.start_ns and part.end_ns <= end_ns for part in self.between(start_ns, end_ns)):
-            return _SERIES, key
-        return _SERIES + _TIME, (*key, start_ns, end_ns)
+    def _where(
+        self, files: Sequence[_File], key: manifest.SeriesKey, start_ns: int, end_ns: int
+    ) -> tuple[str, tuple[object, ...]]:
+        """Condition and its values: only of what the files hold beside what is asked for."""
+        where, values = ["true"], list[object]()
+        if any(not file.first == file.last == key for _path, file in files):
+            where.append(_SERIES)
+            values += key
+        if any(start_ns > part.start_ns or part.end_ns > end_ns for part in self.between(start_ns, end_ns)):
+            where.append(_TIME)
+            values += (start_ns, end_ns)
+        return " AND ".join(where), tuple(values)
 
     @staticmethod
     def _parquet() -> ModuleType:
         from agent.store.sealed import parquet
 
         return parquet
+
+
+def _paths(files: Sequence[_File]) -> list[Path]:
+    return [path for path, _file in files]

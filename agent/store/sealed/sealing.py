@@ -19,7 +19,7 @@ from typing import Final
 from agent.store import schema
 from agent.store.records import LIVE_FILE
 from agent.store.sealed import bundle, extract, manifest
-from agent.store.sealed.bundle import BUNDLE_ROWS, Bundle
+from agent.store.sealed.bundle import BUNDLES, Bundle
 from agent.store.sealed.extract import DayCount
 from agent.store.sealed.manifest import FOLDER, Part, SealedFile, SealedSeries
 from probes.core.errors import LocalError
@@ -104,19 +104,19 @@ def _write(
     start, end = manifest.day_start(count.day), manifest.day_start(count.day + 1)
     files: list[SealedFile] = []
     series: list[SealedSeries] = []
-    gathered, bundles = Bundle(), 1
+    bundles = [Bundle(sorts, limit) for sorts, limit in BUNDLES]
     for identity, key in extract.series_of(connection, start, end):
-        chunks = []
-        for rows in extract.rows_of(connection, identity, start, end, count.last_seq):
-            chunks.append(rows)
-            gathered.add(key, rows)
-        if chunks:
-            series.append(bundle.describe(key, chunks))
-        if gathered.rows >= BUNDLE_ROWS:
-            files += gathered.write(directory, bundles)
-            gathered, bundles = Bundle(), bundles + 1
-    if gathered.rows:
-        files += gathered.write(directory, bundles)
+        chunks = list(extract.rows_of(connection, identity, start, end, count.last_seq))
+        if not chunks:
+            continue
+        series.append(bundle.describe(key, chunks))
+        for gathering in bundles:
+            for rows in chunks:
+                gathering.add(key, rows)
+            if gathering.full():
+                files += gathering.write(directory)
+    for gathering in bundles:
+        files += gathering.write(directory)
     return files, series
 
 

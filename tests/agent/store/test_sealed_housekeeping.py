@@ -224,7 +224,6 @@ def test_a_full_disk_leaves_the_day_live_and_nothing_behind(
 def test_duckdb_on_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
     import numpy as np
 
-
     with pytest.raises(OSError, match=r"No space left|write"):
         parquet.write(Path("/dev/full"), {"a": np.arange(200_000)}, {"a": "hash(a)"})
     assert list(tmp_path.iterdir()) == []

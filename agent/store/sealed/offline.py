@@ -1,0 +1,62 @@
+"""Sealing by hand, while no agent runs: holds the store's directory and is its one writer meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from agent.store.directory import Directory
+from agent.store.livefile import DamagedFile, LiveFile
+from agent.store.records import LIVE_FILE, Owner, Retired
+from agent.store.sealed.manifest import Part
+from probes.core.clock import Clock, boot_id
+from probes.core.errors import LocalError
+
+ROWS: Final = 10_000
+"""Removed in one transaction: nobody waits beside."""
+
+
+class OfflineWriter:
+    """Removes sealed rows as the agent's writer does, and nothing else; records no start and no stop."""
+
+    def __init__(self, file: LiveFile) -> None:
+        self.epoch = file.epoch
+        self._file = file
+
+    def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = 0.0) -> int:  # noqa: ARG002 # the agent's writer waits
+        """Take the part's rows out of the live database, as far as every sink has them."""
+        delivered = min(self._file.cursors().values(), default=part.through_seq)
+        total = 0
+        while part.epoch == self.epoch and still_sealed():
+            gone = self._file.release(part.start_ns, part.end_ns, min(part.through_seq, delivered), ROWS)
+            total += gone
+            if not gone:
+                break
+        return total
+
+    def retire(self, **_before: float) -> Retired:
+        """Nothing: what a hand seals, the agent retires."""
+        return Retired(0, 0, True)
+
+
+@contextlib.contextmanager
+def opened(store: Path, clock: Clock) -> Iterator[OfflineWriter]:
+    """The store's writer. Raises LocalError: an agent runs, there is no store, or its database is damaged."""
+    if not (store / LIVE_FILE).exists():
+        raise LocalError(f"there is no store at {store}", hint="`linkwitness run` creates it; or name another")
+    owner = Owner(os.getpid(), boot_id(), clock.wall())
+    directory = Directory.claim(store, owner)
+    try:
+        file = LiveFile.open(directory.live, owner=owner, site="")
+        try:
+            yield OfflineWriter(file)
+        finally:
+            file.close()
+    except (DamagedFile, sqlite3.Error) as error:
+        raise LocalError(f"the live database of {store} cannot be used: {error}") from None
+    finally:
+        directory.release()
