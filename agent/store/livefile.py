@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agent.store import retention, rows, schema
-from agent.store.records import REFUSED, EventRecord, Owner, ParkedLine, RunRecord
+from agent.store import parked, retention, rows, schema
+from agent.store.records import REFUSED, EventRecord, Owner, ParkedLine, RunRecord, Unparked
 from agent.store.samples import UNKEPT, EncodedSample, Placed, SampleTable
 from agent.store.session import PreviousSession
 
@@ -30,7 +30,6 @@ _RUN: Final = (
     "INSERT INTO runs(circuit, probe, kind, state, scheduled_ns, started_ns, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _EVENT: Final = "INSERT INTO events(kind, at_ns, text, end_ns, reason, count, circuit) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_PARKED: Final = "INSERT INTO parked(sink, seq, at_ns, line, reason) VALUES (?, ?, ?, ?, ?)"
 
 
 class DamagedFile(Exception):  # noqa: N818 # a finding, handled inside the store
@@ -45,6 +44,7 @@ class Batch:
     runs: list[RunRecord] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
     parked: list[ParkedLine] = field(default_factory=list)
+    unparked: list[Unparked] = field(default_factory=list)
     cursors: dict[str, int | None] = field(default_factory=dict)
     """sink -> new position; None forgets the sink"""
     refused: list[str] = field(default_factory=list)
@@ -160,8 +160,11 @@ class LiveFile:
         if findings != ["ok"]:
             raise DamagedFile(str(findings[0]).replace("\n", " "))
 
-    def write(self, batch: Batch, now_ns: int, *, ends_session: bool = False) -> Placed:
-        """Everything in one transaction; synced to the disk when it returns. A failure leaves nothing of it."""
+    def write(self, batch: Batch, now_ns: int, *, ends_session: bool = False, signs: bool = True) -> Placed:
+        """Everything in one transaction; synced to the disk when it returns. A failure leaves nothing of it.
+
+        signs: False leaves what is known of the last session, for a change by hand while no agent runs.
+        """
         earlier = self._table.snapshot()
         try:
             with self._transaction():
@@ -172,12 +175,15 @@ class LiveFile:
                 for event in batch.events:
                     refused += self._note(_EVENT, (*dataclasses.astuple(event),))
                 for line in batch.parked:
-                    refused += self._note(_PARKED, (*dataclasses.astuple(line),))
+                    refused += self._note(parked.INSERT, parked.values(line))
+                parked.remove(self.connection, batch.unparked)
+                parked.make_room(self.connection, {line.sink for line in batch.parked}, now_ns)
                 self._write_cursors(batch.cursors)
                 if refused:
                     event = EventRecord(REFUSED, now_ns, refused[0], count=len(refused))
                     self._note(_EVENT, (*dataclasses.astuple(event),))
-                self._sign(now_ns, running=not ends_session)
+                if signs:
+                    self._sign(now_ns, running=not ends_session)
         except BaseException:
             self._table.restore(earlier)
             raise

@@ -183,12 +183,14 @@ class StoreReader:
         with self._reading() as connection:
             return dict(connection.execute("SELECT sink, seq FROM cursors ORDER BY sink"))
 
-    def parked(self, sink: str, limit: int = 1000) -> list[ParkedLine]:
-        """Lines the sink's server refused, newest first."""
+    def parked(self, sink: str, limit: int = 1000, *, after: int | None = None) -> list[ParkedLine]:
+        """Lines the sink's server refused, newest first; with `after` the oldest first, from beyond that id."""
+        order = ("<", "DESC") if after is None else (">", "ASC")
         with self._reading() as connection:
             found = connection.execute(
-                "SELECT sink, seq, at_ns, line, reason FROM parked WHERE sink = ? ORDER BY id DESC LIMIT ?",
-                (sink, limit),
+                "SELECT sink, seq, at_ns, line, reason, id FROM parked "
+                f"WHERE sink = ? AND id {order[0]} ? ORDER BY id {order[1]} LIMIT ?",
+                (sink, _FOREVER if after is None else after, limit),
             ).fetchall()
         return [ParkedLine(*row) for row in found]
 

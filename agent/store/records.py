@@ -20,6 +20,11 @@ START: Final = "start"
 STOP: Final = "stop"
 DAMAGED: Final = "damaged"
 REFUSED: Final = "refused"
+PARKED_DROPPED: Final = "parked_dropped"
+"""Event kind: `count` parked lines of a sink went, the oldest first, because there was no more room."""
+PARKED_ROOM: Final = 10_000
+"""Parked lines kept for each sink. Beyond it the oldest go, PARKED_STEP at once."""
+PARKED_STEP: Final = 1_000
 
 
 class StoreOverflow(LocalError):  # noqa: N818 # a state of the queue, named as such in the counters
@@ -79,13 +84,21 @@ class StoredSample:
 
 @dataclass(frozen=True, slots=True)
 class ParkedLine:
-    """A line a sink's server refused for good, with the server's reason."""
+    """A line a sink's server refused for good, with the server's reason. id: its number, once it is kept."""
 
     sink: str
     seq: int
     at_ns: int
     line: str
     reason: str
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unparked:
+    """Parked lines that are not needed any more: accepted at last, or given up by somebody."""
+
+    ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

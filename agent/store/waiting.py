@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from agent.store.livefile import Batch
-from agent.store.records import GAP, EventRecord, ParkedLine, RunRecord
+from agent.store.records import GAP, EventRecord, ParkedLine, RunRecord, Unparked
 from agent.store.samples import EncodedSample, encode
 from probes.core.model import Sample
 
@@ -73,7 +73,7 @@ class Waiting:
                 self.wake.set()
             return len(dropped)
 
-    def put_note(self, record: RunRecord | EventRecord | ParkedLine) -> None:
+    def put_note(self, record: RunRecord | EventRecord | ParkedLine | Unparked) -> None:
         """Queue a record; beyond the bound it is dropped and counted."""
         with self._changed:
             if self._accepted_notes - self._settled_notes >= WAITING_NOTES:
@@ -86,6 +86,8 @@ class Waiting:
                     self._notes.events.append(record)
                 case ParkedLine():
                     self._notes.parked.append(record)
+                case Unparked():
+                    self._notes.unparked.append(record)
             self._accepted_notes += 1
             self.wake.set()
 
@@ -114,6 +116,7 @@ class Waiting:
                 list(notes.runs),
                 list(notes.events),
                 list(notes.parked),
+                list(notes.unparked),
                 dict(notes.cursors),
                 [refusal for refusal in first if isinstance(refusal, str)],
             )
@@ -127,6 +130,7 @@ class Waiting:
             del self._notes.runs[: len(batch.runs)]
             del self._notes.events[: len(batch.events)]
             del self._notes.parked[: len(batch.parked)]
+            del self._notes.unparked[: len(batch.unparked)]
             for sink, seq in batch.cursors.items():
                 if self._notes.cursors.get(sink, seq) == seq:
                     self._notes.cursors.pop(sink, None)

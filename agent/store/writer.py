@@ -10,21 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from agent.store import session
+from agent.store import records, session
 from agent.store.directory import Directory
 from agent.store.leaving import Leaving, Release, Retirement
 from agent.store.livefile import DamagedFile, LiveFile, is_broken_descriptor, is_damage
-from agent.store.records import (
-    DAMAGED,
-    START,
-    STOP,
-    EventRecord,
-    Owner,
-    ParkedLine,
-    Retired,
-    RunRecord,
-    StoreOverflow,
-)
+from agent.store.records import EventRecord, Owner, ParkedLine, Retired, RunRecord, StoreOverflow, Unparked
 from agent.store.sealed.manifest import Part
 from agent.store.waiting import WAITING_SAMPLES, Waiting
 from probes.core.clock import MILLISECOND, SECOND, Clock, boot_id
@@ -116,6 +106,10 @@ class Store:
         """Queue a line the sink's server refused: durable no later than a cursor advanced after this call."""
         self._check_open()
         self._waiting.put_note(ParkedLine(sink, seq, self._clock.wall(), line, reason))
+
+    def unpark(self, ids: Sequence[int]) -> None:
+        """Queue the removal of parked lines."""
+        self._waiting.put_note(Unparked(tuple(ids)))
 
     def cursor(self, sink: str) -> int:
         """The seq up to which the sink has everything; 0 for a new one. Retention then waits for the sink."""
@@ -223,7 +217,7 @@ class Store:
     def _open_first(self) -> list[EventRecord]:
         """Open the database, or replace a damaged one; returns what has to be recorded about it."""
         now = self._clock.wall()
-        events = [EventRecord(START, now, f"linkwitness started as process {self._owner.pid}")]
+        events = [EventRecord(records.START, now, f"linkwitness started as process {self._owner.pid}")]
         modified = self._modified_ns()
         try:
             file = self._open_file()
@@ -238,7 +232,7 @@ class Store:
     def _modified_ns(self) -> int | None:
         """When the database was last written, by its files."""
         live = self._directory.live
-        found = [path.stat().st_mtime_ns for path in (live, live.with_name(live.name + "-wal")) if path.exists()]
+        found = [path.stat().st_mtime_ns for path in (live, Path(f"{live}-wal")) if path.exists()]
         return max(found, default=None)
 
     def _open_file(self) -> LiveFile:
@@ -255,7 +249,7 @@ class Store:
         self._counts["damaged"] += 1
         text = f"the database was damaged ({damage}) and is now damaged/{name}; a fresh one was started"
         log.error("%s", text)
-        return EventRecord(DAMAGED, now, text, reason=str(damage))
+        return EventRecord(records.DAMAGED, now, text, reason=str(damage))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -378,7 +372,7 @@ class Store:
         if not kept:
             self._waiting.abandon()
             self._directory.spend_reserve()
-        self._waiting.put_note(EventRecord(STOP, self._clock.wall(), "linkwitness stopped"))
+        self._waiting.put_note(EventRecord(records.STOP, self._clock.wall(), "linkwitness stopped"))
         self._clean = self._end_session() and kept
         if self._file is not None:
             self._file.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from agent.store.directory import Directory
-from agent.store.livefile import DamagedFile, LiveFile
-from agent.store.records import LIVE_FILE, Owner, Retired
+from agent.store.livefile import Batch, DamagedFile, LiveFile
+from agent.store.records import LIVE_FILE, EventRecord, Owner, Retired, Unparked
 from agent.store.sealed.manifest import Part
 from probes.core.clock import Clock, boot_id
 from probes.core.errors import LocalError
@@ -21,11 +21,11 @@ ROWS: Final = 10_000
 
 
 class OfflineWriter:
-    """Removes sealed rows as the agent's writer does, and nothing else; records no start and no stop."""
+    """Removes sealed rows and parked lines as the agent's writer does; records no start and no stop."""
 
-    def __init__(self, file: LiveFile) -> None:
+    def __init__(self, file: LiveFile, clock: Clock) -> None:
         self.epoch = file.epoch
-        self._file = file
+        self._file, self._clock = file, clock
 
     def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = 0.0) -> int:  # noqa: ARG002 # the agent's writer waits
         """Take the part's rows out of the live database, as far as every sink has them."""
@@ -37,6 +37,14 @@ class OfflineWriter:
             if not gone:
                 break
         return total
+
+    def unpark(self, ids: Sequence[int]) -> None:
+        """Remove parked lines, durably."""
+        self._file.write(Batch(unparked=[Unparked(tuple(ids))]), self._clock.wall(), signs=False)
+
+    def event(self, record: EventRecord) -> None:
+        """Keep an event, durably."""
+        self._file.write(Batch(events=[record]), self._clock.wall(), signs=False)
 
     def retire(self, **_before: float) -> Retired:
         """Nothing: what a hand seals, the agent retires."""
@@ -53,7 +61,7 @@ def opened(store: Path, clock: Clock) -> Iterator[OfflineWriter]:
     try:
         file = LiveFile.open(directory.live, owner=owner, site="")
         try:
-            yield OfflineWriter(file)
+            yield OfflineWriter(file, clock)
         finally:
             file.close()
     except (DamagedFile, sqlite3.Error) as error:
