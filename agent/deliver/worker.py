@@ -19,7 +19,7 @@ from typing import Final
 from agent.config import SinkSettings
 from agent.deliver.answer import Answer, Reply
 from agent.deliver.backoff import Backoff
-from agent.deliver.batch import Line, Outcome, deliver
+from agent.deliver.batch import Batches, Line, Outcome
 from agent.deliver.line import LineEncoder, LineError
 from agent.deliver.sink import Sink
 from agent.store import EventRecord, Store, StoredSample, StoreReader
@@ -119,7 +119,7 @@ class SinkWorker:
         self._stop = threading.Event()
         self._stop_by: int | None = None
         self._backoff = Backoff()
-        self._limit = settings.batch
+        self._batches = Batches(settings.batch)
         self._live_from = self._live_to = 0
         """seqs in (live_from, live_to] were delivered ahead of the cursor"""
         self._live_turn = False
@@ -132,6 +132,11 @@ class SinkWorker:
         """the last that the store was told of this sink is trouble"""
         self._thread = threading.Thread(target=self._run, name=f"sink-{settings.name}", daemon=True)
         self.status = SinkStatus(settings.name, "", "starting", store.cursor(settings.name), 0, 0, 0)
+
+    @property
+    def _limit(self) -> int:
+        """Samples in a batch, now."""
+        return self._batches.limit
 
     def start(self) -> None:
         self._thread.start()
@@ -220,7 +225,8 @@ class SinkWorker:
         obstacle = self._sink.open()
         if obstacle is not None:
             return Outcome(0, (), obstacle)
-        outcome = deliver([self._line(item) for item in stored], self._write, self._witnesses, self._stop.is_set)
+        lines = [self._line(item) for item in stored]
+        outcome = self._batches.deliver(lines, self._write, self._witnesses, self._stop.is_set)
         for refusal in outcome.refused:
             self._store.park(self._settings.name, refusal.line.seq, refusal.line.text, refusal.words)
         for words, count in Counter(refusal.words for refusal in outcome.refused).items():

@@ -61,6 +61,81 @@ def test_the_servers_own_words(headers: dict[str, str], body: bytes, words: str)
     assert said(400, headers, body) == words
 
 
+V3 = {
+    "error": "partial write of line protocol occurred",
+    "data": [
+        {"original_line": "home,room=Sunroom temp=hi 1735549200", "line_number": 2, "error_message": "wrong type"},
+        {"original_line": "cpu,host=a val= 123", "line_number": 7, "error_message": "No fields were provided"},
+    ],
+}
+V3_WHOLE = {
+    "error": "parsing failed for write_lp endpoint",
+    "data": {"original_line": "cpu,host=a val= 123", "line_number": 1, "error_message": "No fields were provided"},
+}
+CLUSTERED = {"code": "invalid", "line": 2, "message": "line 2: wrong type\nline 7: No fields were provided"}
+V2_DROPPED = {
+    "code": "unprocessable entity",
+    "message": 'failure writing points to database: partial write: field type conflict: input field "lost" on '
+    'measurement "ping" is type integer, already exists as type float dropped=3',
+}
+V2_MALFORMED = {"code": "invalid", "message": "unable to parse 'ping sent=': missing field value"}
+V1_OLD = {"error": "partial write: points beyond retention policy dropped=1200"}
+V3_NAME = {"error": "db name cannot be empty", "data": None}
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "blamed", "dropped", "words"),
+    [
+        (400, V3, {2: "HTTP 400: wrong type", 7: "HTTP 400: No fields were provided"}, None,
+         "HTTP 400: partial write of line protocol occurred: wrong type"),
+        (400, V3_WHOLE, {1: "HTTP 400: No fields were provided"}, None,
+         "HTTP 400: parsing failed for write_lp endpoint: No fields were provided"),
+        (400, CLUSTERED, None, None, "HTTP 400: line 2: wrong type line 7: No fields were provided"),
+        (422, V2_DROPPED, None, 3, f"HTTP 422: {V2_DROPPED['message']}"),
+        (400, V2_MALFORMED, None, None, f"HTTP 400: {V2_MALFORMED['message']}"),
+        (400, V1_OLD, None, 1200, f"HTTP 400: {V1_OLD['error']}"),
+        (400, V3_NAME, None, None, "HTTP 400: db name cannot be empty"),
+        (400, {"error": "x", "data": [{"line_number": "2", "error_message": "a"}, 3]}, None, None, "HTTP 400: x"),
+    ],
+)  # fmt: skip
+def test_what_servers_say_about_lines(
+    status: int, document: object, blamed: object, dropped: int | None, words: str
+) -> None:
+    reply = classify(status, {}, json.dumps(document).encode())
+    assert (reply.answer, reply.blamed, reply.dropped) == (Answer.REJECTED, blamed, dropped)
+    assert reply.words == words
+
+
+def test_a_list_of_lines_that_is_cut_off_is_read_as_far_as_it_goes() -> None:
+    data = [{"original_line": "x" * 900, "line_number": n, "error_message": f"wrong {n}"} for n in range(1, 100)]
+    body = json.dumps({"error": "partial write of line protocol occurred", "data": data}).encode()[:65_536]
+    reply = classify(400, {}, body)
+    assert reply.words == "HTTP 400: partial write of line protocol occurred: wrong 1"
+    assert reply.blamed == {n: f"HTTP 400: wrong {n}" for n in range(1, len(reply.blamed or ()) + 1)}
+    assert len(reply.blamed or ()) >= 60
+
+
+def test_lines_are_named_by_refusals_only() -> None:
+    for status in (204, 401, 413, 500):
+        reply = classify(status, {}, json.dumps(V3).encode())
+        assert (reply.blamed, reply.dropped) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("after", "date", "seconds"),
+    [
+        ("Mon, 23 Nov 2026 00:01:30 GMT", "Mon, 23 Nov 2026 00:01:00 GMT", 30),
+        ("Mon, 23 Nov 2026 00:00:30 GMT", "Mon, 23 Nov 2026 00:01:00 GMT", 1),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 23 Nov 2026 00:01:00 GMT", 300),
+        ("Mon, 23 Nov 2026 00:01:30 GMT", "", None), ("soon", "Mon, 23 Nov 2026 00:01:00 GMT", None),
+        ("Mon, 23 Nov 2026 00:01:30 GMT", "yesterday", None), ("1e99", "", None),
+    ],
+)  # fmt: skip
+def test_retry_after_as_a_date_is_taken_by_the_servers_own_clock(after: str, date: str, seconds: int | None) -> None:
+    wait_ns = retry_after_ns({"Retry-After": after, "Date": date})
+    assert wait_ns == (None if seconds is None else seconds * SECOND)
+
+
 @given(st.integers())
 def test_retry_after_is_kept_within_a_second_and_five_minutes(seconds: int) -> None:
     wait_ns = retry_after_ns({"Retry-After": str(seconds)})

@@ -220,7 +220,7 @@ def test_server_that_refuses_everything_gets_nothing_parked(bench: Callable[...,
 @pytest.mark.parametrize("most", [1, 3, 7])
 def test_too_large_is_halved(bench: Callable[..., Bench], most: int, api: str) -> None:
     rig = bench(lambda request: OK if len(request.lines) <= most else Answer(413), api)
-    rig.drain()
+    rig.drain(SAMPLES)
     rig.arrived_once_in_effect()
     assert rig.parked() == {}
     assert len(rig.server.writes) <= 2 * SAMPLES
