@@ -125,20 +125,17 @@ class LiveFile:
         row = execute("SELECT epoch, next_seq, running, last_commit_ns, boot_id, pid FROM meta").fetchone()
         if row is None:
             row = (secrets.token_hex(8), first_seq)
-            started = self._owner.started_ns
+            owner = self._owner
             with self._transaction():
                 execute(
-                    "INSERT INTO meta VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?)",
+                    "INSERT INTO meta(id, epoch, site, next_seq, running, pid, boot_id, session_ns, last_commit_ns) "
+                    "VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?)",
                     (
-                        row[0],
-                        rows.printable(self._site),
-                        first_seq,
-                        self._owner.pid,
-                        self._owner.boot_id,
-                        started,
-                        started,
+                        *(row[0], rows.printable(self._site), first_seq),
+                        *(owner.pid, owner.boot_id, owner.started_ns, owner.started_ns),
                     ),
                 )
+                execute("INSERT INTO epochs VALUES (?, ?, ?, '', NULL)", (first_seq, row[0], owner.started_ns))
         else:
             self.previous = PreviousSession(bool(row[2]), row[3], row[4], row[5])
         kept = execute("SELECT ifnull(max(seq), 0) FROM samples").fetchone()[0]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from agent.sla.columns import INTEGER_COLUMNS
+from agent.store import header
 from agent.store.rows import SAMPLE_COLUMNS
 from probes.core.errors import LocalError
 
 APPLICATION_ID: Final = 0x6C77_6974
 """`lwit`, in the header of the file (https://www.sqlite.org/pragma.html#pragma_application_id)."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _OTHER_TYPES: Final = {
     "rate_layer": "TEXT", "load": "REAL", "remote": "TEXT", "reason": "TEXT", "phases": "TEXT", "histogram": "BLOB",
@@ -28,12 +28,24 @@ def _sample_columns() -> str:
     )
 
 
+_EPOCHS: Final = """CREATE TABLE epochs(
+        first_seq INTEGER PRIMARY KEY, epoch TEXT NOT NULL, at_ns INTEGER NOT NULL, machine TEXT NOT NULL,
+        branch TEXT)"""
+"""Which epoch the samples from first_seq on belong to, since when, on which machine (agent.store.identity)."""
+_OWED: Final = """CREATE TABLE owed(
+        sink TEXT NOT NULL, part TEXT NOT NULL, after_seq INTEGER NOT NULL, next_row INTEGER NOT NULL,
+        rows INTEGER NOT NULL, PRIMARY KEY (sink, part)) WITHOUT ROWID"""
+"""Sealed rows that a sink does not have yet: `rows` of the part from next_row on, those kept after after_seq."""
+
 TABLES: Final = (
-    # one row: epoch, session and the next seq; rewritten by every commit
+    # one row: epoch, session and the next seq; rewritten by every commit. boot_ns: CLOCK_BOOTTIME of the last commit;
+    # commits: how many there were; checkpointed: how many of them had reached the database when the log began anew
     """CREATE TABLE meta(
         id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL, site TEXT NOT NULL, next_seq INTEGER NOT NULL,
         running INTEGER NOT NULL, pid INTEGER NOT NULL, boot_id TEXT NOT NULL, session_ns INTEGER NOT NULL,
-        last_commit_ns INTEGER NOT NULL)""",
+        last_commit_ns INTEGER NOT NULL, boot_ns INTEGER NOT NULL DEFAULT 0, commits INTEGER NOT NULL DEFAULT 0,
+        checkpointed INTEGER NOT NULL DEFAULT 0)""",
+    _EPOCHS,
     # first_ns, last_ns, rows: bounds and number of this series' samples; newest_ns: start of the one kept last
     """CREATE TABLE series(
         id INTEGER PRIMARY KEY, circuit TEXT NOT NULL, probe TEXT NOT NULL, kind TEXT NOT NULL,
@@ -60,11 +72,20 @@ TABLES: Final = (
         id INTEGER PRIMARY KEY, sink TEXT NOT NULL, seq INTEGER NOT NULL, at_ns INTEGER NOT NULL, line TEXT NOT NULL,
         reason TEXT NOT NULL)""",
     "CREATE INDEX parked_sink ON parked(sink, seq)",
+    _OWED,
 )
 
-Migration = Callable[[sqlite3.Connection], None]
-MIGRATIONS: dict[int, Migration] = {}
-"""What turns a file of version n into one of version n + 1, inside the transaction the caller holds."""
+MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
+    1: (
+        "ALTER TABLE meta ADD COLUMN boot_ns INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE meta ADD COLUMN commits INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE meta ADD COLUMN checkpointed INTEGER NOT NULL DEFAULT 0",
+        _EPOCHS,
+        "INSERT INTO epochs(first_seq, epoch, at_ns, machine) SELECT 1, epoch, session_ns, '' FROM meta",
+        _OWED,
+    ),
+}
+"""Statements that turn a file of version n into one of n + 1, in one transaction. A released one never changes."""
 
 INSERT_SAMPLE: Final = (
     f"INSERT INTO samples(series, seq, {', '.join(SAMPLE_COLUMNS)}) "
@@ -99,6 +120,13 @@ def check_version(path: Path, found: int) -> None:
         )
 
 
+def check_file(path: Path) -> None:
+    """As check_version, before the file is opened: no byte of it, its log or its index changes. Raises OSError."""
+    found = header.read(path)
+    if found is not None and found.application == APPLICATION_ID:
+        check_version(path, found.version)
+
+
 def bring_up(connection: sqlite3.Connection, path: Path) -> None:
     """Create the tables, or migrate an older file, in one transaction. Raises LocalError for a newer file."""
     found = version_of(connection)
@@ -111,7 +139,8 @@ def bring_up(connection: sqlite3.Connection, path: Path) -> None:
             for statement in TABLES:
                 connection.execute(statement)
         for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
-            MIGRATIONS[version](connection)
+            for statement in MIGRATIONS[version]:
+                connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")

