@@ -23,20 +23,28 @@ MAXIMUM_TEXT: Final = 32_000
 
 MAXIMUM_TAGS: Final = 10
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
-_INTEGERS: Final = tuple(name for name in INTEGER_COLUMNS if name != "start_ns")
+OWN_INTEGERS: Final = tuple(name for name in INTEGER_COLUMNS if name != "start_ns")
+"""Fields under the store's names, in their order."""
 _ATTRIBUTES: Final = (
     ("sent", "received", "lost", "late", "duplicate", "reordered", "corrupt", "not_sent"),
     ("count", "sum_ns", "minimum_ns", "maximum_ns", "p50_ns", "p95_ns", "p99_ns", "stddev_ns"),
     ("ipdv_pairs", "ipdv_abs_sum_ns", "ipdv_p95_ns", "pdv_p95_ns", "rfc3550_ns"),
     ("forward_bps", "backward_bps", "forward_bytes", "backward_bytes", "forward_ns", "backward_ns"),
 )
-"""Of Counts, Delay, Variation and Rate, in the order of _INTEGERS after span_ns and state."""
+"""Of Counts, Delay, Variation and Rate, in the order of OWN_INTEGERS after span_ns and state."""
+GROUPS: Final = tuple(
+    OWN_INTEGERS[2 + sum(map(len, _ATTRIBUTES[:n])) : 2 + sum(map(len, _ATTRIBUTES[: n + 1]))]
+    for n in range(len(_ATTRIBUTES))
+)
+"""The same groups by the names of their fields."""
+OPTIONAL: Final = frozenset(("ipdv_p95_ns", "rfc3550_ns", *GROUPS[-1]))
+"""What a sample may lack although it has the group."""
 _READERS: Final[tuple[Callable[[Any], tuple[int, ...]], ...]] = tuple(attrgetter(*names) for names in _ATTRIBUTES)
 
 
 def _template(shape: int) -> tuple[tuple[str, ...], str]:
     """Names and format of the integer fields of a sample; bit n of shape: it has the n-th group."""
-    names, rest = list(_INTEGERS[:2]), list(_INTEGERS[2:])
+    names, rest = list(OWN_INTEGERS[:2]), list(OWN_INTEGERS[2:])
     for bit, attributes in enumerate(_ATTRIBUTES):
         group, rest = rest[: len(attributes)], rest[len(attributes) :]
         names += group if shape >> bit & 1 else []
@@ -48,7 +56,7 @@ _PING_DELAY: Final = (
     "average_response_ms=%r,minimum_response_ms=%r,maximum_response_ms=%r,standard_deviation_ms=%r,percentile50_ms=%r,"
     "percentile95_ms=%r,percentile99_ms=%r"
 )
-_CONNECT_RESULT: Final = {
+CONNECT_RESULT: Final = {
     SampleState.OK: 0, SampleState.IMPAIRED: 0, SampleState.NO_REPLY: 1, SampleState.REJECTED: 2,
     SampleState.INVALID: 2,
 }  # fmt: skip
@@ -76,14 +84,15 @@ class LineEncoder:
         key = (sample.circuit, sample.probe, sample.kind)
         head = self._heads.get(key)
         if head is None:
-            head = self._heads[key] = self._head(*key)
+            head = self._heads[key] = self.head(*key)
         fields = [_integer_fields(sample)]
         _add_telegraf_fields(fields, sample)
         if text:
             _add_text_fields(fields, sample)
         return f"{head} {','.join(fields)} {sample.start_ns}"
 
-    def _head(self, circuit: str, probe: str, kind: str) -> str:
+    def head(self, circuit: str, probe: str, kind: str) -> str:
+        """Measurement and tags. Raises LineError."""
         known = self._circuits.get(circuit)
         tags = {"circuit": circuit, "probe": probe, "kind": kind}
         if empty := [name for name, value in tags.items() if not value]:
@@ -115,7 +124,7 @@ def _description(circuit: Circuit, probe: str, kind: str) -> dict[str, str]:
 _OWN_TAGS: Final = 4
 _RESERVED: Final = frozenset((
     "circuit", "probe", "kind", "site", "customer", "provider", "url", "server", "port", "protocol", "result", "time",
-    "reason", "remote", "histogram", *_INTEGERS,
+    "reason", "remote", "histogram", *OWN_INTEGERS,
 ))  # fmt: skip
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _AMBIGUOUS: Final = re.compile(r"\\(?=[,= ]|$)")
@@ -135,7 +144,7 @@ def _escaped(text: str, special: str = ",= ") -> str:
     return "".join(f"\\{letter}" if letter in special else letter for letter in text)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A text field's value. Control characters become spaces: the texts are for people."""
     plain = text[:MAXIMUM_TEXT]
     if not plain.isprintable():
@@ -157,6 +166,8 @@ def _integer_fields(sample: Sample) -> str:
         _check_integers(sample, names, values)
         return template % values
     there = [(name, value) for name, value in zip(names, values, strict=True) if value is not None]
+    if lacking := set(names) - OPTIONAL - {name for name, _ in there}:
+        raise LineError(f"{sample.circuit}/{sample.probe} has no {', '.join(sorted(lacking))}, which it must have")
     _check_integers(sample, names, tuple(value for _, value in there))
     return ",".join(f"{name}={value}i" for name, value in there)
 
@@ -196,14 +207,14 @@ def _add_ping(fields: list[str], sample: Sample, counts: Counts) -> None:
 def _add_net_response(fields: list[str], sample: Sample) -> None:
     if sample.delay is not None and sample.delay.count:
         fields.append(f"response_time={sample.delay.sum_ns / sample.delay.count / 1e9!r}")
-    fields.append(f"result_code={_CONNECT_RESULT[sample.state]}i")
+    fields.append(f"result_code={CONNECT_RESULT[sample.state]}i")
 
 
 def _add_text_fields(fields: list[str], sample: Sample) -> None:
     if sample.reason:
-        fields.append(f"reason={_quoted(sample.reason)}")
+        fields.append(f"reason={quoted(sample.reason)}")
     if sample.remote:
-        fields.append(f"remote={_quoted(sample.remote)}")
+        fields.append(f"remote={quoted(sample.remote)}")
     if sample.histogram is not None:
         written = sample.histogram.to_text()
         if written and len(written) <= MAXIMUM_TEXT:
