@@ -21,6 +21,7 @@ COLON: Final = np.frombuffer(b":\0\0\0", np.uint32)[0]
 SEMICOLON: Final = np.frombuffer(b";\0\0\0", np.uint32)[0]
 HIGHEST_MS: Final = 10**15
 """ns below this are written exactly by `milliseconds`: their ms have at most 15 digits, so that no double is nearer."""
+_COMMA: Final = ord(",")
 _TEN_THOUSAND: Final = 10_000
 _MILLION: Final = 10**6
 _THOUSAND: Final = 1_000
@@ -87,8 +88,18 @@ def milliseconds(values: Int64, words: int) -> Words:
 
 
 def reals(values: NDArray[np.float64]) -> Words:
-    """As `repr`."""
-    return texts([repr(value).encode("ascii") for value in values.tolist()])
+    """As `repr`. One call of it for all: `[a, b, ..., z]`, from which the numbers are then taken."""
+    octets = np.frombuffer(f"{values.tolist()!r}".encode("ascii"), np.uint8)
+    commas = np.flatnonzero(octets == _COMMA)
+    first = np.concatenate(([1], commas + 2))
+    lengths = np.concatenate((commas, [len(octets) - 1])) - first
+    width = -(-int(lengths.max()) // 4) * 4
+    place = np.arange(width)
+    padded = np.concatenate((octets, np.zeros(width, np.uint8)))
+    table = padded[first[:, None] + place]
+    table[place >= lengths[:, None]] = 0
+    found: Words = table.view(np.uint32).T
+    return found
 
 
 def texts(octets: list[bytes]) -> Words:

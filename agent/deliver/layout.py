@@ -122,7 +122,9 @@ class Shapes:
     @staticmethod
     def _add_texts(batch: SampleBatch, shape: Int64, odd: Truths) -> None:
         for name, texts in (("a reason", batch.reason), ("a remote", batch.remote)):
-            lengths = np.array([len(text) if text else 0 for text in texts], np.int64)
+            known = {text: len(text or "") for text in set(texts)}
+            several = [known[text] for text in texts] if len(known) > 1 else [*known.values()]
+            lengths = np.array(several, np.int64)
             shape |= (lengths > 0).astype(np.int64) << _BIT[name]
             odd |= lengths > LONGEST_TEXT
         size = batch.buckets.size

@@ -24,7 +24,7 @@ from probes.core.errors import LocalError
 
 FEWEST: Final = 24
 """Fewer samples of one layout are written one by one."""
-TABLE: Final = 1 << 20
+TABLE: Final = 1 << 19
 """Octets of one table, about: it is to stay in the processor's cache."""
 
 Octets = NDArray[np.uint8]
@@ -34,11 +34,12 @@ Octets = NDArray[np.uint8]
 class LineBatch:
     """The lines of n samples.
 
-    seq: (n,); body: all lines that could be written, joined; order: the row of each of them; unwritable: row -> why.
+    seq: (n,); parts: what follows one after the other is all lines that could be written, each with its end; order: the
+    row of each of them; unwritable: row -> why.
     """
 
     seq: Int64
-    body: bytes
+    parts: tuple[bytes, ...]
     order: Int64
     unwritable: Mapping[int, str] = field(default_factory=dict)
 
@@ -48,9 +49,9 @@ class LineBatch:
     def lines(self) -> list[bytes]:
         """The line of each sample, empty where it is unwritable."""
         found = [b""] * len(self)
-        if len(self.order):
-            for row, line in zip(self.order.tolist(), self.body.split(b"\n"), strict=True):
-                found[row] = line
+        lines = b"".join(self.parts).split(b"\n")
+        for row, line in zip(self.order.tolist(), lines, strict=False):
+            found[row] = line
         return found
 
 
@@ -65,7 +66,7 @@ class BatchEncoder:
     def encode(self, batch: SampleBatch) -> LineBatch:
         """Never fails: what cannot be written is `unwritable`."""
         if not len(batch):
-            return LineBatch(batch.seq, b"", np.empty(0, np.int64))
+            return LineBatch(batch.seq, (), np.empty(0, np.int64))
         unwritable = dict(batch.unreadable)
         heads = [self._head(key) for key in batch.keys]
         refused = np.array([isinstance(head, LineError) for head in heads])[batch.key]
@@ -91,7 +92,7 @@ class BatchEncoder:
             written = [self._one(batch, row, unwritable) for row in rows.tolist()]
             order.append(rows[[line is not None for line in written]])
             parts += [line + b"\n" for line in written if line is not None]
-        return LineBatch(batch.seq, b"".join(parts)[:-1], np.concatenate(order) if order else batch.seq[:0], unwritable)
+        return LineBatch(batch.seq, tuple(parts), np.concatenate(order) if order else batch.seq[:0], unwritable)
 
     def _head(self, key: tuple[str, str, str]) -> bytes | LineError:
         head = self._heads.get(key)
@@ -165,8 +166,8 @@ def _chosen(choices: Sequence[bytes], number: Int64) -> bytes | digits.Words:
 
 
 def _texts(values: Sequence[str | None]) -> bytes | digits.Words:
-    numbers: dict[str | None, int] = {}
-    number = np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    number = np.array([numbers[value] for value in values] if len(numbers) > 1 else [0], np.int64)
     return _chosen([quoted(value or "").encode("utf-8") for value in numbers], number)
 
 
