@@ -122,17 +122,17 @@ def export(
         groups = exporting.samples(reader, circuit or (), *bounds)
         if form == "parquet":
             assert output is not None
-            exporting.to_parquet(groups, output)
+            sum(exporting.to_parquet(groups, output))
             return
         with _target(output) as stream:
             if form == "csv":
-                exporting.to_csv(groups, stream)
+                sum(exporting.to_csv(groups, stream))
             else:
                 from agent.deliver.line import LineEncoder
 
                 known = {item.id: item for item in settings.circuits} if settings else {}
                 encoder = LineEncoder(reader.status().site, known)
-                exporting.to_lines(groups, stream, lambda sample: encoder.encode(sample, text=True))
+                sum(exporting.to_lines(groups, stream, lambda sample: encoder.encode(sample, text=True)))
 
 
 def _load(config: Path) -> AgentConfig:

@@ -1,11 +1,14 @@
-"""Samples of a store, live and sealed, written to a file others can read: CSV, Parquet, or lines of any encoder."""
+"""Samples of a store, live and sealed, written to a file others can read: CSV, Parquet, or lines of any encoder.
+
+Read and written STEP rows at a time: what it takes of memory does not grow with the store.
+"""
 
 from __future__ import annotations
 
 import csv
-import shutil
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final
@@ -21,13 +24,23 @@ from probes.core.errors import LocalError
 from probes.core.model import Sample
 
 COLUMNS: Final = ("circuit", "probe", "kind", "start", *rows.SAMPLE_COLUMNS)
-"""`start` in RFC 3339; `histogram` as `bucket:packets` pairs joined by `;`."""
+"""`start` is a time, in CSV in RFC 3339; `state` and `stamps` are words, `clock_synchronised` is a truth value,
+`phases` is JSON, `histogram` is `bucket:packets` pairs joined by `;`. All others are numbers in the unit they name."""
+STEP: Final = 2_000
+"""Rows read at once."""
+PART: Final = 10_000
+"""Rows of a part of a Parquet file, kept in memory."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EVERYTHING: Final = 1 << 62
+_TYPES: Final = dict.fromkeys(STORED_INTEGERS, "BIGINT") | {
+    "start": "TIMESTAMP_NS", "state": "VARCHAR", "stamps": "VARCHAR", "clock_synchronised": "BOOLEAN", "load": "DOUBLE",
+}  # fmt: skip
+_AT: Final = {name: at for at, name in enumerate(rows.SAMPLE_COLUMNS)}
 
 
 def samples(reader: StoreReader, circuits: Sequence[str], start_ns: int, end_ns: int) -> Iterator[Sequence[Sample]]:
-    """All samples that start in [start_ns, end_ns), a probe and a day at a time; of the circuits named or of all.
+    """All samples that start in [start_ns, end_ns), by circuit, probe and time; of the circuits named or of all.
 
     Raises LocalError for a circuit that the store does not know.
     """
@@ -35,86 +48,112 @@ def samples(reader: StoreReader, circuits: Sequence[str], start_ns: int, end_ns:
     unknown = set(circuits) - {series.circuit for series in listed}
     if unknown:
         raise LocalError(f"the store has no circuit {min(unknown)!r}", hint="`linkwitness status` lists them")
-    bounds: dict[tuple[str, str], tuple[int, int]] = {}
-    for series in listed:
-        if not circuits or series.circuit in circuits:
-            first, last = bounds.get((series.circuit, series.probe), (series.first_ns, series.last_ns))
-            bounds[series.circuit, series.probe] = min(first, series.first_ns), max(last, series.last_ns)
-    for (circuit, probe), (first, last) in bounds.items():
-        at = max(first, start_ns)
+    probes = dict.fromkeys(
+        (series.circuit, series.probe) for series in listed if not circuits or series.circuit in circuits
+    )
+    for circuit, probe in probes:
+        of = [series for series in listed if (series.circuit, series.probe) == (circuit, probe)]
+        kinds = [series.kind for series in of]
+        at, last = max(start_ns, min(series.first_ns for series in of)), max(series.last_ns for series in of)
         while at <= last and at < end_ns:
             until = min((at // DAY_NS + 1) * DAY_NS, end_ns)
-            found = reader.samples(circuit, probe, at, until, _EVERYTHING)
-            if found:
-                yield [item.sample for item in found]
+            for begin, end in _steps(reader, (circuit, probe), kinds, at, until):
+                found = reader.samples(circuit, probe, begin, end, _EVERYTHING)
+                if found:
+                    yield [item.sample for item in found]
             at = until
 
 
-def to_lines(groups: Iterator[Sequence[Sample]], stream: IO[str], encode: Callable[[Sample], str]) -> int:
-    """One line for each sample; returns how many."""
-    total = 0
+def _steps(
+    reader: StoreReader, key: tuple[str, str], kinds: Sequence[str], start_ns: int, end_ns: int
+) -> Iterator[tuple[int, int]]:
+    """[start_ns, end_ns) in pieces of about STEP rows; nothing where there is no row."""
+    starts = np.sort(
+        np.concatenate([reader.read(*key, ("start_ns",), start_ns, end_ns, kind).start_ns for kind in kinds])
+    )
+    cuts = [start_ns, *starts[STEP::STEP].tolist(), end_ns] if len(starts) else []
+    yield from itertools.pairwise(cuts)
+
+
+def to_lines(groups: Iterable[Sequence[Sample]], stream: IO[str], encode: Callable[[Sample], str]) -> Iterator[int]:
+    """One line for each sample; yields how many were written with every group."""
     for group in groups:
         stream.writelines(f"{encode(sample)}\n" for sample in group)
-        total += len(group)
-    return total
+        yield len(group)
 
 
-def to_csv(groups: Iterator[Sequence[Sample]], stream: IO[str]) -> int:
-    """COLUMNS and a row for each sample, nothing where there is no value; returns how many."""
+def to_csv(groups: Iterable[Sequence[Sample]], stream: IO[str]) -> Iterator[int]:
+    """COLUMNS and a row for each sample, nothing where there is no value; yields as to_lines."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    total = 0
     for group in groups:
-        writer.writerows(_row(sample) for sample in group)
-        total += len(group)
-    return total
+        writer.writerows(_csv_row(sample) for sample in group)
+        yield len(group)
 
 
-def to_parquet(groups: Iterator[Sequence[Sample]], path: Path) -> int:
-    """One Parquet file with COLUMNS but `start`; returns the number of rows. Raises OSError."""
+def to_parquet(groups: Iterable[Sequence[Sample]], path: Path) -> Iterator[int]:
+    """One Parquet file with COLUMNS; yields as to_lines. Written in parts beside it first. Raises OSError."""
     from agent.store.sealed import parquet
 
-    names = tuple(name for name in COLUMNS if name != "start")
-    types = dict.fromkeys(STORED_INTEGERS, "BIGINT") | {"load": "DOUBLE"}
-    select = {name: f"{name}::{types.get(name, 'VARCHAR')}" for name in names}
+    select = {name: f"{name}::{_TYPES.get(name, 'VARCHAR')}" for name in COLUMNS}
+    select["start"] = "make_timestamp_ns(start)"
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as directory:
         parts: list[Path] = []
-        total = 0
-        for group in groups:
+        waiting: list[dict[str, np.ndarray[Any, Any]]] = []
+
+        def write() -> None:
             parts.append(Path(directory) / f"{len(parts):06}.parquet")
-            parquet.write(parts[-1], _columns(names, group), select)
-            total += len(group)
-        if not parts:
-            parts.append(Path(directory) / "empty.parquet")
-            parquet.write(parts[0], _columns(names, []), select)
+            joined = {name: np.concatenate([columns[name] for columns in waiting]) for name in COLUMNS}
+            parquet.write(parts[-1], {name: _masked(values) for name, values in joined.items()}, select)
+            waiting.clear()
+
+        for group in groups:
+            waiting.append(_columns(group))
+            if sum(len(columns["start"]) for columns in waiting) >= PART:
+                write()
+            yield len(group)
+        if waiting or not parts:
+            waiting.append(_columns([]))
+            write()
         whole = Path(directory) / "whole.parquet"
         parquet.join(parts, whole)
-        shutil.move(whole, path)
-    return total
+        whole.replace(path)
 
 
-def _columns(names: Sequence[str], group: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:
+def _columns(group: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:
+    """Integers with ABSENT where there is none; `start` as ns, whose day and time DuckDB makes of it."""
+    listed = [(sample.circuit, sample.probe, sample.kind, sample.start_ns, *_values(sample)) for sample in group]
     found: dict[str, np.ndarray[Any, Any]] = {}
-    listed = [_row(sample) for sample in group]
     for at, name in enumerate(COLUMNS):
-        if name not in names:
-            continue
         values = [row[at] for row in listed]
-        if name in STORED_INTEGERS:
-            absent = np.array([value is None for value in values], bool)
-            present = np.array([ABSENT if value is None else value for value in values], np.int64)
-            found[name] = np.ma.masked_array(present, absent)
+        if _TYPES.get(name, "VARCHAR") in ("BIGINT", "TIMESTAMP_NS"):
+            found[name] = np.array([ABSENT if value is None else value for value in values], np.int64)
         else:
             found[name] = np.empty(len(values), object)
             found[name][:] = values
     return found
 
 
-def _row(sample: Sample) -> rows.Row:
-    """Values in the order of COLUMNS."""
-    *values, _histogram = rows.encode(sample)
-    text = None if sample.histogram is None else sample.histogram.to_text()
-    return (sample.circuit, sample.probe, sample.kind, _moment(sample.start_ns), *values, text)
+def _masked(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.ma.masked_array(values, values == ABSENT) if values.dtype == np.int64 else values
+
+
+def _csv_row(sample: Sample) -> rows.Row:
+    values = (
+        str(value).lower() if isinstance(value, bool) else value  # as JSON writes it
+        for value in _values(sample)
+    )
+    return (sample.circuit, sample.probe, sample.kind, _moment(sample.start_ns), *values)
+
+
+def _values(sample: Sample) -> rows.Row:
+    """Values in the order of SAMPLE_COLUMNS, codes as words."""
+    values = list(rows.encode(sample))
+    values[_AT["state"]] = str(sample.state)
+    values[_AT["stamps"]] = str(sample.quality.stamps)
+    values[_AT["clock_synchronised"]] = sample.quality.clock_synchronised
+    values[_AT["histogram"]] = None if sample.histogram is None else sample.histogram.to_text()
+    return tuple(values)
 
 
 def _moment(at_ns: int) -> str:

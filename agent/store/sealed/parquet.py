@@ -54,12 +54,17 @@ def write(path: Path, columns: Columns, select: Mapping[str, str], row_group: in
 
 
 def join(parts: Sequence[Path], path: Path) -> None:
-    """Write the rows of all parts, in their order, into one file. Raises OSError where the disk refuses."""
-    with _lock, contextlib.closing(_connection().cursor()) as cursor:
+    """Write the rows of all parts, in their order, into one file. Raises OSError where the disk refuses.
+
+    One thread, which holds one row group: several would each hold their own until their turn comes.
+    """
+    with contextlib.closing(
+        duckdb.connect(":memory:", config=_CONFIG | {"threads": "1", "memory_limit": "64MB"})
+    ) as alone:
         try:
-            cursor.execute(
+            alone.execute(
                 f"COPY (SELECT * FROM read_parquet(?)) TO '{_quoted(path)}' "
-                "(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2)",
+                f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {ROW_GROUP})",
                 [_texts(parts)],
             )
         except duckdb.Error as error:
