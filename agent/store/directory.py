@@ -19,7 +19,16 @@ _LOCK_FILE: Final = "lock"
 _DAMAGED: Final = "damaged"
 _RESERVE_FILE: Final = "reserve"
 _RESERVE_BYTES: Final = 1 << 20
-_PARTS: Final = ("", "-wal", "-shm")
+PARTS: Final = ("", "-wal", "-shm")
+"""What a database consists of: suffixes of its file names."""
+_FINAL: Final = (
+    errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.ENOTSUP,
+)  # fmt: skip
+
+
+class DiskTrouble(LocalError):  # noqa: N818 # a state of the disk
+    """No space, read-only, I/O error, no descriptors left: another try may do better."""
 
 
 class Directory:
@@ -32,24 +41,27 @@ class Directory:
 
     @staticmethod
     def claim(path: Path, owner: Owner) -> Directory:
-        """Create and lock the directory. Raises LocalError naming the process that holds it, or what forbids it."""
+        """Create and lock the directory. Raises LocalError naming the process that holds it, or what forbids it;
+        DiskTrouble where that may pass.
+        """
         try:
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
             descriptor = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o640)
         except OSError as error:
+            text = f"the store {path} cannot be used: {error.strerror}"
+            if error.errno not in _FINAL:
+                raise DiskTrouble(text, hint="is the disk full, failing or read-only?") from None
             raise LocalError(
-                f"the store {path} cannot be used: {error.strerror}",
-                hint="give `store.path` a directory this user can write, or start as a user who can",
+                text, hint="give `store.path` a directory this user can write, or start as a user who can"
             ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
             raise _refusal(path, error) from None
-        os.ftruncate(descriptor, 0)
-        with contextlib.suppress(OSError):  # a full disk: the lock holds, only its label is missing
+        with contextlib.suppress(OSError):  # a failing disk: the lock holds, only its label is missing
             record = {"pid": owner.pid, "boot_id": owner.boot_id, "started_ns": owner.started_ns}
-            os.pwrite(descriptor, json.dumps(record).encode("ascii"), 0)
+            os.ftruncate(descriptor, os.pwrite(descriptor, json.dumps(record).encode("ascii"), 0))
         return Directory(path, descriptor)
 
     def release(self) -> None:
@@ -67,12 +79,34 @@ class Directory:
         while (target / name).exists():
             number += 1
             name = f"live-{stamp}-{number}.sqlite"
-        for part in reversed(_PARTS):  # the database last: a crash in between leaves it to be moved at the next start
-            with contextlib.suppress(FileNotFoundError):
-                (self.path / (LIVE_FILE + part)).rename(target / (name + part))
-        _sync(target)
-        _sync(self.path)
+        self.live.rename(target / name)  # first: a log without its database is found again and belongs to the newest
+        self._move_logs(target / name)
         return name
+
+    def move_leftovers(self) -> str | None:
+        """End a move that was cut off; returns the name of what was moved, None where nothing was left."""
+        logs = [Path(f"{self.live}{part}") for part in PARTS[1:]]
+        if self.live.exists() or not any(path.exists() for path in logs):
+            return None
+        names = [name for name in damaged_files(self.path) if (self.path / _DAMAGED / name).is_file()]
+        if not names:
+            return None
+        newest = max(names, key=lambda name: (self.path / _DAMAGED / name).stat().st_ctime_ns)
+        self._move_logs(self.path / _DAMAGED / newest)
+        return newest
+
+    def _move_logs(self, moved: Path) -> None:
+        for part in PARTS[1:]:
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self.live}{part}").rename(f"{moved}{part}")
+        _sync(moved.parent)
+        _sync(self.path)
+
+    def sync(self) -> None:
+        """Make the names of the files durable, and that of the directory. Raises OSError."""
+        _sync(self.path)
+        with contextlib.suppress(PermissionError):
+            _sync(self.path.parent)
 
     def keep_reserve(self) -> None:
         """Hold 1 MiB back, so that a full disk still takes the record of what it cost."""
@@ -86,10 +120,12 @@ class Directory:
             finally:
                 os.close(descriptor)
 
-    def spend_reserve(self) -> None:
-        """Give the reserve back to the file system."""
+    def spend_reserve(self) -> bool:
+        """Give the reserve back to the file system; False where there is none."""
         with contextlib.suppress(OSError):
             (self.path / _RESERVE_FILE).unlink()
+            return True
+        return False
 
 
 def set_aside(store: Path, found: Sequence[Path]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,17 @@ from pathlib import Path
 from typing import Final
 
 from agent.store import parked, retention, rows, schema
-from agent.store.records import REFUSED, EventRecord, Owner, ParkedLine, RunRecord, Unparked
+from agent.store.records import (
+    DISK_ERROR,
+    DISK_FULL,
+    READ_ONLY,
+    REFUSED,
+    EventRecord,
+    Owner,
+    ParkedLine,
+    RunRecord,
+    Unparked,
+)
 from agent.store.samples import UNKEPT, EncodedSample, Placed, SampleTable
 from agent.store.session import PreviousSession
 
@@ -60,9 +71,23 @@ def is_damage(error: sqlite3.Error) -> bool:
     )
 
 
-def is_broken_descriptor(error: sqlite3.Error) -> bool:
-    """True after an I/O error: the file has to be opened anew, because a failed fsync must not be tried again."""
-    return _primary_code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+def is_harmless(error: Exception) -> bool:
+    """True where the connection is as good as before. After all else the file is opened anew: a failed sync must not
+    be tried again on the same descriptor, and a lock that could not be given back stays with its connection.
+    """
+    codes = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM)
+    return isinstance(error, sqlite3.Error) and _primary_code(error) in codes
+
+
+def trouble(error: Exception) -> str:
+    """Reason of the gap that samples leave which this error keeps from being written."""
+    code = _primary_code(error) if isinstance(error, sqlite3.Error) else 0
+    number = error.errno if isinstance(error, OSError) else None
+    if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT):
+        return DISK_FULL
+    if code == sqlite3.SQLITE_READONLY or number == errno.EROFS:
+        return READ_ONLY
+    return DISK_ERROR
 
 
 def _primary_code(error: sqlite3.Error) -> int:
@@ -245,10 +270,11 @@ class LiveFile:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return int(pages - moved)
 
-    def close(self) -> None:
-        """Checkpoint what can be and close; never raises."""
-        with contextlib.suppress(sqlite3.Error):
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    def close(self, *, checkpoint: bool = True) -> None:
+        """Checkpoint what can be, unless the disk has just failed, and close; never raises."""
+        if checkpoint:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
 

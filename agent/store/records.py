@@ -15,7 +15,11 @@ LIVE_FILE: Final = "live.sqlite"
 
 GAP: Final = "gap"
 """Event kind: this agent kept nothing from at_ns to end_ns; `reason` is one of the GAP_REASONS."""
-GAP_REASONS: Final = ("crashed", "stopped", "overflow", "damaged")
+OVERFLOW: Final = "overflow"
+DISK_FULL: Final = "disk full"
+READ_ONLY: Final = "read-only"
+DISK_ERROR: Final = "disk error"
+GAP_REASONS: Final = ("crashed", "stopped", OVERFLOW, DISK_FULL, READ_ONLY, DISK_ERROR, "damaged")
 START: Final = "start"
 STOP: Final = "stop"
 DAMAGED: Final = "damaged"

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from agent.store.livefile import Batch
-from agent.store.records import GAP, EventRecord, ParkedLine, RunRecord, Unparked
+from agent.store.records import DISK_FULL, GAP, OVERFLOW, READ_ONLY, EventRecord, ParkedLine, RunRecord, Unparked
 from agent.store.samples import EncodedSample, encode
 from probes.core.model import Sample
 
@@ -20,6 +20,9 @@ WAITING_SAMPLES: Final = 20_000
 WAITING_NOTES: Final = 10_000
 """Bound of runs, events and parked lines together."""
 TRANSACTION_SAMPLES: Final = 2_000
+_WHY: Final = {
+    OVERFLOW: "they could not be written in time", DISK_FULL: "the disk was full", READ_ONLY: "the disk was read-only",
+}  # fmt: skip
 
 
 class Waiting:
@@ -40,6 +43,8 @@ class Waiting:
         self._accepted = self._settled = 0
         self._accepted_notes = self._settled_notes = 0
         self._lost: tuple[int, int, int] | None = None
+        self._lost_for = self.dropping_for = OVERFLOW
+        """reason of the gap that the samples dropped so far leave, and of what would be dropped now"""
 
     def __len__(self) -> int:
         """Samples and notes that are not durable yet."""
@@ -162,6 +167,8 @@ class Waiting:
             )
 
     def _lose(self, first_ns: int, last_ns: int, count: int) -> None:
+        if self._lost is None or self.dropping_for != OVERFLOW:
+            self._lost_for = self.dropping_for
         if self._lost:
             first, last, before = self._lost
             first_ns, last_ns, count = min(first, first_ns), max(last, last_ns), before + count
@@ -171,6 +178,5 @@ class Waiting:
         assert self._lost is not None
         first, last, count = self._lost
         self._lost = None
-        return EventRecord(
-            GAP, first, f"{count} samples dropped: they could not be written in time", last, "overflow", count
-        )
+        why = _WHY.get(self._lost_for, "the disk failed")
+        return EventRecord(GAP, first, f"{count} samples dropped: {why}", last, self._lost_for, count)

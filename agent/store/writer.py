@@ -7,14 +7,16 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent.store import records, session
-from agent.store.directory import Directory
+from agent.store import records
 from agent.store.leaving import Leaving, Release, Retirement
-from agent.store.livefile import DamagedFile, LiveFile, is_broken_descriptor, is_damage
-from agent.store.records import EventRecord, Owner, ParkedLine, Retired, RunRecord, StoreOverflow, Unparked
+from agent.store.livefile import Batch, DamagedFile, LiveFile, is_damage, is_harmless, trouble
+from agent.store.opening import Opening, is_passing
+from agent.store.records import OVERFLOW, EventRecord, Owner, ParkedLine, Retired, RunRecord, StoreOverflow, Unparked
+from agent.store.samples import Placed
 from agent.store.sealed.manifest import Part
 from agent.store.waiting import WAITING_SAMPLES, Waiting
 from probes.core.clock import MILLISECOND, SECOND, Clock, boot_id
@@ -27,8 +29,8 @@ GROUP_NS: Final = 200 * MILLISECOND
 """A commit waits this long for more samples to share it."""
 IDLE_NS: Final = SECOND
 RETRY_NS: Final = 500 * MILLISECOND
-CHECK_NS: Final = 2 * SECOND
-"""Time given to the check of the file at the start."""
+OPEN_S: Final = 10.0
+"""A start waits so long for the disk, then goes on without it."""
 CHECKPOINT_NS: Final = 60 * SECOND
 CHECKPOINT_SAMPLES: Final = 20_000
 LEAVING_ROWS: Final = 2_000
@@ -38,18 +40,26 @@ class Store:
     """Keeps samples, runs, events and the sinks' positions. Safe from any thread; only flush, retire and close wait.
 
     What was appended is durable (WAL, synchronous=FULL) when flush returns True. Rows the disk refuses stay in memory,
-    up to a bound, and are tried again; what exceeds the bound is dropped, counted, and recorded as a gap.
+    up to a bound (of number and of octets), and are tried again. Beyond it the newest are dropped, because what was
+    accepted stays accepted; they are counted and recorded as one gap with its reason, first and last instant.
     """
 
-    def __init__(self, directory: Directory, owner: Owner, site: str, clock: Clock, waiting: Waiting) -> None:
-        self._directory, self._owner, self._site, self._clock, self._waiting = directory, owner, site, clock, waiting
+    def __init__(self, path: Path, site: str, clock: Clock, waiting: Waiting) -> None:
+        self._path, self._clock, self._waiting = path, clock, waiting
+        owner = Owner(os.getpid(), boot_id(), clock.wall())
+        self._opening = Opening(path, owner, site, clock, self._note_progress)
         self._file: LiveFile | None = None
+        self._tried = threading.Event()
+        self._refusal: LocalError | None = None
+        self._attempt: _Attempt | None = None
+        self._doubts = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._cursors: dict[str, int] = {}
+        self._sinks: frozenset[str] | None = None
         self._leaving: list[Leaving] = []
         self._counts = dict.fromkeys(
-            ("committed", "commits", "repeated", "moved", "refused", "failures", "checkpoints", "damaged"), 0
+            ("committed", "commits", "repeated", "moved", "refused", "failures", "checkpoints"), 0
         )
         self._failing_since_ns: int | None = None
         self._failure: str | None = None
@@ -66,23 +76,18 @@ class Store:
         """Claim the directory, open or create the database, start the writer.
 
         A damaged database is moved into `damaged/` and a fresh one started. How the last session ended becomes a gap.
-        Raises LocalError: another process holds the store, the place cannot be written, a newer version wrote it.
+        A disk that is full, failing or read-only is no obstacle: `failure` tells, samples wait in memory, and the
+        database is opened as soon as it can be. Raises LocalError for what only somebody can change: another process
+        holds the store, this user may not write there, a newer version wrote it.
         """
-        owner = Owner(os.getpid(), boot_id(), clock.wall())
-        directory = Directory.claim(path, owner)
-        store = Store(directory, owner, site, clock, Waiting(waiting_samples))
-        try:
-            store._begin()
-        except (sqlite3.Error, OSError) as error:
-            directory.release()
-            raise LocalError(
-                f"the store {path} cannot be opened: {error}", hint="is the disk full, or the directory not writable?"
-            ) from None
-        except BaseException:
-            directory.release()
-            raise
+        store = Store(path, site, clock, Waiting(waiting_samples))
         store._thread.start()
-        store.flush(2.0)
+        if store._tried.wait(OPEN_S) and store._refusal is not None:
+            store._stopping.set()
+            store._thread.join()
+            raise store._refusal
+        if store.failure() is None:
+            store.flush(2.0)
         return store
 
     def append(self, samples: Sequence[Sample]) -> None:
@@ -112,8 +117,13 @@ class Store:
         self._waiting.put_note(Unparked(tuple(ids)))
 
     def cursor(self, sink: str) -> int:
-        """The seq up to which the sink has everything; 0 for a new one. Retention then waits for the sink."""
+        """The seq up to which the sink has everything; 0 for a new one. Retention then waits for the sink.
+
+        Raises LocalError as long as the database could not be opened.
+        """
         with self._lock:
+            if not self.epoch:
+                raise LocalError(f"the store is not open yet: {self.failure()}", hint="see `linkwitness status`")
             if sink not in self._cursors:
                 self._cursors[sink] = 0
                 self._waiting.put_cursor(sink, 0)
@@ -131,9 +141,13 @@ class Store:
     def keep_sinks(self, names: Sequence[str]) -> None:
         """Forget the positions of all other sinks, so that one no longer configured does not hold samples back."""
         with self._lock:
-            for sink in [name for name in self._cursors if name not in names]:
-                del self._cursors[sink]
-                self._waiting.put_cursor(sink, None)
+            self._sinks = frozenset(names)
+            self._forget_sinks()
+
+    def _forget_sinks(self) -> None:
+        for sink in [name for name in self._cursors if self._sinks is not None and name not in self._sinks]:
+            del self._cursors[sink]
+            self._waiting.put_cursor(sink, None)
 
     def flush(self, timeout_s: float) -> bool:
         """True when everything handed in before the call is durable, False when the time was over first."""
@@ -177,13 +191,14 @@ class Store:
 
     def failure(self) -> str | None:
         """Why samples cannot be made durable at present; None when all is well."""
-        return self._failure
+        return self._failure or (None if self._tried.is_set() else "the disk does not answer")
 
     def counters(self) -> Mapping[str, int]:
         """Totals since the start, and `queued`: samples that are not durable now; `failing_ns`: for how long."""
         since = self._failing_since_ns
         return self._counts | {
             "queued": self._waiting.samples,
+            "damaged": self._opening.moved,
             "dropped": self._waiting.dropped,
             "dropped_notes": self._waiting.dropped_notes,
             "failing_ns": 0 if since is None else self._clock.monotonic() - since,
@@ -202,60 +217,44 @@ class Store:
         if self._stopping.is_set():
             raise LocalError("the store is closed")
 
-    # from here on: the writer's thread, but for _begin
-
-    def _begin(self) -> None:
-        try:
-            events = self._open_first()
-        except sqlite3.OperationalError:  # a full disk has no room for the log's index: give it the reserve
-            self._directory.spend_reserve()
-            events = self._open_first()
-        self._directory.keep_reserve()
-        for event in events:
-            self._waiting.put_note(event)
-
-    def _open_first(self) -> list[EventRecord]:
-        """Open the database, or replace a damaged one; returns what has to be recorded about it."""
-        now = self._clock.wall()
-        events = [EventRecord(records.START, now, f"linkwitness started as process {self._owner.pid}")]
-        modified = self._modified_ns()
-        try:
-            file = self._open_file()
-            if file.previous:
-                events.insert(0, session.gap_before(file.previous, self._owner, now))
-        except DamagedFile as damage:
-            events = [session.gap_after_damage(modified or now, now), self._move_aside(damage), *events]
-            file = self._open_file()
-        self._file, self.epoch, self._newest_seq, self._cursors = file, file.epoch, file.next_seq - 1, file.cursors()
-        return events
-
-    def _modified_ns(self) -> int | None:
-        """When the database was last written, by its files."""
-        live = self._directory.live
-        found = [path.stat().st_mtime_ns for path in (live, Path(f"{live}-wal")) if path.exists()]
-        return max(found, default=None)
-
-    def _open_file(self) -> LiveFile:
-        """Open it, or create one that goes on with the order of keeping."""
-        give_up = self._clock.monotonic() + CHECK_NS
-        return LiveFile.open(
-            self._directory.live, owner=self._owner, site=self._site, first_seq=self._newest_seq + 1,
-            out_of_time=lambda: self._clock.monotonic() >= give_up,
-        )  # fmt: skip
-
-    def _move_aside(self, damage: Exception) -> EventRecord:
-        now = self._clock.wall()
-        name = self._directory.move_aside(now)
-        self._counts["damaged"] += 1
-        text = f"the database was damaged ({damage}) and is now damaged/{name}; a fresh one was started"
-        log.error("%s", text)
-        return EventRecord(records.DAMAGED, now, text, reason=str(damage))
+    # from here on: the writer's thread
 
     def _run(self) -> None:
+        try:
+            self._file = self._open_file()
+        except Exception as error:
+            if isinstance(error, LocalError) and not is_passing(error):
+                self._refusal = error
+                self._opening.release()
+                self._tried.set()
+                return
+            self._fail(error)
+        self._tried.set()
         while not self._stopping.is_set():
             self._await_work()
             self._pass()
         self._finish()
+
+    def _open_file(self) -> LiveFile:
+        file, events = self._opening.open(self._newest_seq + 1, self._doubts)
+        for event in events:
+            self._waiting.put_note(event)
+        with self._lock:
+            self._newest_seq = file.next_seq - 1
+            if not self.epoch:
+                self._cursors = file.cursors()
+                self._forget_sinks()
+            elif file.epoch != self.epoch:
+                for sink, seq in self._cursors.items():
+                    self._waiting.put_cursor(sink, seq)
+            self.epoch = file.epoch
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None and attempt.is_in(file):
+            self._settle(attempt, Placed(kept=len(attempt.batch.samples)))
+        return file
+
+    def _note_progress(self) -> None:
+        self._progress = self._clock.monotonic()
 
     def _await_work(self) -> None:
         wake, clock, waiting = self._waiting.wake, self._clock, self._waiting
@@ -278,37 +277,47 @@ class Store:
         """Commit what waits, then a step of housekeeping. False after a failure, which is noted for the retry."""
         try:
             if self._file is None:
-                self._file = self._open_again()
+                self._file = self._open_file()
             self._commit(self._file)
             self._leave_step(self._file)
             self._checkpoint(self._file)
         except Exception as error:
             self._fail(error)
-            self._progress = self._clock.monotonic()
+            self._note_progress()
             return False
         if self._failure is not None:
             log.warning("the store writes again; it had failed: %s", self._failure)
             self._failure = self._failing_since_ns = None
-            self._directory.keep_reserve()
-        self._progress = self._clock.monotonic()
+            self._opening.keep_reserve()
+        self._waiting.dropping_for = OVERFLOW
+        self._note_progress()
         return True
 
     def _commit(self, file: LiveFile) -> None:
         while len(self._waiting):
-            batch, samples, notes = self._waiting.next_batch()
-            placed = file.write(batch, self._clock.wall())
+            attempt = _Attempt(file.epoch, self._clock.wall(), *self._waiting.next_batch())
+            try:
+                placed = file.write(attempt.batch, attempt.at_ns)
+            except BaseException:
+                self._attempt = attempt
+                raise
             with self._lock:
                 self._newest_seq = file.next_seq - 1
-            self._waiting.settle(batch, samples, notes)
-            for name, number in (
-                ("committed", placed.kept), ("repeated", placed.repeated), ("moved", placed.moved),
-                ("refused", len(placed.refused)), ("commits", 1),
-            ):  # fmt: skip
-                self._counts[name] += number
-            if placed.refused:
-                log.error("%d records cannot be kept, the first: %s", len(placed.refused), placed.refused[0])
-            self._uncheckpointed += samples + notes
-            self._progress = self._clock.monotonic()
+            self._settle(attempt, placed)
+
+    def _settle(self, attempt: _Attempt, placed: Placed) -> None:
+        """The batch is durable."""
+        self._waiting.settle(attempt.batch, attempt.samples, attempt.notes)
+        self._doubts = 0
+        for name, number in (
+            ("committed", placed.kept), ("repeated", placed.repeated), ("moved", placed.moved),
+            ("refused", len(placed.refused)), ("commits", 1),
+        ):  # fmt: skip
+            self._counts[name] += number
+        if placed.refused:
+            log.error("%d records cannot be kept, the first: %s", len(placed.refused), placed.refused[0])
+        self._uncheckpointed += attempt.samples + attempt.notes
+        self._note_progress()
 
     def _leave_step(self, file: LiveFile) -> None:
         with self._lock:
@@ -338,30 +347,16 @@ class Store:
         self._counts["failures"] += 1
         if self._failing_since_ns is None:
             self._failing_since_ns = self._clock.monotonic()
-        text = str(error) or type(error).__name__
+        text = (error.message if isinstance(error, LocalError) else str(error)) or type(error).__name__
         if text != self._failure:
-            expected = isinstance(error, sqlite3.Error | OSError | DamagedFile)
+            expected = isinstance(error, sqlite3.Error | OSError | DamagedFile | LocalError)
             log.error("the store cannot write, samples wait in memory: %s", text, exc_info=not expected)
         self._failure = text
-        damaged = isinstance(error, DamagedFile) or (isinstance(error, sqlite3.Error) and is_damage(error))
-        broken = isinstance(error, OSError) or (isinstance(error, sqlite3.Error) and is_broken_descriptor(error))
-        if (damaged or broken) and self._file is not None:
-            self._file.close()
+        self._waiting.dropping_for = trouble(error)
+        self._doubts += isinstance(error, DamagedFile) or (isinstance(error, sqlite3.Error) and is_damage(error))
+        if self._file is not None and not is_harmless(error):
+            self._file.close(checkpoint=False)
             self._file = None
-        if damaged:
-            try:
-                self._waiting.put_note(self._move_aside(error))
-            except OSError as again:
-                log.error("the damaged database cannot be moved aside yet: %s", again)
-
-    def _open_again(self) -> LiveFile:
-        file = self._open_file()
-        if file.epoch != self.epoch:
-            self.epoch = file.epoch
-            with self._lock:
-                for sink, seq in self._cursors.items():
-                    self._waiting.put_cursor(sink, seq)
-        return file
 
     def _finish(self) -> None:
         """Last commits until the deadline of close; then, if the disk still refuses, the record of what that cost."""
@@ -371,17 +366,17 @@ class Store:
             kept = self._pass()
         if not kept:
             self._waiting.abandon()
-            self._directory.spend_reserve()
+            self._opening.spend_reserve()
         self._waiting.put_note(EventRecord(records.STOP, self._clock.wall(), "linkwitness stopped"))
         self._clean = self._end_session() and kept
         if self._file is not None:
             self._file.close()
-        self._directory.release()
+        self._opening.release()
 
     def _end_session(self) -> bool:
-        if self._file is None:
-            return False
         try:
+            if self._file is None:
+                self._file = self._open_file()
             batch, samples, notes = self._waiting.next_batch()
             self._file.write(batch, self._clock.wall(), ends_session=True)
         except Exception as error:
@@ -389,3 +384,18 @@ class Store:
             return False
         self._waiting.settle(batch, samples, notes)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A batch whose commit failed, or seemed to: the log may hold it whole when it is opened anew."""
+
+    epoch: str
+    at_ns: int
+    batch: Batch
+    samples: int
+    notes: int
+
+    def is_in(self, file: LiveFile) -> bool:
+        """What the file says of its last commit is what this batch would have written."""
+        return file.epoch == self.epoch and file.previous is not None and file.previous.last_commit_ns == self.at_ns

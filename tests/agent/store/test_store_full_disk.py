@@ -104,6 +104,21 @@ def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost(
     assert (store._file is opened) == (code == sqlite3.SQLITE_BUSY)
 
 
+def call_damaged(monkeypatch: pytest.MonkeyPatch, epoch: str, times: int) -> None:
+    """SQLite finds damage at so many writes to the database of this epoch."""
+    original, left = LiveFile.write, [times]
+
+    def write(file: LiveFile, batch: Batch, now_ns: int, **more: bool) -> Placed:
+        if left[0] and file.epoch == epoch:
+            left[0] -= 1
+            error = sqlite3.DatabaseError("database disk image is malformed")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+        return original(file, batch, now_ns, **more)
+
+    monkeypatch.setattr(LiveFile, "write", write)
+
+
 def test_damage_found_while_running_is_moved_aside_and_numbers_go_on(
     store: Store, reader: StoreReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,18 +126,8 @@ def test_damage_found_while_running_is_moved_aside_and_numbers_go_on(
     assert store.flush(10.0)
     store.advance("central", 10)
     assert store.flush(10.0)
-    original, failures = LiveFile.write, [1]
-
-    def write(file: LiveFile, batch: Batch, now_ns: int, **more: bool) -> Placed:
-        if failures[0]:
-            failures[0] -= 1
-            error = sqlite3.DatabaseError("database disk image is malformed")
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error
-        return original(file, batch, now_ns, **more)
-
-    monkeypatch.setattr(LiveFile, "write", write)
     epoch = reader.status().epoch
+    call_damaged(monkeypatch, epoch, 1 << 62)
     store.append([ping(n) for n in range(10, 20)])
     assert store.flush(30.0)
     assert [item.seq for item in reader.after(0, 100)] == list(range(11, 21))
@@ -130,6 +135,18 @@ def test_damage_found_while_running_is_moved_aside_and_numbers_go_on(
     assert (reader.cursors(), store.cursor("central")) == ({"central": 10}, 10)
     assert reader.status().epoch not in ("", epoch)
     assert len(reader.status().damaged) == 1
+
+
+def test_damage_found_once_may_be_a_read_that_failed_and_is_not_believed(
+    store: Store, reader: StoreReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append([ping(n) for n in range(10)])
+    assert store.flush(10.0)
+    call_damaged(monkeypatch, reader.status().epoch, 1)
+    store.append([ping(n) for n in range(10, 20)])
+    assert store.flush(30.0)
+    assert [item.seq for item in reader.after(0, 100)] == list(range(1, 21))
+    assert (reader.status().damaged, store.counters()["failures"]) == ((), 1)
 
 
 def test_notes_are_bounded_too() -> None:

@@ -1,0 +1,211 @@
+"""How the writer gets at the live database, at the start and after trouble with the disk.
+
+Two things are never believed. Octets whose sync failed: the kernel then calls pages clean that are not on the disk
+(PostgreSQL, 2018), and SQLite takes them for a commit when it opens the log anew. So the log is written over itself and
+synced before every opening. And a single word of SQLite about damage: it also says so after one failed read (EIO), so
+the file is opened and looked at again, and a file that the disk does not give out is waited for, not moved aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from agent.store import header, records, schema, session
+from agent.store.directory import PARTS, Directory, DiskTrouble
+from agent.store.livefile import DamagedFile, LiveFile
+from agent.store.records import EventRecord, Owner
+from probes.core.clock import SECOND, Clock
+from probes.core.errors import LocalError
+
+log = logging.getLogger(__name__)
+
+CHECK_NS: Final = 2 * SECOND
+"""Time given to the check of the file's structure."""
+UNREADABLE_NS: Final = 60 * SECOND
+"""A database that the disk has not given out for so long is moved aside: a fresh one may well be taken."""
+BELIEVED: Final = 3
+"""So many times in a row, each after a fresh opening, SQLite must find damage that the check of the file did not."""
+TRIES: Final = 2
+_CHUNK: Final = 1 << 20
+
+
+class Opening:
+    """Used by the writer's thread alone. moved: how many databases were moved aside.
+
+    alive: called while something takes long.
+    """
+
+    def __init__(self, path: Path, owner: Owner, site: str, clock: Clock, alive: Callable[[], None]) -> None:
+        self.moved = 0
+        self.directory: Directory | None = None
+        self._path, self._owner, self._site, self._clock, self._alive = path, owner, site, clock, alive
+        self._first = True
+        self._written_ns: int | None = None
+        self._unreadable_ns: int | None = None
+        self._records: list[EventRecord] = []
+
+    def open(self, first_seq: int, doubts: int = 0) -> tuple[LiveFile, list[EventRecord]]:
+        """The live database, or a fresh one in the place of a damaged one, and what has to be recorded about it.
+
+        first_seq: of the first sample of a fresh one. doubts: how often SQLite called the file damaged since the last
+        commit. Raises DiskTrouble, OSError, sqlite3.Error where another try may do better, LocalError where it won't:
+        another process holds the store, this user may not write it, a newer version wrote it.
+        """
+        if self.directory is None:
+            self.directory = Directory.claim(self._path, self._owner)
+            self._written_ns = _written_ns(self.directory.live)
+        directory = self.directory
+        try:
+            file = self._open_file(directory, first_seq, doubts)
+        except (sqlite3.OperationalError, OSError):
+            # a full disk has no room for the log's index
+            if not self._first or not directory.spend_reserve():
+                raise
+            file = self._open_file(directory, first_seq, doubts)
+        directory.sync()
+        directory.keep_reserve()
+        self._unreadable_ns = None
+        return file, self._to_record(file)
+
+    def keep_reserve(self) -> None:
+        """As Directory.keep_reserve."""
+        if self.directory is not None:
+            self.directory.keep_reserve()
+
+    def spend_reserve(self) -> None:
+        """As Directory.spend_reserve."""
+        if self.directory is not None:
+            self.directory.spend_reserve()
+
+    def release(self) -> None:
+        """Let the next process in."""
+        if self.directory is not None:
+            self.directory.release()
+
+    def _to_record(self, file: LiveFile) -> list[EventRecord]:
+        found, self._records = self._records, []
+        if self._first:
+            self._first = False
+            started = self._owner.started_ns
+            if file.previous is not None:
+                found.insert(0, session.gap_before(file.previous, self._owner, started))
+            elif found:
+                found.insert(0, session.gap_after_damage(self._written_ns or started, started))
+            found.append(EventRecord(records.START, started, f"linkwitness started as process {self._owner.pid}"))
+        return found
+
+    def _open_file(self, directory: Directory, first_seq: int, doubts: int) -> LiveFile:
+        if leftover := directory.move_leftovers():
+            self._note_damage("its move had been cut off", leftover)
+        found = "SQLite finds damage that no check finds"
+        for _ in range(TRIES if doubts < BELIEVED else 0):
+            try:
+                return self._try(directory.live, first_seq, checked=self._first or doubts > 0)
+            except DamagedFile as damage:
+                found = str(damage)
+            self._read_through(directory.live)
+        self._note_damage(found, directory.move_aside(self._clock.wall()))
+        return self._try(directory.live, first_seq, checked=False)
+
+    def _try(self, live: Path, first_seq: int, *, checked: bool) -> LiveFile:
+        give_up = self._clock.monotonic() + CHECK_NS
+        if first_page := header.read(live):
+            schema.check_version(live, first_page.version)
+        write_over(Path(f"{live}-wal"), self._alive)
+        try:
+            return LiveFile.open(
+                live, owner=self._owner, site=self._site, first_seq=first_seq,
+                out_of_time=lambda: not checked or self._clock.monotonic() >= give_up,
+            )  # fmt: skip
+        except sqlite3.OperationalError:
+            if _forbidden(live):
+                raise LocalError(
+                    f"this user may not write {live}", hint="start as the user who owns it, or correct its owner"
+                ) from None
+            raise
+
+    def _read_through(self, live: Path) -> None:
+        """Read every octet. Raises OSError where the disk does not give them out, unless it has not for long."""
+        try:
+            for part in PARTS[:2]:
+                with contextlib.suppress(FileNotFoundError), _Opened(Path(f"{live}{part}"), os.O_RDONLY) as descriptor:
+                    position = 0
+                    while found := os.pread(descriptor, _CHUNK, position):
+                        position += len(found)
+                        self._alive()
+        except OSError as error:
+            now = self._clock.monotonic()
+            if self._unreadable_ns is None:
+                self._unreadable_ns = now
+            if now - self._unreadable_ns < UNREADABLE_NS:
+                raise OSError(error.errno, f"the database cannot be read: {error.strerror}") from None
+
+    def _note_damage(self, why: str, name: str) -> None:
+        self.moved += 1
+        text = f"the database was damaged ({why}) and is now damaged/{name}; a fresh one was started"
+        log.error("%s", text)
+        self._records.append(EventRecord(records.DAMAGED, self._clock.wall(), text, reason=why))
+
+
+class _Opened:
+    """A descriptor for a `with`. Closing one of the database drops this process's locks on it, which only another
+    writing process would ask for: the lock on the directory keeps those out."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self._descriptor = os.open(path, flags)
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def write_over(path: Path, alive: Callable[[], None] = lambda: None) -> None:
+    """Write a file's own octets over it and sync them, on a descriptor that knows no failure. Raises OSError.
+
+    Readers see no difference. Afterwards what the kernel shows of the file is what the disk holds.
+    """
+    with contextlib.suppress(FileNotFoundError), _Opened(path, os.O_RDWR) as descriptor:
+        position = 0
+        while found := os.pread(descriptor, _CHUNK, position):
+            alive()
+            view = memoryview(found)
+            while view:
+                written = os.pwrite(descriptor, view, position)
+                if not written:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                position += written
+                view = view[written:]
+        if position:
+            os.fsync(descriptor)
+
+
+def is_passing(error: Exception) -> bool:
+    """True where another try may do better."""
+    return not isinstance(error, LocalError) or isinstance(error, DiskTrouble)
+
+
+def _forbidden(path: Path) -> bool:
+    """The file's mode keeps this user from writing it; not so on a file system that is read-only just now."""
+    try:
+        read_only = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+        return not read_only and path.exists() and not os.access(path, os.R_OK | os.W_OK)
+    except OSError:
+        return False
+
+
+def _written_ns(live: Path) -> int | None:
+    """When the database was last written, by its files."""
+    found = []
+    for part in PARTS[:2]:
+        with contextlib.suppress(OSError):
+            found.append(Path(f"{live}{part}").stat().st_mtime_ns)
+    return max(found, default=None)
