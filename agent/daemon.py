@@ -81,8 +81,16 @@ class Daemon:
             finally:
                 self._end(closing)
             self._show()
-        with StoreReader.open(self._config.store.path) as reader:
-            return Kept(self._live.totals(), reader.status(), self._store.counters()["dropped"])
+        return self._kept()
+
+    def _kept(self) -> Kept:
+        """Raises LocalError where the store cannot be read, with what that cost."""
+        dropped = self._store.counters()["dropped"]
+        try:
+            with StoreReader.open(self._config.store.path) as reader:
+                return Kept(self._live.totals(), reader.status(), dropped)
+        except LocalError as error:
+            raise LocalError(f"{error.message}; {dropped} samples could not be kept", hint=error.hint) from None
 
     def stop(self) -> None:
         """Ask a running agent to end. Safe from any thread and from a signal handler."""

@@ -7,6 +7,7 @@ every second request carries the newest samples, so that dashboards stay live.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -115,7 +116,7 @@ class SinkWorker:
     ) -> None:
         self._settings, self._store, self._encoder, self._clock = settings, store, encoder, clock
         self._sink = Sink(settings)
-        self._reader = StoreReader.open(store_path)
+        self._reader = StoreReader(store_path)
         self._stop = threading.Event()
         self._stop_by: int | None = None
         self._backoff = Backoff()
@@ -129,9 +130,11 @@ class SinkWorker:
         self._lately: deque[tuple[int, int]] = deque(maxlen=RATE_BATCHES)
         """monotonic ns and size of the batches delivered last"""
         self._troubled = _remembers_trouble(self._reader, settings.name)
-        """the last that the store was told of this sink is trouble"""
+        """the last that the store was told of this sink is trouble; None: the store cannot be read yet"""
         self._thread = threading.Thread(target=self._run, name=f"sink-{settings.name}", daemon=True)
-        self.status = SinkStatus(settings.name, "", "starting", store.cursor(settings.name), 0, 0, 0)
+        self.status = SinkStatus(settings.name, "", "starting", 0, 0, 0, 0)
+        with contextlib.suppress(LocalError):  # the disk may refuse just now: asked again before every batch
+            self.status = replace(self.status, cursor=store.cursor(settings.name))
 
     @property
     def _limit(self) -> int:
@@ -283,6 +286,8 @@ class SinkWorker:
     def _tell(self, state: str, words: str) -> None:
         """Record a change of state once, not every try."""
         before, self.status = self.status, replace(self.status, state=state, words=words)
+        if self._troubled is None:
+            self._troubled = _remembers_trouble(self._reader, self._settings.name)
         known = not self._troubled if state == "ok" else state in ("idle", before.state)
         if known or self._stop.is_set():
             return
@@ -292,8 +297,12 @@ class SinkWorker:
         self._store.event(EventRecord("sink", self._clock.wall(), text, reason=words or None))
 
 
-def _remembers_trouble(reader: StoreReader, sink: str) -> bool:
-    told = (event.text for event in reader.events(kind="sink") if event.text.startswith(f"sink {sink}: "))
+def _remembers_trouble(reader: StoreReader, sink: str) -> bool | None:
+    try:
+        events = reader.events(kind="sink")
+    except LocalError:
+        return None
+    told = (event.text for event in events if event.text.startswith(f"sink {sink}: "))
     return next(told, f"sink {sink}: ok") != f"sink {sink}: ok"
 
 

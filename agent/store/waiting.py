@@ -17,12 +17,22 @@ GROUP_SAMPLES: Final = 500
 """So many samples are committed without waiting for more."""
 WAITING_SAMPLES: Final = 20_000
 """Bound of samples in memory: those just handed in and those the disk has refused so far."""
+WAITING_OCTETS: Final = 32 << 20
+"""Bound of what these take, packets included, as `octets` counts."""
+SAMPLE_OCTETS: Final = 1_600
+"""A sample without packets and histogram, as it waits (measured with CPython 3.11)."""
 WAITING_NOTES: Final = 10_000
 """Bound of runs, events and parked lines together."""
 TRANSACTION_SAMPLES: Final = 2_000
 _WHY: Final = {
     OVERFLOW: "they could not be written in time", DISK_FULL: "the disk was full", READ_ONLY: "the disk was read-only",
 }  # fmt: skip
+
+
+def octets(sample: Sample) -> int:
+    """About what a sample that waits takes in memory."""
+    arrays = 0 if sample.packets is None else 3 * sample.packets.rtt_ns.nbytes
+    return SAMPLE_OCTETS + arrays + (0 if sample.histogram is None else 2 * sample.histogram.index.nbytes)
 
 
 class Waiting:
@@ -41,6 +51,8 @@ class Waiting:
         self._notes = Batch()
         self._encoded: deque[EncodedSample | str] = deque()
         self._accepted = self._settled = 0
+        self._sizes: deque[int] = deque()
+        self._octets = 0
         self._accepted_notes = self._settled_notes = 0
         self._lost: tuple[int, int, int] | None = None
         self._lost_for = self.dropping_for = OVERFLOW
@@ -65,7 +77,7 @@ class Waiting:
     def put_samples(self, samples: Sequence[Sample]) -> int:
         """Queue them; returns how many, the last ones, found no room."""
         with self._changed:
-            room = max(0, self._limit - (self._accepted - self._settled))
+            room = self._room_for(samples)
             taken, dropped = samples[:room], samples[room:]
             first = not self._incoming
             self._incoming.extend(taken)
@@ -77,6 +89,17 @@ class Waiting:
             if first or len(self._incoming) >= GROUP_SAMPLES:
                 self.wake.set()
             return len(dropped)
+
+    def _room_for(self, samples: Sequence[Sample]) -> int:
+        """How many of them, the first ones, are within both bounds. They count from now on."""
+        room = min(len(samples), max(0, self._limit - (self._accepted - self._settled)))
+        for number in range(room):
+            size = octets(samples[number])
+            if self._octets + size > WAITING_OCTETS:
+                return number
+            self._sizes.append(size)
+            self._octets += size
+        return room
 
     def put_note(self, record: RunRecord | EventRecord | ParkedLine | Unparked) -> None:
         """Queue a record; beyond the bound it is dropped and counted."""
@@ -132,6 +155,7 @@ class Waiting:
         with self._changed:
             for _ in range(samples):
                 self._encoded.popleft()
+                self._octets -= self._sizes.popleft()
             del self._notes.runs[: len(batch.runs)]
             del self._notes.events[: len(batch.events)]
             del self._notes.parked[: len(batch.parked)]
@@ -154,6 +178,8 @@ class Waiting:
                 self._lose(min(start for start, _ in spans), max(start + span for start, span in spans), len(spans))
             self._encoded.clear()
             self._incoming = []
+            self._sizes.clear()
+            self._octets = 0
             self._accepted = self._settled
 
     def wait_settled(self, timeout_s: float) -> bool:
@@ -167,7 +193,7 @@ class Waiting:
             )
 
     def _lose(self, first_ns: int, last_ns: int, count: int) -> None:
-        if self._lost is None or self.dropping_for != OVERFLOW:
+        if self._lost is None or self.dropping_for != OVERFLOW:  # a disk that refuses explains more than a slow one
             self._lost_for = self.dropping_for
         if self._lost:
             first, last, before = self._lost
