@@ -72,15 +72,31 @@ class Batches:
         """Lines to send at once: as configured, or what the server took after a 413."""
         return self._limit
 
+    @property
+    def searching(self) -> bool:
+        """Lines behind the place reached so far are known to be refused."""
+        return bool(self._known)
+
+    def taken(self, count: int) -> None:
+        """Learn from a batch that was written as a whole."""
+        if count >= self._limit:
+            self._grow()
+
     def deliver(
-        self, lines: Sequence[Line], write: Write, witnesses: Callable[[], Sequence[str]], stopping: Callable[[], bool]
+        self,
+        lines: Sequence[Line],
+        write: Write,
+        witnesses: Callable[[], Sequence[str]],
+        stopping: Callable[[], bool],
+        whole: Reply | None = None,
     ) -> Outcome:
         """Write the lines. witnesses: single lines that a healthy server would take. stopping: leave off early.
 
+        whole: the answer to all of them at once, where they were offered so before.
         Comes back early, with `reply` written, where a search takes more than PIECE requests and has got somewhere.
         """
         run = _Run(lines, write, witnesses, self._known)
-        reply = run.search(stopping, self._limit)
+        reply = run.search(stopping, self._limit, whole)
         done = next((number for number, over in enumerate(run.over) if not over), len(lines))
         refused = sorted(run.refused.items())
         self._known = {lines[number].seq: words for number, words in refused if number >= done}
@@ -91,9 +107,12 @@ class Batches:
         if run.fits is not None and not run.oversized:
             self._limit, self._full = max(1, min(self._limit, run.fits)), 0
         elif run.most_written >= self._limit and count:
-            self._full += 1
-            if self._full >= GROWS_AFTER:
-                self._limit, self._full = min(self._most, self._limit + max(1, self._limit // 8)), 0
+            self._grow()
+
+    def _grow(self) -> None:
+        self._full += 1
+        if self._full >= GROWS_AFTER:
+            self._limit, self._full = min(self._most, self._limit + max(1, self._limit // 8)), 0
 
 
 Group = list[int]
@@ -118,7 +137,7 @@ class _Run:
             if line.unwritable or line.seq in known:
                 self._refuse(number, line.unwritable or known[line.seq])
 
-    def search(self, stopping: Callable[[], bool], limit: int) -> Reply:
+    def search(self, stopping: Callable[[], bool], limit: int, whole: Reply | None) -> Reply:
         """Until every line is written or refused, or something stands in the way. limit: lines in one request."""
         left = [number for number, over in enumerate(self.over) if not over]
         pending = [left[begin : begin + limit] for begin in range(0, len(left), limit)][::-1]
@@ -132,7 +151,10 @@ class _Run:
                 continue
             if requests >= PIECE and self.over[0]:
                 break
-            reply = self._write("\n".join(self._lines[number].text for number in group))
+            if whole is not None and len(group) == len(left):
+                reply, whole = whole, None
+            else:
+                reply = self._write("\n".join(self._lines[number].text for number in group))
             requests += 1
             if reply.answer is Answer.WRITTEN:
                 self._written(group, cut)

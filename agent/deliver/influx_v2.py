@@ -1,6 +1,6 @@
 """The /api/v2/write path by influxdb-client, synchronous, over our own bounded transport. The module of that client.
 
-The client's batching mode loses data on outages; only single synchronous writes of ready-made lines are used. Its
+The client's batching mode loses data on outages; only single synchronous writes of ready-made bodies are used. Its
 connection pool is replaced by Transport, so that deadlines, body limits and refused redirects hold here too.
 """
 
@@ -13,25 +13,41 @@ from influxdb_client.rest import ApiException
 
 from agent.config import Secret
 from agent.deliver.answer import Reply, classify
-from agent.deliver.http import Transport
+from agent.deliver.body import Body
+from agent.deliver.http import Response, Transport
+
+
+class _Pool:
+    """The client's pool: it asks for one request at a time. It sends what was compressed before, as it is."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.encoding = "identity"
+
+    def request(self, method: str, target: str, *, headers: dict[str, str], **more: object) -> Response:
+        return self._transport.request(
+            method, target, headers=headers | {"Content-Encoding": self.encoding}, **more  # type: ignore[arg-type] # body and limit, as Transport takes them
+        )  # fmt: skip
 
 
 class V2Writer:
     """Writes batches of lines to one bucket."""
 
     def __init__(self, transport: Transport, url: str, *, org: str | None, bucket: str, token: Secret | None) -> None:
-        self._client = InfluxDBClient(url, token.reveal() if token else "", org=org or "-", enable_gzip=True)
-        self._client.api_client.rest_client.pool_manager = transport  # type: ignore[assignment] # it only calls request
+        self._client = InfluxDBClient(url, token.reveal() if token else "", org=org or "-")
+        self._pool = _Pool(transport)
+        self._client.api_client.rest_client.pool_manager = self._pool  # type: ignore[assignment] # it only calls request
         self._api = self._client.write_api(write_options=SYNCHRONOUS)
         self._bucket, self._org = bucket, org or "-"
 
-    def write(self, lines: str) -> Reply:
+    def write(self, body: Body) -> Reply:
         """One request. Raises NetworkError."""
+        self._pool.encoding = body.encoding
         try:
-            self._api.write(self._bucket, self._org, lines.encode("utf-8"), write_precision=WritePrecision.NS)  # type: ignore[arg-type] # an enumeration by name only
+            self._api.write(self._bucket, self._org, body.data, write_precision=WritePrecision.NS)  # type: ignore[arg-type] # an enumeration by name only
         except ApiException as error:
-            body = error.body if isinstance(error.body, bytes) else str(error.body or "").encode()
-            return classify(int(error.status or 0), dict(error.headers or {}), body)
+            words = error.body if isinstance(error.body, bytes) else str(error.body or "").encode()
+            return classify(int(error.status or 0), dict(error.headers or {}), words)
         return classify(204, {}, b"")
 
     def close(self) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 from typing import Protocol
 from urllib.parse import urlencode
 
 from agent.config import Secret, SecretSource, SinkSettings
 from agent.deliver.answer import Answer, Reply, classify
+from agent.deliver.body import Body, compressed
 from agent.deliver.http import NetworkError, Transport
 from agent.deliver.server import Server, recognise
 from probes.core.errors import LocalError
 
 
 class Writer(Protocol):
-    def write(self, lines: str) -> Reply: ...
+    def write(self, body: Body) -> Reply: ...
     def close(self) -> None: ...
 
 
@@ -28,14 +28,13 @@ class V1Writer:
             parameters["rp"] = settings.retention_policy
         self._path = f"/write?{urlencode(parameters)}"
         self._headers = {
-            "Content-Encoding": "gzip",
             "Content-Type": "text/plain; charset=utf-8",
             **authorization(settings),
         }
 
-    def write(self, lines: str) -> Reply:
-        body = gzip.compress(lines.encode("utf-8"), 5)
-        response = self._transport.request("POST", self._path, body=body, headers=self._headers)
+    def write(self, body: Body) -> Reply:
+        headers = self._headers | {"Content-Encoding": body.encoding}
+        response = self._transport.request("POST", self._path, body=body.data, headers=headers)
         return classify(response.status, response.headers, response.data)
 
     def close(self) -> None:
@@ -64,13 +63,18 @@ def read_token(source: SecretSource) -> Secret:
 
 
 class Sink:
-    """Opens lazily and anew after trouble, so that a changed token or a replaced server is noticed."""
+    """Opens lazily and anew after trouble that a changed token or a replaced server may end.
+
+    A server that is only busy is asked nothing but what it refused: one request for each wait.
+    """
 
     def __init__(self, settings: SinkSettings) -> None:
         self.settings = settings
         self._transport = Transport(settings.url, timeout_ns=settings.timeout_ns, ca_file=settings.ca_file)
         self._writer: Writer | None = None
         self._server: Server | None = None
+        self._known = False
+        """the server is the one recognised"""
 
     @property
     def server(self) -> Server | None:
@@ -88,7 +92,10 @@ class Sink:
         if self._writer is not None:
             return None
         try:
-            self._server = recognise(self._transport)
+            if not self._known:
+                self._server = recognise(self._transport)
+                self._known = True
+            assert self._server is not None
             self._writer = self._open_writer(self._server)
         except NetworkError as error:
             return Reply(Answer.RETRY, str(error))
@@ -96,17 +103,18 @@ class Sink:
             return Reply(Answer.HOLD, str(error))
         return None
 
-    def write(self, lines: str) -> Reply:
+    def write(self, lines: str | Body) -> Reply:
         """One request. A sink that is not open answers why."""
         obstacle = self.open()
         if obstacle is not None or self._writer is None:
             return obstacle or Reply(Answer.RETRY, "the sink is not open")
         try:
-            reply = self._writer.write(lines)
+            reply = self._writer.write(lines if isinstance(lines, Body) else compressed((lines.encode("utf-8"),)))
         except NetworkError as error:
             reply = Reply(Answer.RETRY, str(error))
-        if reply.answer in (Answer.HOLD, Answer.RETRY):
+        if reply.answer is Answer.HOLD or reply.status is None:
             self._forget_writer()
+            self._known = self._known and reply.status in (401, 403)
         return reply
 
     def cut(self) -> None:

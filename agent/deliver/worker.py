@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -20,13 +20,15 @@ from typing import Final
 from agent.config import SinkSettings
 from agent.deliver.answer import Answer, Reply
 from agent.deliver.backoff import Backoff
-from agent.deliver.batch import Batches, Line, Outcome
+from agent.deliver.batch import Batches, Outcome
+from agent.deliver.body import Body
 from agent.deliver.line import LineEncoder, LineError
 from agent.deliver.sink import Sink
-from agent.store import EventRecord, Store, StoredSample, StoreReader
+from agent.deliver.supply import Consignment, Order, Supply
+from agent.store import EventRecord, Store, StoreReader
 from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
-from probes.core.model import Circuit
+from probes.core.model import Circuit, Sample
 from probes.core.units import format_duration
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 POLL_NS: Final = 500 * MILLISECOND
 BACKLOG_BATCHES: Final = 2
 """More than so many batches behind is a backlog: the newest samples then go first, in turn with the oldest."""
+LIVE_NS: Final = 500 * MILLISECOND
+"""While a backlog drains, the newest samples are sent at most this often."""
 WITNESSES: Final = 4
 BROKEN_AFTER: Final = 5
 """The same HTTP 500 so often in a row may be about the lines: they are then searched, as after a refusal."""
@@ -117,6 +121,7 @@ class SinkWorker:
         self._settings, self._store, self._encoder, self._clock = settings, store, encoder, clock
         self._sink = Sink(settings)
         self._reader = StoreReader(store_path)
+        self._supply = Supply(self._reader, encoder, settings.name)
         self._stop = threading.Event()
         self._stop_by: int | None = None
         self._backoff = Backoff()
@@ -124,6 +129,8 @@ class SinkWorker:
         self._live_from = self._live_to = 0
         """seqs in (live_from, live_to] were delivered ahead of the cursor"""
         self._live_turn = False
+        self._live_at: int | None = None
+        """monotonic ns when the newest were sent last"""
         self._broken = 0
         """batches of the oldest samples in a row answered by HTTP 500 in the words of `_broken_words`"""
         self._broken_words = ""
@@ -157,6 +164,7 @@ class SinkWorker:
             self._sink.cut()
             self._thread.join(CUT_S)
         if not self._thread.is_alive():
+            self._supply.close()
             self._sink.close()
             self._reader.close()
 
@@ -186,11 +194,12 @@ class SinkWorker:
         self.status = replace(self.status, cursor=cursor, lag=max(0, newest - cursor))
         if self._live_to <= cursor:
             self._live_from = self._live_to = 0
+            self._live_at = None
         if newest <= cursor:
             self.status = replace(self.status, lag_ns=None)
             self._tell("idle" if self.status.state in ("starting", "idle") else "ok", "")
             return POLL_NS
-        if newest - cursor > BACKLOG_BATCHES * self._limit and self._live_turn and newest > self._live_to:
+        if newest - cursor > BACKLOG_BATCHES * self._limit and self._is_live_turn() and newest > self._live_to:
             outcome, count = self._send_live(newest)
         else:
             outcome, count = self._send_oldest(cursor)
@@ -199,56 +208,88 @@ class SinkWorker:
         self._live_turn = not self._live_turn
         return self._settle(outcome, count)
 
+    def _is_live_turn(self) -> bool:
+        """Every second request, but not so often that the newest samples come a few at a time."""
+        due = self._live_at is None or self._clock.monotonic() - self._live_at >= LIVE_NS
+        return self._live_turn and due
+
     def _send_oldest(self, cursor: int) -> tuple[Outcome, int]:
         if self._live_from <= cursor < self._live_to:
             cursor = self._live_to
             self._store.advance(self._settings.name, cursor)
-        stored = self._reader.after(cursor, self._limit)
-        if self._live_from > cursor:
-            stored = [item for item in stored if item.seq <= self._live_from] or stored
-        if stored:
-            self.status = replace(self.status, lag_ns=max(0, self._clock.wall() - stored[0].sample.start_ns))
-        outcome = self._deliver(stored)
-        if outcome.done:
-            self._store.advance(self._settings.name, stored[outcome.done - 1].seq)
-        return outcome, outcome.done
+        until = self._live_from if self._live_from > cursor else None
+        return self._send(Order(cursor, self._limit, False, until), self._supply.take, self._moved)
+
+    def _moved(self, consignment: Consignment, done: int) -> None:
+        self._store.advance(self._settings.name, consignment.seq(done - 1))
 
     def _send_live(self, newest: int) -> tuple[Outcome, int]:
         """Newest samples first. They join the range sent ahead, or begin it."""
         begin = self._live_to or max(self.status.cursor, newest - self._limit)
-        stored = self._reader.after(begin, self._limit)
-        outcome = self._deliver(stored)
-        if outcome.done:
-            self._live_from = self._live_from or begin
-            self._live_to = stored[outcome.done - 1].seq
-        return outcome, outcome.done
 
-    def _deliver(self, stored: Sequence[StoredSample]) -> Outcome:
+        def sent_ahead(consignment: Consignment, done: int) -> None:
+            self._live_from = self._live_from or begin
+            self._live_to = consignment.seq(done - 1)
+
+        outcome, count = self._send(Order(begin, self._limit, False), self._supply.fresh, sent_ahead)
+        self._live_at = self._clock.monotonic()
+        return outcome, count
+
+    def _send(
+        self, order: Order, take: Callable[[Order], Consignment], note: Callable[[Consignment, int], None]
+    ) -> tuple[Outcome, int]:
+        """note: what to remember of a consignment of which so many samples are written or refused."""
         # The sink is opened first: whether the server keeps text decides how a line is written.
         obstacle = self._sink.open()
         if obstacle is not None:
-            return Outcome(0, (), obstacle)
-        lines = [self._line(item) for item in stored]
-        outcome = self._batches.deliver(lines, self._write, self._witnesses, self._stop.is_set)
+            return Outcome(0, (), obstacle), 0
+        order = replace(order, text=self._sink.keeps_text)
+        consignment = take(order)
+        if take == self._supply.take:
+            if consignment.oldest_ns is not None:
+                self.status = replace(self.status, lag_ns=max(0, self._clock.wall() - consignment.oldest_ns))
+            if consignment.full and consignment.following != self._live_from:
+                self._supply.make_ready(replace(order, place=consignment.following))
+        outcome = self._offer(consignment)
+        if outcome.done:
+            note(consignment, outcome.done)
+        self._park(outcome)
+        return outcome, outcome.done
+
+    def _offer(self, consignment: Consignment) -> Outcome:
+        """All at once, as it is ready; where the server refuses that, in parts."""
+        whole = None
+        if consignment.body is not None and not self._batches.searching:
+            whole = self._write(consignment.body)
+            if whole.answer is Answer.WRITTEN:
+                self._batches.taken(len(consignment))
+                return Outcome(len(consignment), consignment.unwritable(), whole)
+            if whole.answer not in (Answer.REJECTED, Answer.TOO_LARGE):
+                return Outcome(0, (), whole)
+            whole = consignment.in_order(whole)
+        return self._batches.deliver(
+            consignment.single(), self._write, self._witnesses, self._stop.is_set, whole
+        )  # fmt: skip
+
+    def _park(self, outcome: Outcome) -> None:
         for refusal in outcome.refused:
             self._store.park(self._settings.name, refusal.line.seq, refusal.line.text, refusal.words)
         for words, count in Counter(refusal.words for refusal in outcome.refused).items():
             log.warning("sink %s refuses %d samples for good: %s", self._settings.name, count, words)
         if outcome.refused:
             self.status = replace(self.status, parked=self.status.parked + len(outcome.refused))
-        return outcome
 
-    def _write(self, lines: str) -> Reply:
+    def _write(self, lines: str | Body) -> Reply:
         reply = self._sink.write(lines)
         if reply.status == 500 and self._broken >= BROKEN_AFTER:
             return replace(reply, answer=Answer.REJECTED)
         return reply
 
-    def _line(self, item: StoredSample) -> Line:
+    def _line(self, sample: Sample) -> str | None:
         try:
-            return Line(item.seq, self._encoder.encode(item.sample, text=self._sink.keeps_text))
-        except LineError as error:
-            return Line(item.seq, "", str(error))
+            return self._encoder.encode(sample, text=self._sink.keeps_text)
+        except LineError:
+            return None
 
     def _witnesses(self) -> list[str]:
         """The newest samples of each kind, and what went before the batch: the server has taken some of them before."""
@@ -256,8 +297,8 @@ class SinkWorker:
         by_kind = list({sample.kind: sample for sample in samples}.values())
         before = self._reader.newest(WITNESSES, below=self.status.cursor + 1)
         offered = [*by_kind[:WITNESSES], *samples[:WITNESSES], *(item.sample for item in before)]
-        lines = (self._line(StoredSample(0, sample)) for sample in offered)
-        return list(dict.fromkeys(line.text for line in lines if line.text))
+        lines = (self._line(sample) for sample in offered)
+        return list(dict.fromkeys(line for line in lines if line is not None))
 
     def _newest_seq(self) -> int:
         newest = self._reader.newest(1)

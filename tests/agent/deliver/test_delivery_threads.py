@@ -381,13 +381,13 @@ def test_the_books_catch_a_cursor_that_moves_before_the_acknowledgement(
     store: Store, tmp_path: Path, deliver: Callable[..., Delivery], serve: Callable[..., ScriptedServer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    send = SinkWorker._deliver
+    offer = SinkWorker._offer
 
-    def hasty(worker: SinkWorker, stored: Any) -> Any:
-        store.advance("central", stored[-1].seq)
-        return send(worker, stored)
+    def hasty(worker: SinkWorker, consignment: Any) -> Any:
+        store.advance("central", consignment.following)
+        return offer(worker, consignment)
 
-    monkeypatch.setattr(SinkWorker, "_deliver", hasty)
+    monkeypatch.setattr(SinkWorker, "_offer", hasty)
     append(store, 0, 40)
     server = serve([OK, Answer(503), OK])
     deliver(sink(server))

@@ -1,0 +1,129 @@
+"""What goes to a sink next: read, encoded and compressed, the next batch already while the server works on this one."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from agent.deliver import body
+from agent.deliver.answer import Reply
+from agent.deliver.batch import Line, Refusal
+from agent.deliver.body import Body
+from agent.deliver.line import LineEncoder
+from agent.deliver.linebatch import BatchEncoder, LineBatch
+from agent.store import StoreReader
+from agent.store.samplebatch import SampleBatch, of_samples
+
+Place = int
+"""Where a batch begins: after this seq in the live database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which batch: `limit` samples from `place` on, those kept up to `until`. text: the server keeps text fields."""
+
+    place: Place
+    limit: int
+    text: bool
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Consignment:
+    """A batch as it is sent. full: as many samples as were ordered, so that more are likely to follow.
+
+    body: None where no line could be written; following: where the next batch begins; oldest_ns: start of the first
+    sample.
+    """
+
+    order: Order
+    lines: LineBatch
+    body: Body | None
+    following: Place
+    full: bool
+    oldest_ns: int | None
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def seq(self, number: int) -> int:
+        """Place of a sample in the order of keeping."""
+        return int(self.lines.seq[number])
+
+    def unwritable(self) -> tuple[Refusal, ...]:
+        """The samples that have no line."""
+        found = sorted(self.lines.unwritable.items())
+        return tuple(Refusal(Line(self.seq(number), "", words), words) for number, words in found)
+
+    def in_order(self, reply: Reply) -> Reply:
+        """The answer to `body`, as if its lines had stood in the order of the samples."""
+        if not reply.blamed:
+            return reply
+        place = np.argsort(np.argsort(self.lines.order)) + 1
+        blamed = {int(place[at - 1]): words for at, words in reply.blamed.items() if 0 < at <= len(place)}
+        return replace(reply, blamed=blamed)
+
+    def single(self) -> list[Line]:
+        """Every sample's line, for the search of those a server refuses."""
+        return [
+            Line(seq, text.decode("utf-8"), self.lines.unwritable.get(number, ""))
+            for number, (seq, text) in enumerate(zip(self.lines.seq.tolist(), self.lines.lines(), strict=True))
+        ]
+
+
+class Supply:
+    """Of one sink. At most two batches are held: the one taken last, and the one after it. One thread at a time."""
+
+    def __init__(self, reader: StoreReader, plain: LineEncoder, name: str) -> None:
+        self._reader = reader
+        self._encoders = {text: BatchEncoder(plain, text=text) for text in (False, True)}
+        self._pool = ThreadPoolExecutor(1, f"sink-{name}-ahead")
+        self._ahead: tuple[Order, Future[Consignment]] | None = None
+        self._taken: Consignment | None = None
+
+    def take(self, order: Order) -> Consignment:
+        """The batch ordered, perhaps made ready before. Raises LocalError."""
+        if self._taken is not None and self._taken.full and self._taken.order == order:
+            return self._taken
+        ahead, self._ahead, self._taken = self._ahead, None, None
+        if ahead is not None and ahead[0] == order:
+            self._taken = ahead[1].result()
+        else:
+            if ahead is not None:
+                ahead[1].cancel()
+            self._taken = self._made(order)
+        return self._taken
+
+    def make_ready(self, order: Order) -> None:
+        """Begin with the batch that is likely to be ordered next."""
+        if self._ahead is None or self._ahead[0] != order:
+            self._ahead = (order, self._pool.submit(self._made, order))
+
+    def fresh(self, order: Order) -> Consignment:
+        """The batch ordered, besides those taken in turn."""
+        return self._made(order)
+
+    def close(self) -> None:
+        """Ends what is being made ready; a batch takes a fraction of a second."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _made(self, order: Order) -> Consignment:
+        batch = self._read(order)
+        full = len(batch) >= order.limit
+        if order.until is not None and len(batch):
+            within = int((batch.seq <= order.until).sum())
+            batch = batch.between(0, within) if within else batch
+        lines = self._encoders[order.text].encode(batch)
+        return Consignment(
+            order,
+            lines,
+            body.compressed(lines.parts) if lines.parts else None,
+            int(batch.seq[-1]) if len(batch) else order.place,
+            full,
+            int(batch.start_ns[0]) if len(batch) else None,
+        )
+
+    def _read(self, order: Order) -> SampleBatch:
+        return of_samples(self._reader.after(order.place, order.limit))
