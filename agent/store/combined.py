@@ -10,6 +10,7 @@ import numpy as np
 
 from agent.sla.columns import SampleColumns
 from agent.store import columnar, rows, schema, status
+from agent.store.identity import epochs_of, shared_through
 from agent.store.records import DayStatus, Series, StoredSample
 from agent.store.sealed import extract, layout
 from agent.store.sealed.manifest import PACKETS, Part, SealedSeries, SeriesKey, day_text, series_of
@@ -32,13 +33,11 @@ class Combined:
 
     def __init__(self, connection: sqlite3.Connection, sealed: SealedDays) -> None:
         self._connection, self._sealed = connection, sealed
-        self._epoch: str = connection.execute("SELECT epoch FROM meta").fetchone()[0]
+        self._epochs = epochs_of(connection) if sealed.parts else []
         oldest = connection.execute("SELECT min(seq) FROM samples").fetchone()[0] if sealed.parts else None
-        self._leaving = [
-            part
-            for part in sealed.parts
-            if oldest is not None and part.epoch == self._epoch and part.through_seq >= oldest
-        ]
+        self._shared = {part.name: shared_through(self._epochs, part.epochs, part.through_seq) for part in sealed.parts}
+        """seq up to which a part's rows and those of the live database are the same"""
+        self._leaving = [part for part in sealed.parts if oldest is not None and self._shared[part.name] >= oldest]
         """parts whose rows may still stand in the live database"""
 
     def read(
@@ -166,14 +165,14 @@ class Combined:
             "SELECT t.circuit, t.probe, t.kind, count(*) FROM samples s INDEXED BY samples_seq "
             "JOIN series t ON t.id = s.series WHERE s.seq <= ? AND s.start_ns >= ? AND s.start_ns < ? "
             "GROUP BY t.id",
-            (part.through_seq, part.start_ns, part.end_ns),
+            (self._shared[part.name], part.start_ns, part.end_ns),
         )
         return {(circuit, probe, kind): rows for circuit, probe, kind, rows in found}
 
     def _taken(self, start_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
         """(start_ns, end_ns, through_seq) of what a part answers for although it may still be in the database."""
         return [
-            (part.start_ns, part.end_ns, part.through_seq)
+            (part.start_ns, part.end_ns, self._shared[part.name])
             for part in self._leaving
             if part.start_ns < end_ns and part.end_ns > start_ns
         ]
@@ -190,7 +189,7 @@ class Combined:
         return found
 
     def _sealed_newest(self, part: Part, item: SealedSeries) -> _Newest:
-        current = part.epoch == self._epoch
+        current = self._shared[part.name] > 0
         order = (1, item.newest_seq) if current else (0, item.newest_ns)
         return _Newest(item.key, order, item.newest_ns, part)
 

@@ -10,15 +10,21 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from agent.store import identity, schema
+from agent.store.identity import Witness
 from agent.store.records import LIVE_FILE, Owner
+from agent.store.sealed import manifest
+from agent.store.sealed.manifest import DamagedSeal
 from probes.core.errors import LocalError
 
 _LOCK_FILE: Final = "lock"
 _DAMAGED: Final = "damaged"
 _RESERVE_FILE: Final = "reserve"
 _RESERVE_BYTES: Final = 1 << 20
+_LABEL: Final = 65_536
+"""Bytes of the lock file that are read: a label has 512."""
 PARTS: Final = ("", "-wal", "-shm")
 """What a database consists of: suffixes of its file names."""
 _FINAL: Final = (
@@ -34,10 +40,12 @@ class DiskTrouble(LocalError):  # noqa: N818 # a state of the disk
 class Directory:
     """An exclusive hold on a store's directory; the kernel drops it with the process, however that ends."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, owner: Owner) -> None:
         self.path = path
         self.live = path / LIVE_FILE
-        self._lock = descriptor
+        self.witness = Witness.decode(_label(path))
+        """what the last session left in the lock file"""
+        self._lock, self._owner = descriptor, owner
 
     @staticmethod
     def claim(path: Path, owner: Owner) -> Directory:
@@ -59,10 +67,27 @@ class Directory:
         except OSError as error:
             os.close(descriptor)
             raise _refusal(path, error) from None
-        with contextlib.suppress(OSError):  # a failing disk: the lock holds, only its label is missing
-            record = {"pid": owner.pid, "boot_id": owner.boot_id, "started_ns": owner.started_ns}
-            os.ftruncate(descriptor, os.pwrite(descriptor, json.dumps(record).encode("ascii"), 0))
-        return Directory(path, descriptor)
+        try:
+            check_versions(path)
+            directory = Directory(path, descriptor, owner)
+            directory.sign(directory.witness)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return directory
+
+    def sign(self, witness: Witness) -> None:
+        """Say in the lock file who holds the directory and what is known of the database."""
+        label = {"pid": self._owner.pid, "boot_id": self._owner.boot_id, "started_ns": self._owner.started_ns}
+        with contextlib.suppress(OSError):  # a failing disk: the lock holds, only its label is old
+            data = identity.record(label, witness)
+            os.ftruncate(self._lock, os.pwrite(self._lock, data, 0))
+
+    def bear_witness(self, newest_seq: int) -> None:
+        """Note in the lock file that the database is this file, and how far it has got."""
+        with contextlib.suppress(OSError):
+            self.witness = self.witness.seeing(self.live, newest_seq)
+            self.sign(self.witness)
 
     def release(self) -> None:
         """Let the next process in."""
@@ -128,38 +153,65 @@ class Directory:
         return False
 
 
-def set_aside(store: Path, found: Sequence[Path]) -> None:
-    """Move damaged files or directories of the store into `damaged/`, under a name that is free. Raises OSError."""
+def set_aside(store: Path, found: Sequence[Path]) -> list[str]:
+    """Move damaged files or directories of the store into `damaged/`; returns their names there. Raises OSError."""
     target = store / _DAMAGED
     target.mkdir(mode=0o750, exist_ok=True)
+    names = []
     for path in found:
         name, number = path.name, 1
-        while (target / name).exists():
+        while os.path.lexists(target / name):
             number += 1
             name = f"{path.name}-{number}"
         with contextlib.suppress(FileNotFoundError):
             path.rename(target / name)
+            names.append(name)
     _sync(target)
+    return names
+
+
+def check_versions(path: Path) -> None:
+    """Raises LocalError for a store of a newer linkwitness, before a byte of it changes."""
+    with contextlib.suppress(OSError):
+        schema.check_file(path / LIVE_FILE)
+        for name in manifest.names(path)[-1:]:
+            with contextlib.suppress(DamagedSeal):
+                manifest.load(path, name)
 
 
 def owner_of(path: Path) -> Owner | None:
     """Who last claimed the directory; None where nobody did or it may not be read."""
+    record = _label(path)
     try:
-        record = json.loads((path / _LOCK_FILE).read_text(encoding="ascii"))
         return Owner(int(record["pid"]), str(record["boot_id"]), int(record["started_ns"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
+
+
+def _label(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((path / _LOCK_FILE).read_bytes()[:_LABEL])
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def held(path: Path) -> bool:
     """Whether a process holds the directory now. Asks the kernel's list: trying the lock could refuse a daemon."""
+    return _holder(path) is not None
+
+
+def _holder(path: Path) -> int | None:
+    """Process that holds the lock by the kernel's list; 0 for one of another namespace of processes."""
     try:
         inode = str((path / _LOCK_FILE).stat().st_ino)
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
-        return False
-    fields = (line.split() for line in locks)
-    return any(field[1] == "FLOCK" and field[3] == "WRITE" and field[5].rpartition(":")[2] == inode for field in fields)
+        return None
+    for field in (line.split() for line in locks):
+        if field[1] == "FLOCK" and field[3] == "WRITE" and field[5].rpartition(":")[2] == inode:
+            return int(field[4])
+    return None
 
 
 def damaged_files(path: Path) -> tuple[str, ...]:
@@ -177,8 +229,8 @@ def _refusal(path: Path, error: OSError) -> LocalError:
         return LocalError(
             f"the store {path} cannot be locked: {error.strerror}", hint="keep the store on a local file system"
         )
-    owner = owner_of(path)
-    who = f"process {owner.pid}" if owner else "another process"
+    holder = _holder(path)
+    who = f"process {holder}" if holder else "another process"
     return LocalError(
         f"the store {path} is in use by {who}", hint="stop that one first, or give this one its own `store.path`"
     )

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from agent.store.identity import shared_through
 from agent.store.livefile import LiveFile
+from agent.store.sealed.manifest import Part
 
 
 class Leaving(Protocol):
@@ -33,22 +35,21 @@ class Retirement:
 
 
 class Release:
-    """Samples that start in [start_ns, end_ns), kept up to through_seq in this epoch, with their packets.
+    """Samples that a part holds, with their packets: those of its day that are the same in both histories.
 
     still_sealed: asked before every step; False keeps what is left.
     """
 
-    def __init__(
-        self, epoch: str, start_ns: int, end_ns: int, through_seq: int, still_sealed: Callable[[], bool]
-    ) -> None:
-        self.epoch, self.start_ns, self.end_ns, self.through_seq = epoch, start_ns, end_ns, through_seq
-        self.still_sealed = still_sealed
+    def __init__(self, part: Part, still_sealed: Callable[[], bool]) -> None:
+        self.part, self.still_sealed = part, still_sealed
         self.samples = 0
         self.finished = threading.Event()
 
     def step(self, file: LiveFile, delivered_seq: int, limit: int) -> int:
-        if file.epoch != self.epoch or not self.still_sealed():
+        if not self.still_sealed():
             return 0
-        samples = file.release(self.start_ns, self.end_ns, min(self.through_seq, delivered_seq), limit)
+        part = self.part
+        through = shared_through(file.epochs(), part.epochs, part.through_seq)
+        samples = file.release(part.start_ns, part.end_ns, min(through, delivered_seq), limit)
         self.samples += samples
         return samples

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agent.store import parked, retention, rows, schema
+from agent.store import identity, parked, retention, rows, schema
 from agent.store.records import (
     DISK_ERROR,
     DISK_FULL,
@@ -37,6 +36,11 @@ CHECK_STEPS: Final = 100_000
 LONG_WAL: Final = 16_384
 """Pages: 64 MiB."""
 
+EPOCHS: Final = 10_000
+"""Epochs that are remembered: a start every hour for a year."""
+_DROP_EPOCHS: Final = (
+    "DELETE FROM epochs WHERE first_seq <= (SELECT first_seq FROM epochs ORDER BY first_seq DESC LIMIT 1 OFFSET ?)"
+)
 _RUN: Final = (
     "INSERT INTO runs(circuit, probe, kind, state, scheduled_ns, started_ns, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
@@ -97,15 +101,21 @@ def _primary_code(error: sqlite3.Error) -> int:
 class LiveFile:
     """Opened by `open`, used by one thread at a time. Methods raise sqlite3.Error where the disk or the file fails.
 
-    previous: how the last session ended, None in a new file.
+    previous: how the last session ended, None in a new file. epoch: the one of the samples kept last; created: there
+    was no file.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, owner: Owner, site: str) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, owner: Owner, site: str, boot: Callable[[], int]
+    ) -> None:
         self.path = path
         self.connection = connection
         self.epoch = ""
+        self.created = False
         self.previous: PreviousSession | None = None
-        self._owner, self._site = owner, site
+        self._owner, self._site, self._boot = owner, site, boot
+        self._commits = self._checkpointed = 0
+        self._begins: tuple[int, str, int, str, str | None] | None = None
         self._table: SampleTable
 
     @property
@@ -115,15 +125,16 @@ class LiveFile:
 
     @staticmethod
     def open(
-        path: Path, *, owner: Owner, site: str, first_seq: int = 1, out_of_time: Callable[[], bool] = lambda: False
-    ) -> LiveFile:
+        path: Path, *, owner: Owner, site: str, first_seq: int = 1, out_of_time: Callable[[], bool] = lambda: False,
+        boot: Callable[[], int] = lambda: 0,
+    ) -> LiveFile:  # fmt: skip
         """Open or create. Raises DamagedFile, LocalError (a newer version's file), sqlite3.Error (disk).
 
-        The structure is checked page by page until out_of_time says so: a start must not take minutes.
-        An existing file is not written, so that a full disk does not keep the agent from measuring.
+        The structure is checked page by page until out_of_time says so: a start must not take minutes. An existing
+        file is not written, so that a full disk does not keep the agent from measuring. boot: reads CLOCK_BOOTTIME.
         """
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
-        file = LiveFile(path, connection, owner, site)
+        file = LiveFile(path, connection, owner, site, boot)
         try:
             file._prepare(first_seq, out_of_time)
         except sqlite3.Error as error:
@@ -140,16 +151,18 @@ class LiveFile:
         execute = self.connection.execute
         if not schema.is_ours(self.connection):
             raise DamagedFile("it is a database of another program")
-        schema.check_version(self.path, schema.version_of(self.connection))
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute("PRAGMA wal_autocheckpoint = 0")
         execute("PRAGMA journal_size_limit = 67108864")
         self._check(out_of_time)
         schema.bring_up(self.connection, self.path)
-        row = execute("SELECT epoch, next_seq, running, last_commit_ns, boot_id, pid FROM meta").fetchone()
+        row = execute(
+            "SELECT epoch, next_seq, running, last_commit_ns, boot_id, pid, boot_ns, commits, checkpointed FROM meta"
+        ).fetchone()
         if row is None:
-            row = (secrets.token_hex(8), first_seq)
+            self.created = True
+            row = (identity.fresh_epoch(), first_seq, 0, 0, "", 0, 0, 0, 0)
             owner = self._owner
             with self._transaction():
                 execute(
@@ -162,10 +175,38 @@ class LiveFile:
                 )
                 execute("INSERT INTO epochs VALUES (?, ?, ?, '', NULL)", (first_seq, row[0], owner.started_ns))
         else:
-            self.previous = PreviousSession(bool(row[2]), row[3], row[4], row[5])
+            self.previous = PreviousSession(bool(row[2]), row[3], row[4], row[5], row[6])
         kept = execute("SELECT ifnull(max(seq), 0) FROM samples").fetchone()[0]
-        self.epoch = row[0]
-        self._table = SampleTable(self.connection, max(row[1], kept + 1))
+        self.epoch, self._commits, self._checkpointed = row[0], row[7], row[8]
+        self._table = SampleTable(self.connection, max(row[1], kept + 1, first_seq))
+
+    def left(self) -> identity.Left:
+        """What the database says of the session that wrote it last."""
+        last = self.connection.execute("SELECT machine, branch FROM epochs ORDER BY first_seq DESC LIMIT 1").fetchone()
+        site = self.connection.execute("SELECT site FROM meta").fetchone()[0]
+        cursor = self.connection.execute("SELECT ifnull(max(seq), 0) FROM cursors").fetchone()[0]
+        machine, branch = last or ("", None)
+        return identity.Left(self.next_seq - 1, machine, branch, site, cursor)
+
+    def newest_before(self, now_ns: int) -> int | None:
+        """End of the sample that ends last of those that end by now."""
+        found = self.connection.execute(
+            "SELECT max((SELECT max(s.start_ns + s.span_ns) FROM (SELECT start_ns, span_ns FROM samples "
+            "WHERE series = series.id AND start_ns <= ?1 ORDER BY start_ns DESC LIMIT 4) s "
+            "WHERE s.start_ns + s.span_ns <= ?1)) FROM series",
+            (now_ns,),
+        ).fetchone()[0]
+        return None if found is None else int(found)
+
+    def begin_epoch(self, epoch: str, next_seq: int, machine: str, branch: str | None, now_ns: int) -> None:
+        """Samples from here on belong to this epoch. Written with the next batch."""
+        self._table.next_seq = max(self._table.next_seq, next_seq)
+        self._begins = (self._table.next_seq, epoch, now_ns, machine, branch)
+        self.epoch = epoch
+
+    def epochs(self) -> list[tuple[int, str]]:
+        """First seq and epoch, ascending."""
+        return identity.epochs_of(self.connection)
 
     def _check(self, out_of_time: Callable[[], bool]) -> None:
         if out_of_time():
@@ -190,6 +231,9 @@ class LiveFile:
         earlier = self._table.snapshot()
         try:
             with self._transaction():
+                if self._begins and signs:
+                    self.connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?, ?, ?)", self._begins)
+                    self.connection.execute(_DROP_EPOCHS, (EPOCHS,))
                 placed = self._table.place(batch.samples)
                 refused = [*placed.refused, *batch.refused]
                 for run in batch.runs:
@@ -210,6 +254,9 @@ class LiveFile:
             self._table.restore(earlier)
             raise
         placed.refused = refused
+        if signs:
+            self._begins = None
+            self._commits += 1
         return placed
 
     def _note(self, statement: str, values: rows.Row) -> list[str]:
@@ -227,17 +274,13 @@ class LiveFile:
                 self.connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (sink, seq))
 
     def _sign(self, now_ns: int, *, running: bool) -> None:
+        owner = self._owner
         self.connection.execute(
-            "UPDATE meta SET next_seq = ?, last_commit_ns = ?, running = ?, pid = ?, boot_id = ?, session_ns = ?, "
-            "site = ?",
+            "UPDATE meta SET epoch = ?, next_seq = ?, last_commit_ns = ?, running = ?, pid = ?, boot_id = ?, "
+            "session_ns = ?, site = ?, boot_ns = ?, commits = ?, checkpointed = ?",
             (
-                self._table.next_seq,
-                now_ns,
-                int(running),
-                self._owner.pid,
-                self._owner.boot_id,
-                self._owner.started_ns,
-                rows.printable(self._site),
+                *(self.epoch, self._table.next_seq, now_ns, int(running), owner.pid, owner.boot_id, owner.started_ns),
+                *(rows.printable(self._site), self._boot(), self._commits + 1, self._checkpointed),
             ),
         )
 
@@ -266,6 +309,8 @@ class LiveFile:
         A WAL that long readers kept from restarting is cut once it exceeds LONG_WAL pages.
         """
         _busy, pages, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if moved == pages:
+            self._checkpointed = self._commits
         if pages > LONG_WAL and moved == pages:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return int(pages - moved)

@@ -9,6 +9,7 @@ the file is opened and looked at again, and a file that the disk does not give o
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import logging
 import os
@@ -17,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from agent.store import header, records, schema, session
-from agent.store.directory import PARTS, Directory, DiskTrouble
+from agent.store import header, identity, records, schema, session
+from agent.store.directory import PARTS, Directory, DiskTrouble, set_aside
+from agent.store.identity import Evidence, Left, Origin
 from agent.store.livefile import DamagedFile, LiveFile
 from agent.store.records import EventRecord, Owner
 from probes.core.clock import SECOND, Clock
@@ -50,6 +52,10 @@ class Opening:
         self._written_ns: int | None = None
         self._unreadable_ns: int | None = None
         self._records: list[EventRecord] = []
+        self._evidence = Evidence(0, False, False)
+        self._machine = identity.this_machine()
+        self._epoch = identity.fresh_epoch()
+        self._branch: str | None = None
 
     def open(self, first_seq: int, doubts: int = 0) -> tuple[LiveFile, list[EventRecord]]:
         """The live database, or a fresh one in the place of a damaged one, and what has to be recorded about it.
@@ -61,7 +67,9 @@ class Opening:
         if self.directory is None:
             self.directory = Directory.claim(self._path, self._owner)
             self._written_ns = _written_ns(self.directory.live)
+            self._evidence = identity.gather(self._path, self.directory.live, self.directory.witness)
         directory = self.directory
+        first_seq = max(first_seq, self._evidence.newest_seq + 1)
         try:
             file = self._open_file(directory, first_seq, doubts)
         except (sqlite3.OperationalError, OSError):
@@ -72,7 +80,9 @@ class Opening:
         directory.sync()
         directory.keep_reserve()
         self._unreadable_ns = None
-        return file, self._to_record(file)
+        found = self._to_record(file, self._continue(directory, file))
+        directory.bear_witness(file.next_seq - 1)
+        return file, found
 
     def keep_reserve(self) -> None:
         """As Directory.keep_reserve."""
@@ -89,15 +99,41 @@ class Opening:
         if self.directory is not None:
             self.directory.release()
 
-    def _to_record(self, file: LiveFile) -> list[EventRecord]:
-        found, self._records = self._records, []
+    def bear_witness(self, newest_seq: int) -> None:
+        """As Directory.bear_witness."""
+        if self.directory is not None:
+            self.directory.bear_witness(newest_seq)
+
+    def _continue(self, directory: Directory, file: LiveFile) -> Origin | None:
+        """Begin this session's epoch; at the start with what tells whether the store is the one that was left here."""
+        origin, now = None, self._owner.started_ns
         if self._first:
+            left, known = file.left(), directory.witness
+            if file.created:
+                left = Left(file.next_seq - 1, known.machine, known.branch, known.site, 0)
+            origin = identity.judge(left, self._evidence, self._machine, self._site, self._epoch)
+            self._branch = origin.branch
+            directory.witness = dataclasses.replace(known, machine=self._machine, branch=origin.branch, site=self._site)
+            if origin.reason is not None:
+                log.warning("%s", origin.text)
+        if file.created:
+            self._epoch = file.epoch
+        file.begin_epoch(self._epoch, origin.next_seq if origin else 0, self._machine, self._branch, now)
+        return origin
+
+    def _to_record(self, file: LiveFile, origin: Origin | None) -> list[EventRecord]:
+        found, self._records = self._records, []
+        if self._first and origin is not None:
             self._first = False
             started = self._owner.started_ns
             if file.previous is not None:
-                found.insert(0, session.gap_before(file.previous, self._owner, started))
-            elif found:
+                newest_ns = file.newest_before(started)
+                start = session.Start(started, self._clock.boot(), newest_ns, restored=origin.reason is not None)
+                found[:0] = session.gaps_before(file.previous, self._owner, start)
+            elif found or self._evidence.missing:
                 found.insert(0, session.gap_after_damage(self._written_ns or started, started))
+            if origin.reason is not None:
+                found.append(EventRecord(records.IDENTITY, started, origin.text, reason=origin.reason))
             found.append(EventRecord(records.START, started, f"linkwitness started as process {self._owner.pid}"))
         return found
 
@@ -119,10 +155,12 @@ class Opening:
         if first_page := header.read(live):
             schema.check_version(live, first_page.version)
         write_over(Path(f"{live}-wal"), self._alive)
+        if self._first and not identity.log_fits(live):
+            self._set_log_aside(live)
         try:
             return LiveFile.open(
                 live, owner=self._owner, site=self._site, first_seq=first_seq,
-                out_of_time=lambda: not checked or self._clock.monotonic() >= give_up,
+                out_of_time=lambda: not checked or self._clock.monotonic() >= give_up, boot=self._clock.boot,
             )  # fmt: skip
         except sqlite3.OperationalError:
             if _forbidden(live):
@@ -146,6 +184,16 @@ class Opening:
                 self._unreadable_ns = now
             if now - self._unreadable_ns < UNREADABLE_NS:
                 raise OSError(error.errno, f"the database cannot be read: {error.strerror}") from None
+
+    def _set_log_aside(self, live: Path) -> None:
+        logs = [path for path in (Path(f"{live}{part}") for part in PARTS[1:]) if path.exists()]
+        names = set_aside(self._path, logs)
+        text = (
+            f"the log beside the database belongs to a newer state of it and is now damaged/{names[0]}: the database "
+            "was restored without its log"
+        )
+        log.error("%s", text)
+        self._records.append(EventRecord(records.DAMAGED, self._clock.wall(), text, reason="log of another state"))
 
     def _note_damage(self, why: str, name: str) -> None:
         self.moved += 1

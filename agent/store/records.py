@@ -19,7 +19,23 @@ OVERFLOW: Final = "overflow"
 DISK_FULL: Final = "disk full"
 READ_ONLY: Final = "read-only"
 DISK_ERROR: Final = "disk error"
-GAP_REASONS: Final = ("crashed", "stopped", OVERFLOW, DISK_FULL, READ_ONLY, DISK_ERROR, "damaged")
+STOPPED: Final = "stopped"
+CRASHED: Final = "crashed"
+HOST_RESTARTED: Final = "host restarted"
+RESTORED: Final = "restored"
+FROZEN: Final = "frozen"
+SLEPT: Final = "host slept"
+CLOCK_FORWARD: Final = "clock set forward"
+CLOCK_BACK: Final = "clock set back"
+"""The one reason of a time that was measured twice, not never."""
+GAP_REASONS: Final = (
+    STOPPED, CRASHED, HOST_RESTARTED, FROZEN, SLEPT, CLOCK_FORWARD, CLOCK_BACK, RESTORED, "damaged",
+    OVERFLOW, DISK_FULL, READ_ONLY, DISK_ERROR,
+)  # fmt: skip
+CLOCK_STEP: Final = "clock_step"
+"""Event kind: the clock was set, forward over at_ns to end_ns or back to at_ns from end_ns."""
+IDENTITY: Final = "identity"
+"""Event kind: the store is not the one that was left here (restored, copied, moved); the epoch is a new one."""
 START: Final = "start"
 STOP: Final = "stop"
 DAMAGED: Final = "damaged"
@@ -147,6 +163,17 @@ class SinkPosition:
     seq: int
     lag: int
     parked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Sealed samples that a sink does not have: those of the part from next_row on, in file order, whose seq is above
+    after_seq. rows: how many they are, at most."""
+
+    part: str
+    after_seq: int
+    next_row: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)

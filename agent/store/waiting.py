@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from agent.store.livefile import Batch
+from agent.store.livefile import Batch, LiveFile
 from agent.store.records import DISK_FULL, GAP, OVERFLOW, READ_ONLY, EventRecord, ParkedLine, RunRecord, Unparked
 from agent.store.samples import EncodedSample, encode
 from probes.core.model import Sample
@@ -206,3 +207,18 @@ class Waiting:
         self._lost = None
         why = _WHY.get(self._lost_for, "the disk failed")
         return EventRecord(GAP, first, f"{count} samples dropped: {why}", last, self._lost_for, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A batch whose commit failed, or seemed to: the log may hold it whole when it is opened anew."""
+
+    epoch: str
+    at_ns: int
+    batch: Batch
+    samples: int
+    notes: int
+
+    def is_in(self, file: LiveFile) -> bool:
+        """What the file says of its last commit is what this batch would have written."""
+        return file.epoch == self.epoch and file.previous is not None and file.previous.last_commit_ns == self.at_ns

@@ -7,18 +7,17 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from agent.store import records
 from agent.store.leaving import Leaving, Release, Retirement
-from agent.store.livefile import Batch, DamagedFile, LiveFile, is_damage, is_harmless, trouble
+from agent.store.livefile import DamagedFile, LiveFile, is_damage, is_harmless, trouble
 from agent.store.opening import Opening, is_passing
 from agent.store.records import OVERFLOW, EventRecord, Owner, ParkedLine, Retired, RunRecord, StoreOverflow, Unparked
 from agent.store.samples import Placed
 from agent.store.sealed.manifest import Part
-from agent.store.waiting import WAITING_SAMPLES, Waiting
+from agent.store.waiting import WAITING_SAMPLES, Attempt, Waiting
 from probes.core.clock import MILLISECOND, SECOND, Clock, boot_id
 from probes.core.errors import LocalError
 from probes.core.model import Sample
@@ -51,7 +50,7 @@ class Store:
         self._file: LiveFile | None = None
         self._tried = threading.Event()
         self._refusal: LocalError | None = None
-        self._attempt: _Attempt | None = None
+        self._attempt: Attempt | None = None
         self._doubts = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -114,6 +113,7 @@ class Store:
 
     def unpark(self, ids: Sequence[int]) -> None:
         """Queue the removal of parked lines."""
+        self._check_open()
         self._waiting.put_note(Unparked(tuple(ids)))
 
     def cursor(self, sink: str) -> int:
@@ -121,6 +121,7 @@ class Store:
 
         Raises LocalError as long as the database could not be opened.
         """
+        self._check_open()
         with self._lock:
             if not self.epoch:
                 raise LocalError(f"the store is not open yet: {self.failure()}", hint="see `linkwitness status`")
@@ -167,7 +168,7 @@ class Store:
 
         Waits as retire does. Samples that a sink does not have, or that belong to another epoch, stay.
         """
-        release = Release(part.epoch, part.start_ns, part.end_ns, part.through_seq, still_sealed)
+        release = Release(part, still_sealed)
         self._leave(release, timeout_s)
         return release.samples
 
@@ -295,7 +296,7 @@ class Store:
 
     def _commit(self, file: LiveFile) -> None:
         while len(self._waiting):
-            attempt = _Attempt(file.epoch, self._clock.wall(), *self._waiting.next_batch())
+            attempt = Attempt(file.epoch, self._clock.wall(), *self._waiting.next_batch())
             try:
                 placed = file.write(attempt.batch, attempt.at_ns)
             except BaseException:
@@ -305,7 +306,7 @@ class Store:
                 self._newest_seq = file.next_seq - 1
             self._settle(attempt, placed)
 
-    def _settle(self, attempt: _Attempt, placed: Placed) -> None:
+    def _settle(self, attempt: Attempt, placed: Placed) -> None:
         """The batch is durable."""
         self._waiting.settle(attempt.batch, attempt.samples, attempt.notes)
         self._doubts = 0
@@ -341,6 +342,7 @@ class Store:
             self._counts["checkpoints"] += 1
             self._uncheckpointed = 0
         if due:
+            self._opening.bear_witness(self._newest_seq)
             self._checkpointed = now
 
     def _fail(self, error: Exception) -> None:
@@ -371,6 +373,7 @@ class Store:
         self._clean = self._end_session() and kept
         if self._file is not None:
             self._file.close()
+        self._opening.bear_witness(self._newest_seq)
         self._opening.release()
 
     def _end_session(self) -> bool:
@@ -384,18 +387,3 @@ class Store:
             return False
         self._waiting.settle(batch, samples, notes)
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """A batch whose commit failed, or seemed to: the log may hold it whole when it is opened anew."""
-
-    epoch: str
-    at_ns: int
-    batch: Batch
-    samples: int
-    notes: int
-
-    def is_in(self, file: LiveFile) -> bool:
-        """What the file says of its last commit is what this batch would have written."""
-        return file.epoch == self.epoch and file.previous is not None and file.previous.last_commit_ns == self.at_ns

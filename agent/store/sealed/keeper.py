@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from agent.config.settings import StoreSettings
 from agent.store.directory import set_aside
+from agent.store.identity import epochs_of, shared_through
 from agent.store.records import LIVE_FILE, Retired
 from agent.store.sealed import manifest, process, retention, verification
 from agent.store.sealed.manifest import DAY_NS, FOLDER, Part
@@ -33,8 +34,6 @@ RETIRED: Final = "retired"
 
 class Releasing(Protocol):
     """What the keeper needs of the store's writer."""
-
-    epoch: str
 
     def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = ...) -> int: ...
     def retire(self, *, packets_before_ns: int, samples_before_ns: int, timeout_s: float = ...) -> Retired: ...
@@ -100,9 +99,8 @@ class Keeper:
         return found
 
     def _release_all(self) -> None:
-        parts = [part for part in manifest.load_all(self._path) if part.epoch == self._writer.epoch]
         oldest = oldest_seq(self._path)
-        for part in parts:
+        for part in manifest.load_all(self._path):
             if oldest is not None and part.through_seq >= oldest and not self._stop.is_set():
                 self._release(part)
 
@@ -136,13 +134,12 @@ class Keeper:
 
 
 def still_live(store: Path, part: Part) -> int:
-    """Rows of the part that stand in the live database of its epoch."""
+    """Rows of the part that stand in the live database."""
     with _reading(store) as connection:
-        if connection.execute("SELECT epoch FROM meta").fetchone() != (part.epoch,):
-            return 0
+        through = shared_through(epochs_of(connection), part.epochs, part.through_seq)
         found = connection.execute(
             "SELECT count(*) FROM samples INDEXED BY samples_seq WHERE seq <= ? AND start_ns >= ? AND start_ns < ?",
-            (part.through_seq, part.start_ns, part.end_ns),
+            (through, part.start_ns, part.end_ns),
         ).fetchone()
     return int(found[0])
 

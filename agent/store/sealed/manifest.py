@@ -14,6 +14,7 @@ import json
 import os
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,8 @@ from probes.core.errors import LocalError
 FOLDER: Final = "sealed"
 """Directory of the sealed days inside the store's."""
 FORMAT: Final = "linkwitness.sealed"
-VERSION: Final = 1
+VERSION: Final = 2
+"""2: with `epochs`."""
 DAY_NS: Final = 86_400 * SECOND
 MANIFEST: Final = "manifest.json"
 UNFINISHED: Final = ".unfinished"
@@ -50,8 +52,8 @@ class DamagedSeal(LocalError):  # noqa: N818 # a finding, named as the users rea
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"sealed file {path} is damaged: {reason}",
-            hint="restore it from a backup; `linkwitness store verify` lists what is damaged, "
-            "`--ignore-damaged` reads without it",
+            hint="restore it from a backup, or give it up: `linkwitness store verify --set-aside` (no agent may run) "
+            "moves the day into damaged/ and records the gap; `store export --ignore-damaged` reads without it",
         )
         self.path = path
         self.reason = reason
@@ -106,6 +108,8 @@ class Part:
     files: tuple[SealedFile, ...]
     series: tuple[SealedSeries, ...]
     """in ascending order of their names"""
+    epochs: tuple[tuple[int, str], ...] = ()
+    """first seq and epoch of its samples, ascending; `epoch` is the last of them"""
 
     @property
     def name(self) -> str:
@@ -179,7 +183,10 @@ def decode(path: Path, data: bytes) -> Part:
             for item in document.pop("files")
         )
         series = tuple(SealedSeries(*item) for item in document.pop("series"))
-        return Part(**document, files=files, series=series)
+        epochs = tuple((int(first), str(epoch)) for first, epoch in document.pop("epochs", ()))
+        if not epochs:
+            epochs = ((document["first_seq"], document["epoch"]),)
+        return Part(**document, files=files, series=series, epochs=epochs)
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedSeal(path, f"it cannot be read: {error}") from None
 
@@ -197,6 +204,24 @@ def names(store: Path) -> list[str]:
     except FileNotFoundError:
         return []
     return [match[0] for match in sorted(found, key=lambda match: (match[1], int(match[2])))]
+
+
+def displaced(store: Path, names: Collection[str]) -> list[DamagedSeal]:
+    """Directories that are a part by their manifest, but not by their name, while no part has that name.
+
+    A copy that somebody put beside the part is not among them. Raises OSError.
+    """
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(store / FOLDER) as entries:
+        for entry in entries:
+            if entry.name in names or entry.name == "lock" or entry.name.endswith((UNFINISHED, RETIRED)):
+                continue
+            path = store / FOLDER / entry.name
+            with contextlib.suppress(OSError, LocalError):
+                name = decode(path, (path / MANIFEST).read_bytes()).name
+                if name not in names:
+                    found.append(DamagedSeal(path, f"it was named {name}"))
+    return found
 
 
 def path_of(store: Path, name: str) -> Path:

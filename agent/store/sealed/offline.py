@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.store.directory import Directory
+from agent.store.identity import shared_through
 from agent.store.livefile import Batch, DamagedFile, LiveFile
 from agent.store.records import LIVE_FILE, EventRecord, Owner, Retired, Unparked
 from agent.store.sealed.manifest import Part
@@ -24,15 +25,14 @@ class OfflineWriter:
     """Removes sealed rows and parked lines as the agent's writer does; records no start and no stop."""
 
     def __init__(self, file: LiveFile, clock: Clock) -> None:
-        self.epoch = file.epoch
-        self._file, self._clock = file, clock
+        self.file, self._clock = file, clock
 
     def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = 0.0) -> int:  # noqa: ARG002 # the agent's writer waits
         """Take the part's rows out of the live database, as far as every sink has them."""
-        delivered = min(self._file.cursors().values(), default=part.through_seq)
-        total = 0
-        while part.epoch == self.epoch and still_sealed():
-            gone = self._file.release(part.start_ns, part.end_ns, min(part.through_seq, delivered), ROWS)
+        delivered = min(self.file.cursors().values(), default=part.through_seq)
+        total, through = 0, shared_through(self.file.epochs(), part.epochs, part.through_seq)
+        while still_sealed():
+            gone = self.file.release(part.start_ns, part.end_ns, min(through, delivered), ROWS)
             total += gone
             if not gone:
                 break
@@ -40,11 +40,11 @@ class OfflineWriter:
 
     def unpark(self, ids: Sequence[int]) -> None:
         """Remove parked lines, durably."""
-        self._file.write(Batch(unparked=[Unparked(tuple(ids))]), self._clock.wall(), signs=False)
+        self.file.write(Batch(unparked=[Unparked(tuple(ids))]), self._clock.wall(), signs=False)
 
     def event(self, record: EventRecord) -> None:
         """Keep an event, durably."""
-        self._file.write(Batch(events=[record]), self._clock.wall(), signs=False)
+        self.file.write(Batch(events=[record]), self._clock.wall(), signs=False)
 
     def retire(self, **_before: float) -> Retired:
         """Nothing: what a hand seals, the agent retires."""
@@ -64,6 +64,7 @@ def opened(store: Path, clock: Clock) -> Iterator[OfflineWriter]:
             yield OfflineWriter(file, clock)
         finally:
             file.close()
+            directory.bear_witness(file.next_seq - 1)
     except (DamagedFile, sqlite3.Error) as error:
         raise LocalError(f"the live database of {store} cannot be used: {error}") from None
     finally:

@@ -32,7 +32,10 @@ class SealedParts:
         """Every part, by day and number. Raises DamagedSeal, LocalError, OSError."""
         known, found = self._known, []
         self._known = {}
-        for name in manifest.names(self._store):
+        names = manifest.names(self._store)
+        for damage in manifest.displaced(self._store, names):
+            self._leave_out(damage)
+        for name in names:
             try:
                 part = self._load(name, known.get(name))
             except FileNotFoundError:

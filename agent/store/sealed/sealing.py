@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.store import schema
+from agent.store.identity import epochs_of, shared_through, within
 from agent.store.records import LIVE_FILE
 from agent.store.sealed import bundle, extract, manifest
 from agent.store.sealed.bundle import BUNDLES, Bundle
@@ -50,11 +51,12 @@ def seal_next(store: Path, *, before_day: int, now_ns: int) -> Part | None:
 
 def ready_days(connection: sqlite3.Connection, parts: Sequence[Part], before_day: int) -> list[DayCount]:
     """Days that may be sealed now, oldest first: past, whole in every sink, none of it sealed and not yet removed."""
-    epoch = connection.execute("SELECT epoch FROM meta").fetchone()[0]
+    epochs = epochs_of(connection)
     delivered = connection.execute("SELECT min(seq) FROM cursors").fetchone()[0]
-    sealed = {
-        part.day: part.through_seq for part in sorted(parts, key=lambda part: part.through_seq) if part.epoch == epoch
-    }
+    sealed: dict[int, int] = {}
+    for part in parts:
+        through = shared_through(epochs, part.epochs, part.through_seq)
+        sealed[part.day] = max(through, sealed.get(part.day, 0))
     return [
         count
         for count in extract.days(connection)
@@ -84,10 +86,10 @@ def _seal(store: Path, connection: sqlite3.Connection, count: DayCount, parts: S
                 f"{name}: {total} rows found by series, {count.rows} by order of keeping",
                 hint="the day stays in the live database, which may be damaged",
             )
-        epoch = connection.execute("SELECT epoch FROM meta").fetchone()[0]
+        epochs = within(epochs_of(connection), count.first_seq, count.last_seq)
         part = Part(
-            count.day, number, epoch, schema.SCHEMA_VERSION, count.first_seq, count.last_seq, total, now_ns,
-            tuple(files), tuple(series),
+            count.day, number, epochs[-1][1], schema.SCHEMA_VERSION, count.first_seq, count.last_seq, total, now_ns,
+            tuple(files), tuple(series), epochs,
         )  # fmt: skip
         manifest.write(directory, part)
         directory.rename(store / FOLDER / name)

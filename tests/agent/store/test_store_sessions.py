@@ -72,12 +72,21 @@ def test_an_end_without_a_stop_leaves_a_gap_called_crashed(store_path: Path, clo
     assert store.close(10.0)
 
 
-def test_a_gap_never_ends_before_it_begins(store_path: Path, clock: SteppedClock) -> None:
+def test_a_clock_that_went_back_between_two_sessions_leaves_a_gap_as_long_as_it_was(
+    store_path: Path, clock: SteppedClock
+) -> None:
     leave_running(store_path, clock)
     clock.offset_ns -= 24 * HOUR
     store = Store.open(store_path, clock=clock, site="lab")
     (gap,) = gaps(store_path)
-    assert gap.end_ns == gap.at_ns
+    assert gap.end_ns is not None
+    assert 0 <= gap.end_ns - gap.at_ns < 60 * 10**9
+    assert gap.end_ns <= clock.wall()
+    with StoreReader.open(store_path) as reader:
+        (back,) = reader.events(kind="clock_step")
+    assert (back.reason, back.at_ns) == ("clock set back", gap.at_ns)
+    assert back.end_ns is not None
+    assert 24 * HOUR - 10**9 < back.end_ns - back.at_ns < 24 * HOUR + 10**9
     assert store.close(10.0)
 
 
