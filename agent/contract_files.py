@@ -10,7 +10,7 @@ from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from agent.config.notation import as_line, as_word
 from agent.config.reading import listed
@@ -44,6 +44,7 @@ from agent.sla.contract import (
     Window,
 )
 from agent.sla.targets import parse_target
+from agent.sla.zones import zone
 from probes.core import catalog
 from probes.core.clock import MILLISECOND, SECOND
 from probes.core.errors import LocalError
@@ -106,7 +107,7 @@ def _as_percentile() -> Reads:
 def _as_zone() -> Reads:
     def take(value: object) -> str:
         if isinstance(value, str) and value in available_timezones():
-            return str(ZoneInfo(value))
+            return zone(value).name
         near = difflib.get_close_matches(str(value), available_timezones(), 1)
         guess = f" (did you mean {near[0]}?)" if near else ""
         raise LocalError(f"there is no time zone {shown(value)}{guess}: write it like Europe/Berlin or UTC")

@@ -14,17 +14,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.sla.columns import SampleColumns
-from agent.sla.measured import feeds_verdict, unsent
+from agent.sla.measured import STREAM, Pace, feeds_verdict, told_twice, unsent
+from agent.sla.spans import NOWHERE, Flags, Spans
 from probes.core.arrays import Int64
-from probes.core.clock import MILLISECOND
-
-Flags = NDArray[np.bool_]
-
-_TOUCHING_NS = MILLISECOND
-"""Samples that overlap by no more than this follow one another."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,70 +66,77 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Availability:
-    """State of every interval of a period: best[k] and worst[k] are A(k) with unknown intervals low and high."""
+    """State of every interval of a period: best[k] and worst[k] are A(k) with unknown intervals low and high.
+
+    counts: False where the interval touches excluded time; it is then in none of the sums.
+    """
 
     start_ns: int
     dt_ns: int
     best: Flags
     worst: Flags
+    counts: Flags
     outages: tuple[Outage, ...]
 
     @property
     def total(self) -> int:
-        return len(self.best)
+        return int(np.count_nonzero(self.counts))
 
     @property
     def up(self) -> int:
         """intervals certainly available"""
-        return int(np.count_nonzero(self.worst))
+        return int(np.count_nonzero(self.worst & self.counts))
 
     @property
     def down(self) -> int:
         """intervals certainly unavailable"""
-        return self.total - int(np.count_nonzero(self.best))
+        return int(np.count_nonzero(~self.best & self.counts))
 
     @property
     def unknown(self) -> int:
         return self.total - self.up - self.down
 
 
-def bin_samples(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, *, attempts: bool = False) -> Intervals:
+def bin_samples(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, *, pace: Pace = STREAM) -> Intervals:
     """Sum the samples into intervals of dt_ns over [start_ns, end_ns), widened to whole intervals.
 
     An interval is known when measured samples cover all of it, and no part of it twice: after the clock was set back,
-    one label stands for two stretches of time. With `attempts` (one try per sample, dt_ns is longer than their
-    spacing) one measured try is enough. A sample that reaches over the edge of an interval cannot be split and counts
-    in none, unless it is an attempt, which belongs to its start.
+    one label stands for two stretches of time. A sample that reaches over the edge of an interval cannot be split and
+    counts in none. Attempts (one try per sample, dt_ns is longer than their spacing) belong to their start; one
+    measured try makes an interval known, and those that are missing beside it count as not sent.
     """
     first, last = start_ns // dt_ns, -(-end_ns // dt_ns)
     size = max(0, last - first)
     rows = feeds_verdict(columns) & (columns.column("sent") > 0) & (columns.column("lost") >= 0)
     slot = columns.start_ns // dt_ns - first
-    twice = np.zeros(size, np.bool_) if attempts else _told_twice(columns, rows, dt_ns, first, size)
-    rows &= (slot >= 0) & (slot < size)
-    if not attempts:
+    begin = (first + np.arange(size, dtype=np.int64)) * dt_ns
+    if pace.attempts:
+        twice, lacking = np.zeros(size, np.bool_), _tries_missing(columns.start_ns[rows], pace, begin, dt_ns)
+    else:
+        twice, lacking = told_twice(columns, rows).touches(begin, begin + dt_ns), np.zeros(size, np.int64)
         rows &= (columns.start_ns + columns.span_ns - 1) // dt_ns - first == slot
+    rows &= (slot >= 0) & (slot < size)
     where = slot[rows]
 
     def total(values: Int64) -> Int64:  # float64 sums of integers below 2^53 are exact
         return np.bincount(where, weights=values[rows], minlength=size).astype(np.int64)
 
-    known = total(np.ones_like(slot)) > 0 if attempts else total(columns.span_ns) >= dt_ns
+    known = total(np.ones_like(slot)) > 0 if pace.attempts else total(columns.span_ns) >= dt_ns
     sent, lost = total(columns.column("sent")), total(columns.column("lost"))
-    return Intervals(first, dt_ns, sent, lost, total(unsent(columns)), known & ~twice & (size > 0))
+    return Intervals(first, dt_ns, sent, lost, total(unsent(columns)) + lacking, known & ~twice & (size > 0))
 
 
-def _told_twice(columns: SampleColumns, rows: Flags, dt_ns: int, first: int, size: int) -> Flags:
-    """Intervals in which a sample lies over an earlier one. The store moves samples of one instant apart by some ns."""
-    start, end = columns.start_ns[rows], (columns.start_ns + columns.span_ns)[rows]
-    covered = np.concatenate((start[:1], np.maximum.accumulate(end)))[: len(start)]
-    over = np.minimum(end, covered) - start > _TOUCHING_NS
-    found = np.zeros(size + 1, np.int64)
-    begin = np.clip(start[over] // dt_ns - first, 0, size)
-    until = np.clip((np.minimum(end, covered)[over] - _TOUCHING_NS - 1) // dt_ns - first + 1, begin, size)
-    np.add.at(found, begin, 1)
-    np.add.at(found, until, -1)
-    return np.cumsum(found)[:size] > 0
+def _tries_missing(starts: Int64, pace: Pace, begin: Int64, dt_ns: int) -> Int64:
+    """Most tries that each interval may lack, where two follow each other at one and a half times their spacing or
+    more: a try that is missing lay anywhere between them."""
+    every = pace.every_ns
+    if every is None or not len(begin):
+        return np.zeros(len(begin), np.int64)
+    edges = np.concatenate((begin[:1] - every // 2, starts, begin[-1:] + dt_ns + every // 2))
+    edges.sort()
+    wide = 2 * np.diff(edges) >= 3 * every
+    between = Spans.union(edges[:-1][wide] + 1, edges[1:][wide])
+    return -(-between.cover(begin, begin + dt_ns) // every)
 
 
 def states(high: Flags, n: int, *, initially_up: bool = True) -> Flags:
@@ -167,24 +168,36 @@ def bounds(high: Flags, known: Flags, n: int, *, initial: bool | None = True) ->
 
 
 def assess(
-    intervals: Intervals, n: int, c: Fraction, start_ns: int, end_ns: int, *, initial: bool | None = True
+    intervals: Intervals,
+    n: int,
+    c: Fraction,
+    start_ns: int,
+    end_ns: int,
+    *,
+    initial: bool | None = True,
+    excluded: Spans = NOWHERE,
 ) -> Availability:
     """Run the machine over all intervals, then report those wholly inside [start_ns, end_ns)."""
     dt = intervals.dt_ns
     best, worst = bounds(intervals.high(c), intervals.decided(c), n, initial=initial)
     first = min(max(-(-start_ns // dt) - intervals.first, 0), len(intervals))
     last = min(max(end_ns // dt - intervals.first, first), len(intervals))
-    outages = _outages(best, intervals.first, dt, first, last)
-    return Availability((intervals.first + first) * dt, dt, best[first:last], worst[first:last], outages)
+    begin = (intervals.first + np.arange(first, last, dtype=np.int64)) * dt
+    counts = ~excluded.touches(begin, begin + dt)
+    outages = _outages(best, intervals.first, dt, first, counts)
+    return Availability((intervals.first + first) * dt, dt, best[first:last], worst[first:last], counts, outages)
 
 
-def _outages(best: Flags, origin: int, dt_ns: int, first: int, last: int) -> tuple[Outage, ...]:
-    """Runs of certainly down intervals that touch [first, last), cut at `last`."""
+def _outages(best: Flags, origin: int, dt_ns: int, first: int, counts: Flags) -> tuple[Outage, ...]:
+    """Runs of certainly down intervals of which some counts, from `first` on; cut where the period ends."""
+    last = first + len(counts)
     down = np.concatenate(([False], ~best[:last], [False]))
     edges = np.flatnonzero(down[1:] != down[:-1])
+    counted = np.concatenate(([0], np.cumsum(counts)))
     found = []
     for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        if end > first:
+        inside = int(counted[end - first] - counted[max(begin, first) - first]) if end > first else 0
+        if inside:
             start_ns, end_ns = (origin + begin) * dt_ns, (origin + end) * dt_ns
-            found.append(Outage(start_ns, end_ns, (end - max(begin, first)) * dt_ns, end == last))
+            found.append(Outage(start_ns, end_ns, inside * dt_ns, end == last))
     return tuple(found)

@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from agent.sla.contract import SECOND_NS, CalendarUnit, Contract, Window
+from agent.sla.zones import zone as zone_named
 from probes.core.errors import ValueFormatError
 from probes.core.units import format_duration
 
@@ -56,7 +56,7 @@ def local_time(instant_ns: int, zone: tzinfo) -> datetime:
     return (_EPOCH + timedelta(microseconds=instant_ns // 1000)).astimezone(zone)
 
 
-def day_start(day: date, zone: ZoneInfo) -> int:
+def day_start(day: date, zone: tzinfo) -> int:
     """First instant whose local date is `day` or later, even where midnight was skipped."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
     instant = from_datetime(midnight.astimezone(UTC))
@@ -72,7 +72,7 @@ def day_start(day: date, zone: ZoneInfo) -> int:
 def calendar_window(unit: CalendarUnit, day: date, zone: str) -> WindowInstants:
     """The day, month, quarter or year of `zone` that holds the local date `day`."""
     first = _first_day(unit, day)
-    info = ZoneInfo(zone)
+    info = zone_named(zone).info
     start, end = day_start(first, info), day_start(_next_first_day(unit, first), info)
     return WindowInstants(start, end, _label(unit, first), zone, unit, first)
 
@@ -83,7 +83,10 @@ def window_at(window: Window, zone: str, now_ns: int) -> WindowInstants:
         length = window.rolling_ns or 0
         end = now_ns // ROLLING_GRID_NS * ROLLING_GRID_NS
         return WindowInstants(end - length, end, f"last {format_duration(length)}", zone)
-    return calendar_window(window.calendar, local_time(now_ns, ZoneInfo(zone)).date(), zone)
+    found = calendar_window(window.calendar, local_time(now_ns, zone_named(zone).info).date(), zone)
+    if now_ns >= found.end_ns:  # St John's, until 2011: at 00:01 it became 23:01 of the day before, which was over
+        found = calendar_window(window.calendar, _next_first_day(window.calendar, found.first or date.min), zone)
+    return found
 
 
 def previous(instants: WindowInstants) -> WindowInstants:
@@ -130,7 +133,7 @@ def _check_year(text: str) -> None:
 
 def within_validity(contract: Contract, instants: WindowInstants) -> WindowInstants | None:
     """The part of the window in which the contract is valid; None when there is none."""
-    zone = ZoneInfo(contract.time_zone)
+    zone = zone_named(contract.time_zone).info
     start, end = instants.start_ns, instants.end_ns
     if contract.valid_from is not None:
         start = max(start, day_start(contract.valid_from, zone))

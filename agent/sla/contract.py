@@ -11,6 +11,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final, Literal
 
+from agent.sla.exclusions import Exclusion
+
 SECOND_NS: Final = 10**9
 
 
@@ -62,6 +64,9 @@ Comparison = Literal["max", "min"]
 """max: the value must not exceed the target; min: must not fall below. The target itself meets in both."""
 
 CalendarUnit = Literal["day", "month", "quarter", "year"]
+
+SharedFatePolicy = Literal["unknown", "count"]
+"""unknown: may be this agent's own failure, so it widens the bounds; count: held against the circuit like any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,9 @@ class Party:
 class Contract:
     """One contract file. valid_from and valid_to are local dates of time_zone, both inclusive; None is open.
 
-    digest: SHA-256 of the file's text, so that a verdict names the exact terms it was judged by.
+    digest: SHA-256 of the file's text, so that a verdict names the exact terms it was judged by. shared_fate: what
+    time is worth in which all circuits of the agent fail at once. exclusions: the ledger of time that does not count,
+    and its SHA-256.
     """
 
     id: str
@@ -171,6 +178,9 @@ class Contract:
     valid_to: date | None = None
     title: str = ""
     digest: str = ""
+    shared_fate: SharedFatePolicy = "unknown"
+    exclusions: tuple[Exclusion, ...] = ()
+    exclusions_digest: str = ""
 
     def availability(self) -> Objective | None:
         """The objective whose state machine defines available time."""

@@ -1,25 +1,23 @@
-"""From the samples of one probe to the findings on one objective. Pure.
+"""From the samples of one probe to the findings on a statistic: mean, percentile, ratio or minimum. Pure.
 
-Each metric yields the same three things: findings to decide on, details for the sentence, exact numbers as evidence.
+Each metric yields the same things: findings to decide on, details for the sentence, exact numbers as evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agent.sla.availability import Availability, assess, bin_samples
 from agent.sla.calendar import WindowInstants
+from agent.sla.case import Evaluation, Feed, Moment, UnusableError, portion
+from agent.sla.causes import Cause, causes
 from agent.sla.columns import SampleColumns, present
 from agent.sla.contract import JitterDefinition, Metric, Objective, StatisticType
-from agent.sla.measured import Extent, Pace, extent, feeds_verdict, sample_span, unsent, unsent_ns
+from agent.sla.measured import Extent, Pace, extent, feeds_verdict, held, holes, stands_for, unsent, unsent_ns
 from agent.sla.period import Period, judged_period, sample_grid
+from agent.sla.spans import Flags, Spans
 from agent.sla.statistics import (
-    Estimate,
     Reduction,
     delay_mean,
     delay_percentile,
@@ -30,137 +28,13 @@ from agent.sla.statistics import (
     run_rates,
     throughput,
 )
+from agent.sla.uptime import WARM_UP_NS, interval_of, machine
 from agent.sla.verdict import EvidenceValue, Findings
-from agent.sla.wording import plural, spoken
+from agent.sla.wording import plural
 from probes.core.clock import SECOND
-from probes.core.units import format_duration
 
-WARM_UP_NS = 24 * 3600 * SECOND
-"""How far before the window the availability machine starts, to inherit its state."""
 _CRON_STEP_NS = 60 * SECOND
 """A timetable runs at most once a minute."""
-
-Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Findings, the period they are for, measured time in it, and what there is to say about them."""
-
-    period: Period
-    findings: Findings
-    measured_ns: int
-    window_coverage: Fraction
-    details: str
-    evidence: Mapping[str, EvidenceValue]
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Samples of one probe with its pace."""
-
-    columns: SampleColumns
-    pace: Pace
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When the judge looks: now, and since when the circuit has been measured at all."""
-
-    now_ns: int
-    since_ns: int
-
-
-class UnusableError(Exception):
-    """The objective cannot be evaluated on this probe; the message says why."""
-
-
-def interval_of(objective: Objective, feed: Feed) -> int:
-    """dt of the availability machine in ns. Raises UnusableError."""
-    span_ns, dt_ns = sample_span(feed.columns), objective.statistic.dt_ns
-    if feed.pace.attempts:
-        if dt_ns is None and feed.pace.every_ns is None:
-            raise UnusableError("a probe with a timetable gives no availability unless the contract states dt")
-        return dt_ns or 2 * (feed.pace.every_ns or 0)
-    if span_ns is None:
-        raise UnusableError("nothing was measured")
-    if dt_ns is not None and dt_ns % span_ns:
-        raise UnusableError(
-            f"dt of {format_duration(dt_ns)} is not a multiple of the sample interval of {format_duration(span_ns)}"
-        )
-    return dt_ns or span_ns
-
-
-def evaluate_availability(
-    objective: Objective, feed: Feed, window: WindowInstants, target: Fraction, moment: Moment
-) -> Evaluation:
-    """The state machine over the window. Raises UnusableError."""
-    dt = interval_of(objective, feed)
-    period = judged_period(window, feed.columns, feed.pace, dt, now_ns=moment.now_ns, since_ns=moment.since_ns)
-    state = machine(objective, feed, dt, period.start_ns, period.end_ns, moment.since_ns)
-    known, whole = state.up + state.down, state.total + period.rest_ns // dt
-    budget_ns = int((1 - target) * whole * dt)
-    down_ns = state.down * dt
-    estimate = Estimate(
-        Fraction(state.up, known) if known else None,
-        Fraction(state.total - state.down, state.total) if state.total else None,
-        Fraction(state.up, state.total) if state.total else None,
-    )
-    findings = Findings(
-        estimate,
-        Fraction(whole - state.down, whole) if whole else None,
-        _portion(known, state.total),
-        known,
-        objective.samples_needed,
-        _undecided(period, state),
-        Fraction(down_ns, budget_ns) if budget_ns else Fraction(int(down_ns > 0)),
-    )
-    details = f"{spoken(down_ns)} down in {plural(len(state.outages), 'outage')}" if down_ns else "no outage"
-    if period.closed:
-        details += f", {spoken(budget_ns)} allowed"
-    else:
-        left = budget_ns - down_ns
-        details += f"; budget left {spoken(left)}" if left >= 0 else f"; budget exceeded by {spoken(-left)}"
-    return Evaluation(
-        period, findings, known * dt, _portion(known, whole), details, _availability_evidence(state, whole, budget_ns)
-    )
-
-
-def _undecided(period: Period, state: Availability) -> str:
-    """Why no interval is certainly up or down, where none is."""
-    if period.closed:
-        return "no interval was measured whole"
-    return "the first intervals are still undecided" if state.total else "no interval is over yet"
-
-
-def machine(objective: Objective, feed: Feed, dt: int, start_ns: int, end_ns: int, since_ns: int) -> Availability:
-    """Run the availability machine so that it knows the state it enters [start_ns, end_ns) with."""
-    first_ever = since_ns // dt * dt
-    begin = min(max(first_ever, (start_ns - WARM_UP_NS) // dt * dt), start_ns)
-    n, c = objective.statistic.n, objective.statistic.c
-    intervals = bin_samples(feed.columns, dt, begin, end_ns + (n - 1) * dt, attempts=feed.pace.attempts)
-    return assess(intervals, n, c, start_ns, end_ns, initial=True if begin == first_ever else None)
-
-
-def _availability_evidence(state: Availability, whole: int, budget_ns: int) -> dict[str, EvidenceValue]:
-    return {
-        "dt_ns": state.dt_ns,
-        "intervals": state.total,
-        "intervals_of_the_whole_window": whole,
-        "intervals_up": state.up,
-        "intervals_down": state.down,
-        "intervals_unknown": state.unknown,
-        "budget_ns": budget_ns,
-        "outages": tuple(
-            {
-                "start_ns": outage.start_ns,
-                "end_ns": None if outage.ongoing else outage.end_ns,
-                "duration_ns": outage.end_ns - outage.start_ns,
-                "down_in_window_ns": outage.down_ns,
-            }
-            for outage in state.outages
-        ),
-    }
 
 
 def evaluate_statistic(
@@ -177,50 +51,91 @@ def evaluate_statistic(
     columns, pace = feed.columns, feed.pace
     grid = sample_grid(columns, pace)
     period = judged_period(window, columns, pace, grid, now_ns=moment.now_ns, since_ns=moment.since_ns)
-    rows = countable(objective, feed, period)
+    excluded = moment.excluded.widened(grid)
+    every = countable(objective, feed, period)
+    rows = every & ~excluded.touches(columns.start_ns, columns.start_ns + (1 if pace.attempts else columns.span_ns))
     out, doubtful = np.zeros_like(rows), np.zeros_like(rows)
     if available is not None:
         out, doubtful = _unavailable(*available, columns, period, moment.since_ns)
     taken = rows & ~out & ~doubtful
-    split = _without(
-        extent(columns, rows, _unit_pace(objective, feed), period.start_ns, period.end_ns),
-        feed, rows & out, rows & doubtful & ~out, objective,
-    )  # fmt: skip
+    unit = _unit_pace(objective, feed)
+    there = _carrying(objective, feed) if pace.attempts else every
+    bare = extent(columns, there, unit, period.start_ns, period.end_ns, excluded)
+    split = _without(bare, feed, rows & out, rows & doubtful & ~out, objective)
+    loose = _unrecorded(objective, feed, period, moment, excluded) if bare.unknown else 0
+    doubted = split.unknown - bare.unknown
+    if doubted and available is not None and (loose or _unrecorded(*available, _before(period), moment, excluded)):
+        loose += doubted
     split = _less_unsent(split, columns, taken, objective)
-    reduction = _reduce(objective, columns, taken)
-    whole_unknown = split.unknown + _could_hold(period.rest_ns, _unit_pace(objective, feed))
+    reduction = _reduce(objective, feed, taken)
+    rest_ns = period.rest(excluded)
     findings = Findings(
         reduction.at(split.unknown),
-        reduction.at(whole_unknown).best,
-        _portion(split.measured_ns, split.length_ns),
+        reduction.at(split.unknown + _could_hold(rest_ns, unit)).best,
+        portion(split.measured_ns, split.length_ns),
         reduction.count,
         objective.samples_needed,
         _nothing(objective, columns, rows),
+        unrecorded=reduction.at(loose) if loose else None,
     )
     evidence: dict[str, EvidenceValue] = {
         **reduction.counts,
         "unknown_at_most": split.unknown,
+        "unknown_without_a_record": loose,
         "samples": int(np.count_nonzero(taken)),
         "samples_excluded_unavailable": int(np.count_nonzero(rows & out)),
+        "samples_excluded": int(np.count_nonzero(every & ~rows)),
     }
-    whole = split.length_ns + period.rest_ns
-    details = _details(objective, reduction)
-    return Evaluation(period, findings, split.measured_ns, _portion(split.measured_ns, whole), details, evidence)
+    whole = split.length_ns + rest_ns
+    return Evaluation(
+        period,
+        findings,
+        split.measured_ns,
+        portion(split.measured_ns, whole),
+        _details(objective, reduction),
+        evidence,
+        _missing(objective, feed, period, moment, excluded) if bare.missing_ns else (),
+        excluded.within(period.start_ns, period.end_ns).length_ns,
+    )
 
 
-def countable(objective: Objective, feed: Feed, period: Period) -> Flags:
-    """Rows that may feed the statistic and lie wholly inside the judged period (attempts: start inside it)."""
+def _carrying(objective: Objective, feed: Feed) -> Flags:
+    """Rows with something to count, wherever they lie."""
     columns = feed.columns
-    rows = feeds_verdict(columns) & (columns.start_ns >= period.start_ns)
-    last = columns.start_ns + (1 if feed.pace.attempts else columns.span_ns)
-    rows &= last <= period.end_ns
+    rows = feeds_verdict(columns)
     if objective.metric is Metric.THROUGHPUT:
         return rows & present(run_rates(columns, objective.statistic.direction))
     return rows & (columns.column("sent") > 0)
 
 
-def _reduce(objective: Objective, columns: SampleColumns, rows: Flags) -> Reduction:
-    statistic = objective.statistic
+def _unrecorded(objective: Objective, feed: Feed, period: Period, moment: Moment, excluded: Spans) -> int:
+    """Most packets or runs that the time missing without a record could hold. A row that does not count is a record."""
+    if feed.pace.every_ns is None:
+        return 0
+    rows, step = _carrying(objective, feed), stands_for(feed.pace)
+    aside = excluded | moment.known.recorded(step) | held(feed.columns, ~rows, step)
+    return extent(feed.columns, rows, _unit_pace(objective, feed), period.start_ns, period.end_ns, aside).unknown
+
+
+def _before(period: Period) -> Period:
+    """The period with the time from which its first intervals inherit their availability."""
+    return replace(period, start_ns=max(min(period.since_ns, period.start_ns), period.start_ns - WARM_UP_NS))
+
+
+def _missing(objective: Objective, feed: Feed, period: Period, moment: Moment, excluded: Spans) -> tuple[Cause, ...]:
+    gone = holes(feed.columns, _carrying(objective, feed), feed.pace, period.start_ns, period.end_ns) - excluded
+    return causes(gone, feed.columns, moment.known, stands_for(feed.pace))
+
+
+def countable(objective: Objective, feed: Feed, period: Period) -> Flags:
+    """Rows that may feed the statistic and lie wholly inside the judged period (attempts: start inside it)."""
+    columns = feed.columns
+    last = columns.start_ns + (1 if feed.pace.attempts else columns.span_ns)
+    return _carrying(objective, feed) & (columns.start_ns >= period.start_ns) & (last <= period.end_ns)
+
+
+def _reduce(objective: Objective, feed: Feed, rows: Flags) -> Reduction:
+    statistic, columns, limit = objective.statistic, feed.columns, feed.timeout_ns
     p = statistic.p if statistic.type is StatisticType.PERCENTILE else None
     if objective.metric is Metric.LOSS:
         return loss_ratio(columns, rows)
@@ -228,13 +143,13 @@ def _reduce(objective: Objective, columns: SampleColumns, rows: Flags) -> Reduct
         rates = run_rates(columns, statistic.direction)
         return throughput(rates, rows, p, mean_of=statistic.type is StatisticType.MEAN)
     if objective.metric is Metric.RTT:
-        return delay_mean(columns, rows) if p is None else delay_percentile(columns, rows, p)
+        return delay_mean(columns, rows, limit) if p is None else delay_percentile(columns, rows, p, limit)
     if statistic.definition is JitterDefinition.RFC3550:
-        return rfc3550(columns, rows, p)
+        return rfc3550(columns, rows, p, limit)
     if statistic.definition is JitterDefinition.PDV and p is not None:
-        return pdv_percentile(columns, rows, p)
+        return pdv_percentile(columns, rows, p, limit)
     if statistic.definition is JitterDefinition.IPDV and p is None:
-        return ipdv_mean(columns, rows)
+        return ipdv_mean(columns, rows, limit)
     raise UnusableError(f"jitter as {statistic.type} of {statistic.definition} is not kept by the samples")
 
 
@@ -256,8 +171,8 @@ def _unavailable(
     """(certainly unavailable, perhaps unavailable) for each row, by the machine of the availability objective."""
     dt = interval_of(objective, feed)
     start, end = period.start_ns // dt * dt, -(-period.end_ns // dt) * dt
-    state = machine(objective, feed, dt, start, end, since_ns)
-    size = state.total
+    _, state = machine(objective, feed, dt, start, end, since_ns)
+    size = len(state.best)
     first = np.clip((columns.start_ns - state.start_ns) // dt, 0, size)
     last = np.clip(-(-(columns.start_ns + columns.span_ns - state.start_ns) // dt), first, size)
     down = np.concatenate(([0], np.cumsum(~state.best)))
@@ -317,7 +232,3 @@ def _nothing(objective: Objective, columns: SampleColumns, rows: Flags) -> str:
     if objective.metric is Metric.THROUGHPUT:
         return "no run has a result" if len(columns) else "no run yet"
     return "no sample can be used" if len(columns) else "nothing was measured"
-
-
-def _portion(part: int, whole: int) -> Fraction:
-    return Fraction(part, whole) if whole else Fraction(0)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
+from agent.sla import causes
 from agent.sla.calendar import WindowInstants, window_at, within_validity
+from agent.sla.case import Evaluation, Feed, Moment, UnusableError
+from agent.sla.causes import NOTHING_KNOWN, Circumstances, Gap
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract, JitterDefinition, Metric, Objective, StatisticType
 from agent.sla.definitions import definition, name
-from agent.sla.evaluation import (
-    WARM_UP_NS,
-    Evaluation,
-    Feed,
-    Moment,
-    UnusableError,
-    evaluate_availability,
-    evaluate_statistic,
-)
+from agent.sla.evaluation import evaluate_statistic
+from agent.sla.exclusions import Ruling, Standing, rule
 from agent.sla.feeds import every_ns, feed, makes_attempts, missing_feed
 from agent.sla.measured import pace
 from agent.sla.period import SETTLING_NS
+from agent.sla.shared_fate import blameless
+from agent.sla.spans import NOWHERE, Spans
 from agent.sla.statistics import Estimate
-from agent.sla.verdict import Decision, EvidenceValue, Findings, Verdict, VerdictState, decide
-from agent.sla.wording import moment, quantity, share, spoken
+from agent.sla.uptime import WARM_UP_NS, evaluate_availability
+from agent.sla.verdict import UNRECORDED, Decision, EvidenceValue, Findings, Verdict, VerdictState, decide
+from agent.sla.wording import moment, plural, quantity, share, spoken
+from agent.sla.zones import zone
 from probes.core.clock import SECOND
 from probes.core.model import Circuit
 
@@ -46,6 +46,9 @@ class Reading:
     start_ns: int
     end_ns: int
 
+
+_NAMED: Final = 3
+"""Exclusions that a sentence names; the evidence has all of them."""
 
 Series = Mapping[str, SampleColumns]
 """Samples by probe name."""
@@ -78,6 +81,8 @@ def columns_needed(
         if objective.metric is Metric.AVAILABILITY:
             run = objective.statistic.n * (objective.statistic.dt_ns or _LONGEST_SPAN_NS)
             start, end = start - WARM_UP_NS - run, end + run
+        if makes_attempts(probe):
+            start -= every_ns(probe) or 0  # the last one before the window stands for the time until the next
         before = needed.get(probe.name)
         if before is not None:
             start, end = min(start, before.start_ns), max(end, before.end_ns)
@@ -118,19 +123,28 @@ def judge(
     now_ns: int,
     window: WindowInstants | None = None,
     measured_since_ns: int | None = None,
+    known: Circumstances = NOTHING_KNOWN,
 ) -> tuple[Verdict, ...]:
     """One verdict for each objective, in the contract's order.
 
     series: by probe name, as columns_needed asks for. measured_since_ns: start of the circuit's first sample ever;
     None takes the first in the series. window: judge the windows that hold the end of this one instead of now.
+    known: gaps this agent recorded, and when all its circuits failed at once.
     """
     firsts = [int(columns.start_ns[0]) for columns in series.values() if len(columns)]
     since = measured_since_ns if measured_since_ns is not None else min(firsts, default=now_ns)
-    when = Moment(now_ns, min([since, *firsts]) if measured_since_ns is None else since)
-    return tuple(
-        _Case(contract, circuit, objective, window_of(contract, objective, now_ns, window), when).verdict(series)
-        for objective in contract.objectives
-    )
+    if contract.shared_fate == "count":
+        known = replace(known, shared=NOWHERE)
+    seen = {probe: blameless(columns, known.shared) for probe, columns in series.items()}
+    cases = []
+    for objective in contract.objectives:
+        instants = window_of(contract, objective, now_ns, window)
+        ruling = rule(
+            contract.exclusions, circuit.id, start_ns=instants.start_ns, end_ns=instants.end_ns, now_ns=now_ns
+        )
+        when = Moment(now_ns, since, ruling.time, known)
+        cases.append(_Case(contract, circuit, objective, instants, when, ruling))
+    return tuple(case.verdict(seen) for case in cases)
 
 
 def judge_by(
@@ -141,11 +155,25 @@ def judge_by(
     now_ns: int,
     window: WindowInstants | None = None,
     measured_since_ns: int | None = None,
+    gaps: Callable[[int, int], Sequence[Gap]] | None = None,
+    shared: Callable[[Series], Spans] | None = None,
 ) -> tuple[Verdict, ...]:
-    """Read what is needed through `read`, whatever is behind it, and judge."""
+    """Read what is needed through `read`, whatever is behind it, and judge.
+
+    gaps: those this agent recorded that touch [start_ns, end_ns). shared: when all its circuits failed together with
+    the one these series are of.
+    """
     readings = columns_needed(contract, circuit, now_ns=now_ns, window=window)
     series = {reading.probe: read(reading) for reading in readings}
-    return judge(contract, circuit, series, now_ns=now_ns, window=window, measured_since_ns=measured_since_ns)
+    known = NOTHING_KNOWN
+    if readings and gaps is not None:
+        found = gaps(min(item.start_ns for item in readings), max(item.end_ns for item in readings))
+        known = replace(known, gaps=tuple(found))
+    if shared is not None and contract.shared_fate == "unknown":
+        known = replace(known, shared=shared(series))
+    return judge(
+        contract, circuit, series, now_ns=now_ns, window=window, measured_since_ns=measured_since_ns, known=known
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +185,7 @@ class _Case:
     objective: Objective
     window: WindowInstants
     when: Moment
+    ruling: Ruling
 
     def verdict(self, series: Series) -> Verdict:
         target = self._target()
@@ -181,7 +210,7 @@ class _Case:
             coverage=found.coverage,
             window_coverage=evaluation.window_coverage,
             estimated=decision.estimated,
-            sentence=_sentence(self.objective, evaluation, decision, target),
+            sentence=_sentence(self.objective, evaluation, decision, target, self.ruling),
             evidence=self._evidence(evaluation, decision),
         )
 
@@ -209,7 +238,12 @@ class _Case:
         columns = series.get(probe.name)
         if columns is None or not len(columns):
             raise UnusableError(f"nothing was measured by probe {probe.name}")
-        return Feed(columns, pace(columns, every_ns(probe), attempts=makes_attempts(probe)))
+        timeout = probe.parameters.get("timeout")
+        return Feed(
+            columns,
+            pace(columns, every_ns(probe), attempts=makes_attempts(probe)),
+            timeout if isinstance(timeout, int) else None,
+        )
 
     def _without_value(self, target: Fraction | None, reason: str) -> Verdict:
         closed = self.window.closed(self.when.now_ns)
@@ -236,10 +270,13 @@ class _Case:
         return {
             "contract_version": self.contract.version,
             "contract_sha256": self.contract.digest,
+            "time_zone_rules": zone(self.window.zone).law,
             "target": self.objective.target.text,
             "probe": probe.name if probe else None,
             "kind": probe.kind if probe else None,
             "definition": definition(self.objective),
+            "exclusions": self.ruling.evidence(),
+            "exclusions_sha256": self.contract.exclusions_digest or None,
         }
 
     def _evidence(self, evaluation: Evaluation, decision: Decision) -> dict[str, EvidenceValue]:
@@ -252,6 +289,8 @@ class _Case:
             "judged_to_ns": period.end_ns,
             "first_measured_ns": period.since_ns,
             "measured_ns": evaluation.measured_ns,
+            "not_measured": causes.evidence(evaluation.missing),
+            "excluded_ns": evaluation.excluded_ns,
             "coverage_minimum": self.objective.coverage.minimum,
             "values": found.count,
             "values_needed": found.needed,
@@ -265,7 +304,9 @@ def _period_name(window: WindowInstants) -> str:
     return f"the {window.label}" if window.unit is None else f"{window.label} ({window.zone})"
 
 
-def _sentence(objective: Objective, evaluation: Evaluation, decision: Decision, target: Fraction) -> str:
+def _sentence(
+    objective: Objective, evaluation: Evaluation, decision: Decision, target: Fraction, ruling: Ruling
+) -> str:
     """`availability 99.93 % of 4 h 12 min measured since 2026-11-01 00:00 UTC (target 99.9 %): 18 s down in ...`."""
     period, found = evaluation.period, evaluation.findings
     what = f"{name(objective)} {quantity(objective.metric, found.estimate.value, target)}"
@@ -273,9 +314,11 @@ def _sentence(objective: Objective, evaluation: Evaluation, decision: Decision, 
         basis = f"{spoken(evaluation.measured_ns)} measured in {_period_name(period.window)}"
     else:
         basis = f"{spoken(evaluation.measured_ns)} measured since {moment(period.start_ns)}"
-    parts = [evaluation.details]
+    parts = [evaluation.details, *_excluded(evaluation, ruling)]
     if found.coverage < 1:
         parts.append(f"{share(found.coverage)} of the time was measured")
+        if evaluation.missing:
+            parts.append(causes.told(evaluation.missing))
     if decision.reason:
         parts.append(_reason(objective, decision, found))
     elif decision.estimated and period.closed:
@@ -287,7 +330,25 @@ def _sentence(objective: Objective, evaluation: Evaluation, decision: Decision, 
     return f"{what} {link} {basis} (target {promised}): {'; '.join(part for part in parts if part)}"
 
 
+def _excluded(evaluation: Evaluation, ruling: Ruling) -> list[str]:
+    """`2 h excluded: planned maintenance (CHG-1)`, and how many entries are not applied."""
+    parts = []
+    if evaluation.excluded_ns:
+        period = evaluation.period
+        names = [f"{item.reason} ({item.id})" for item in ruling.named(Standing.APPLIED)
+                 if item.start_ns < period.end_ns and item.end_ns > period.start_ns]  # fmt: skip
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        parts.append(f"{spoken(evaluation.excluded_ns)} excluded: {', '.join(names[:_NAMED])}{more}")
+    open_entries = ruling.named(Standing.UNCONFIRMED)
+    if open_entries:
+        names = [item.id for item in open_entries]
+        parts.append(f"{plural(len(names), 'retroactive exclusion')} not applied: {', '.join(names[:_NAMED])}")
+    return parts
+
+
 def _reason(objective: Objective, decision: Decision, found: Findings) -> str:
+    if decision.reason == UNRECORDED:
+        return f"{decision.state}: {decision.reason}, {_between(objective, found.unrecorded or found.estimate, None)}"
     if decision.state in (VerdictState.INCONCLUSIVE, VerdictState.UNMEASURABLE):
         asked = f" (the contract asks for {share(objective.coverage.minimum)})"
         short = found.estimate.value is not None and found.count >= found.needed
@@ -295,7 +356,7 @@ def _reason(objective: Objective, decision: Decision, found: Findings) -> str:
     return decision.reason
 
 
-def _between(objective: Objective, estimate: Estimate, target: Fraction) -> str:
+def _between(objective: Objective, estimate: Estimate, target: Fraction | None) -> str:
     low, high = sorted((estimate.best, estimate.worst), key=lambda value: (value is None, value))
     if low is None:
         return "the unmeasured time could change it"

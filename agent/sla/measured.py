@@ -7,16 +7,18 @@ missing data. What is missing is never counted as good or bad: it widens the bou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.sla.columns import SampleColumns
+from agent.sla.spans import NOWHERE, Flags, Spans
 from probes.core.arrays import Int64
+from probes.core.clock import MILLISECOND
 from probes.core.model import SampleState
 
-Flags = NDArray[np.bool_]
-
+_TOUCHING_NS = MILLISECOND
+"""Samples that overlap by no more than this follow one another."""
 _FULL = 4
 """Packets in a sample from which its pace can be told."""
 _MEASURED = tuple(state.code for state in SampleState if state.measured)
@@ -31,6 +33,10 @@ class Pace:
 
     every_ns: int | None
     attempts: bool
+
+
+STREAM: Final = Pace(None, attempts=False)
+"""A stream of any pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +87,56 @@ def sample_span(columns: SampleColumns) -> int | None:
     return int(columns.span_ns.max()) if len(columns) else None
 
 
-def extent(columns: SampleColumns, rows: Flags, pace: Pace, start_ns: int, end_ns: int) -> Extent:
-    """Measure [start_ns, end_ns) by the rows that count; rows outside it have no effect.
+def told_twice(columns: SampleColumns, rows: Flags) -> Spans:
+    """Time in which one of the rows lies over an earlier one. The store moves samples of one instant apart."""
+    start, end = columns.start_ns[rows], (columns.start_ns + columns.span_ns)[rows]
+    covered = np.concatenate((start[:1], np.maximum.accumulate(end)))[: len(start)]
+    return Spans.union(start, np.minimum(end, covered) - _TOUCHING_NS)
 
-    Attempts drift by part of their spacing: only a hole of half a spacing or more is one. Without a spacing (cron
-    timetable) time says nothing: the rows that failed are what is missing, and each is one unknown try.
+
+def stands_for(pace: Pace) -> int:
+    """Least time a row is there for, in ns: an attempt until the next one is due."""
+    return pace.every_ns or 0 if pace.attempts else 0
+
+
+def held(columns: SampleColumns, rows: Flags, least_ns: int) -> Spans:
+    """The time those rows are there for: their own length, or least_ns where that is more."""
+    start = columns.start_ns[rows]
+    return Spans.union(start, start + np.maximum(columns.span_ns[rows], least_ns))
+
+
+def holes(columns: SampleColumns, rows: Flags, pace: Pace, start_ns: int, end_ns: int) -> Spans:
+    """The parts of [start_ns, end_ns) that those rows are not there for. Attempts drift by part of their spacing: only
+    half a spacing or more is a hole."""
+    found = Spans.of([(start_ns, end_ns)]) - held(columns, rows, stands_for(pace))
+    if not pace.attempts:
+        return found
+    long = 2 * (found.end_ns - found.start_ns) >= stands_for(pace)
+    return Spans(found.start_ns[long], found.end_ns[long])
+
+
+def extent(
+    columns: SampleColumns, rows: Flags, pace: Pace, start_ns: int, end_ns: int, aside: Spans = NOWHERE
+) -> Extent:
+    """Measure [start_ns, end_ns) without `aside` by the rows that count.
+
+    Without a spacing (cron timetable) time says nothing: the rows that failed are what is missing, and each is one
+    unknown try.
     """
-    length = max(0, end_ns - start_ns)
-    inside = (columns.start_ns >= start_ns) & (columns.start_ns < end_ns)
+    length = max(0, end_ns - start_ns) - aside.within(start_ns, end_ns).length_ns
     if pace.every_ns is None:
+        inside = (columns.start_ns >= start_ns) & (columns.start_ns < end_ns) & ~aside.holds(columns.start_ns)
         wanted, got = int(np.count_nonzero(inside)), int(np.count_nonzero(inside & rows))
         measured = length * got // wanted if wanted else 0
         return Extent(length, measured, length - measured, wanted - got)
-    begin = columns.start_ns[rows & inside]
-    stands_for = np.maximum(columns.span_ns[rows & inside], pace.every_ns if pace.attempts else 0)
-    end = np.maximum.accumulate(np.minimum(begin + stands_for, end_ns))
-    holes = np.concatenate((begin, [end_ns])) - np.concatenate(([start_ns], end))
-    if pace.attempts:
-        holes = holes[2 * holes >= pace.every_ns]
-        unknown = int(((2 * holes + pace.every_ns) // (2 * pace.every_ns)).sum())
+    whole = holes(columns, rows, pace, start_ns, end_ns)
+    left = whole - aside
+    pieces = left.end_ns - left.start_ns
+    unknown = -(-pieces // pace.every_ns)
+    if pace.attempts:  # cut off by what is set aside, a hole can hold a try at its very edge
+        uncut = np.isin(left.start_ns, whole.start_ns) & np.isin(left.end_ns, whole.end_ns)
+        unknown = np.where(uncut, (2 * pieces + pace.every_ns) // (2 * pace.every_ns), unknown)
     else:
-        holes = holes[holes > 0]
-        unknown = int((-(-holes // pace.every_ns) + 1).sum())  # one more: pacing may slip a packet over the edge
-    missing = min(length, int(holes.sum()))
-    return Extent(length, length - missing, missing, unknown)
+        unknown += 1  # pacing may slip a packet over the edge
+    missing = min(length, left.length_ns)
+    return Extent(length, length - missing, missing, int(unknown.sum()))

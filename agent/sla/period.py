@@ -12,6 +12,7 @@ from typing import Final
 from agent.sla.calendar import WindowInstants
 from agent.sla.columns import SampleColumns
 from agent.sla.measured import Pace, sample_span
+from agent.sla.spans import NOWHERE, Spans
 from probes.core.clock import SECOND
 
 SETTLING_NS: Final = 30 * SECOND
@@ -33,10 +34,10 @@ class Period:
     whole_start_ns: int
     whole_end_ns: int
 
-    @property
-    def rest_ns(self) -> int:
-        """The part of the window that is not judged yet, or never will be."""
-        return self.whole_end_ns - self.whole_start_ns - (self.end_ns - self.start_ns)
+    def rest(self, excluded: Spans = NOWHERE) -> int:
+        """ns of the window that are not judged yet, or never will be, without what does not count."""
+        whole = Spans.of([(self.whole_start_ns, self.whole_end_ns)]) - excluded
+        return (whole - Spans.of([(self.start_ns, self.end_ns)])).length_ns
 
 
 def judged_period(

@@ -44,13 +44,16 @@ class Reduction:
     """what limits the statistic, for people"""
 
 
-def mean(total: int, count: int, counts: dict[str, int]) -> Reduction:
-    """total / count of values that cannot be negative; unknown ones may be 0, and have no upper bound."""
+def mean(total: int, count: int, counts: dict[str, int], limit: int | None = None) -> Reduction:
+    """total / count of values that cannot be negative; unknown ones may be 0, and at most `limit`, if there is one."""
 
     def at(unknown: int) -> Estimate:
         value = Fraction(total, count) if count else None
         best = Fraction(total, count + unknown) if count else ZERO
-        return Estimate(value, best, value if not unknown else None)
+        if not unknown or value is None:
+            return Estimate(value, best, value)
+        worst = None if limit is None else max(value, Fraction(total + unknown * limit, count + unknown))
+        return Estimate(value, best, worst)
 
     return Reduction(count, counts, at)
 
@@ -66,10 +69,12 @@ def ratio(bad: int, asked: int, counts: dict[str, int]) -> Reduction:
     return Reduction(asked, counts, at)
 
 
-def percentile(low: Int64, high: Int64, weight: Int64, p: Fraction, counts: dict[str, int]) -> Reduction:
+def percentile(
+    low: Int64, high: Int64, weight: Int64, p: Fraction, counts: dict[str, int], limit: int | None = None
+) -> Reduction:
     """Nearest rank: the ceil(p * n)-th smallest of n values known to lie in [low, high], `weight` of each.
 
-    The value is the middle of the two bounds it is known between; unknown values may be 0 or without limit.
+    The value is the middle of the two bounds it is known between; unknown values may be 0, and at most `limit`.
     """
     lows, highs = _Ranked(low, weight), _Ranked(high, weight)
     count = lows.total
@@ -80,7 +85,9 @@ def percentile(low: Int64, high: Int64, weight: Int64, p: Fraction, counts: dict
         rank, widened = -(-p * count // 1), -(-p * (count + unknown) // 1)
         floor, ceiling = lows.value(int(rank)), highs.value(int(rank))
         best = ZERO if widened <= unknown else Fraction(lows.value(int(widened) - unknown))
-        worst = Fraction(highs.value(int(widened))) if widened <= count else None
+        if widened <= count:
+            return Estimate(Fraction(floor + ceiling, 2), best, Fraction(highs.value(int(widened))))
+        worst = None if limit is None else Fraction(max(limit, highs.value(count)))
         return Estimate(Fraction(floor + ceiling, 2), best, worst)
 
     return Reduction(count, counts, at)
@@ -126,37 +133,39 @@ def loss_ratio(columns: SampleColumns, rows: Flags) -> Reduction:
     return ratio(lost, sent, {"sent": sent, "lost": lost, "late": late})
 
 
-def delay_mean(columns: SampleColumns, rows: Flags) -> Reduction:
+def delay_mean(columns: SampleColumns, rows: Flags, limit: int | None = None) -> Reduction:
+    """limit, here and below: no answer in time takes longer, so that no delay and no variation of it is greater."""
     total, count = _sum(columns.column("rtt_sum_ns"), rows), _sum(columns.column("rtt_count"), rows)
-    return mean(total, count, {"packets": count, "rtt_sum_ns": total})
+    return mean(total, count, {"packets": count, "rtt_sum_ns": total}, limit)
 
 
-def ipdv_mean(columns: SampleColumns, rows: Flags) -> Reduction:
+def ipdv_mean(columns: SampleColumns, rows: Flags, limit: int | None = None) -> Reduction:
     total, count = _sum(columns.column("ipdv_abs_sum_ns"), rows), _sum(columns.column("ipdv_pairs"), rows)
-    return mean(total, count, {"pairs": count, "ipdv_abs_sum_ns": total})
+    return mean(total, count, {"pairs": count, "ipdv_abs_sum_ns": total}, limit)
 
 
-def rfc3550(columns: SampleColumns, rows: Flags, p: Fraction | None) -> Reduction:
+def rfc3550(columns: SampleColumns, rows: Flags, p: Fraction | None, limit: int | None = None) -> Reduction:
     """Mean or percentile of the estimator's value at the end of each sample."""
     values = columns.column("rfc3550_ns")
     values = values[rows & present(values)]
     counts = {"samples": len(values), "rfc3550_sum_ns": int(values.sum())}
     if p is None:
-        return mean(counts["rfc3550_sum_ns"], len(values), counts)
-    return percentile(values, values, np.ones_like(values), p, counts)
+        return mean(counts["rfc3550_sum_ns"], len(values), counts, limit)
+    return percentile(values, values, np.ones_like(values), p, counts, limit)
 
 
-def delay_percentile(columns: SampleColumns, rows: Flags, p: Fraction) -> Reduction:
+def delay_percentile(columns: SampleColumns, rows: Flags, p: Fraction, limit: int | None = None) -> Reduction:
     """From the samples' histograms; where a sample has none, from its own percentiles, which bound it less closely."""
     low, high, weight, without = _distribution(columns, rows & (columns.column("rtt_count") > 0))
-    found = percentile(low, high, weight, p, {"packets": int(weight.sum()), "samples_without_histogram": without})
+    counts = {"packets": int(weight.sum()), "samples_without_histogram": without}
+    found = percentile(low, high, weight, p, counts, limit)
     note = f"{without} samples without histogram" if without else ""
     return Reduction(found.count, found.counts, found.at, note)
 
 
-def pdv_percentile(columns: SampleColumns, rows: Flags, p: Fraction) -> Reduction:
+def pdv_percentile(columns: SampleColumns, rows: Flags, p: Fraction, limit: int | None = None) -> Reduction:
     smallest = columns.column("rtt_min_ns")[rows & (columns.column("rtt_count") > 0)]
-    return less_minimum(delay_percentile(columns, rows, p), int(smallest.min()) if len(smallest) else 0)
+    return less_minimum(delay_percentile(columns, rows, p, limit), int(smallest.min()) if len(smallest) else 0)
 
 
 def run_rates(columns: SampleColumns, direction: Direction) -> Int64:

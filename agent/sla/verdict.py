@@ -16,6 +16,9 @@ AT_RISK_BUDGET: Final = Fraction(3, 4)
 """Share of the downtime budget from which an open window is at risk."""
 
 
+UNRECORDED: Final = "what is missing without a record of why could change it"
+
+
 class VerdictState(StrEnum):
     """Closed windows are met, breached or inconclusive; open ones on_track, at_risk, breached or unmeasurable."""
 
@@ -78,7 +81,8 @@ class Findings:
     """What the decision rests on. whole_best: the best value the whole window can still reach.
 
     obstacle: why there is no value at all, or the empty text. count and needed: values there are, and values the
-    statistic needs. budget_used: share of the allowed downtime, where there is such a budget.
+    statistic needs. budget_used: share of the allowed downtime, where there is such a budget. unrecorded: bounds over
+    what is missing without a record of why, the rest left out; None where there is no such thing.
     """
 
     estimate: Estimate
@@ -88,10 +92,15 @@ class Findings:
     needed: int
     obstacle: str = ""
     budget_used: Fraction | None = None
+    unrecorded: Estimate | None = None
 
 
 def decide(objective: Objective, target: Fraction, found: Findings, *, closed: bool) -> Decision:
-    """Three values, never a guess: worst case meets, best case fails, else the estimate if enough was measured."""
+    """Three values, never a guess: worst case meets, best case fails, else the estimate if enough was measured.
+
+    An estimate may leave out what this agent recorded that it did not measure. What is missing without a record may
+    be samples that were taken away: where they could change the estimate there is no verdict.
+    """
     return _closed(objective, target, found) if closed else _open(objective, target, found)
 
 
@@ -118,6 +127,10 @@ def _closed(objective: Objective, target: Fraction, found: Findings) -> Decision
     if shortfall:
         return Decision(VerdictState.INCONCLUSIVE, reason=shortfall)
     met = objective.meets(estimate.value, target)
+    if found.unrecorded is not None:
+        doubt = found.unrecorded.worst if met else found.unrecorded.best
+        if doubt is None or objective.meets(doubt, target) is not met:
+            return Decision(VerdictState.INCONCLUSIVE, reason=UNRECORDED)
     return Decision(VerdictState.MET if met else VerdictState.BREACHED, estimated=True)
 
 

@@ -14,10 +14,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from agent.sla import availability
+from agent.sla.measured import Pace
 from probes.core.model import SampleState
 from tests.fakes.columns import SECOND, SPAN, columns, packets
 
 HALF = Fraction(1, 2)
+TRIES = Pace(SPAN, attempts=True)
 
 
 def flags(text: str) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +202,7 @@ def test_no_reply_and_rejected_are_measured_loss(state: SampleState) -> None:
 
 def test_single_attempts_belong_to_the_interval_they_start_in() -> None:
     rows = [packets(9_999_999_999, 1, 0, span_ns=5_000_000), packets(25 * SECOND, 1, 1, span_ns=3 * SECOND)]
-    bins = availability.bin_samples(columns(rows, probe="tcp", kind="tcp"), SPAN, 0, 4 * SPAN, attempts=True)
+    bins = availability.bin_samples(columns(rows, probe="tcp", kind="tcp"), SPAN, 0, 4 * SPAN, pace=TRIES)
     assert bins.known.tolist() == [True, False, True, False]
     assert bins.lost.tolist() == [0, 0, 1, 0]
 

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.sla import calendar
+from agent.sla.causes import Circumstances, Gap
 from agent.sla.contract import Coverage, JitterDefinition, Metric, Statistic, StatisticType, Window
 from agent.sla.feeds import mismatches
 from agent.sla.judge import columns_needed, judge, judge_by
+from agent.sla.spans import Spans
 from agent.sla.verdict import Verdict, VerdictState, by_severity, worst
 from probes.core.model import Circuit, ProbeSetting
 from tests.fakes.columns import SECOND, SPAN, columns, packets
@@ -31,10 +33,23 @@ AVAILABLE = objective(Metric.AVAILABILITY, "0.999")
 P95 = Statistic(StatisticType.PERCENTILE, p=Fraction(95, 100))
 
 
-def verdict(promise, data, now_ns: int = AFTER, *, circuit: Circuit = CIRCUIT, since_ns: int | None = T0) -> Verdict:
-    found = judge(contract(promise), circuit, {data.probe: data}, now_ns=now_ns, window=DAY, measured_since_ns=since_ns)
+def verdict(
+    promise, data, now_ns: int = AFTER, *, circuit: Circuit = CIRCUIT, since_ns: int | None = T0, recorded: bool = True
+) -> Verdict:
+    """recorded: the agent kept a record of every hole in the data, as it does of its own gaps."""
+    found = judge(
+        contract(promise), circuit, {data.probe: data}, now_ns=now_ns, window=DAY, measured_since_ns=since_ns,
+        known=holes(data) if recorded else Circumstances(),
+    )  # fmt: skip
     assert len(found) == 1
     return found[0]
+
+
+def holes(data) -> Circumstances:
+    """A gap, `stopped`, for all time of the day without a sample."""
+    spacing = data.span_ns if data.kind == "icmp" else np.maximum(data.span_ns, HOUR)
+    gone = Spans.of([(T0, DAY.end_ns)]) - Spans.union(data.start_ns, data.start_ns + spacing)
+    return Circumstances(tuple(Gap(start, end, "stopped") for start, end in gone))
 
 
 def day(*parts: tuple[int, str]) -> str:
@@ -201,11 +216,15 @@ def test_a_mean_with_unknown_time_has_no_worst_case_so_coverage_decides() -> Non
     assert (most.state, most.estimated, most.worst) == (VerdictState.MET, True, None)
     # 85400 packets of 10 ms, at most 1001 unknown of 0 ms
     assert most.best == Fraction(85400 * 10 * MS, 85400 + 1001)
-    assert most.sentence.endswith("98.84 % of the time was measured; estimated, at best 9.884 ms")
+    assert most.sentence.endswith(
+        "98.84 % of the time was measured; 16 min 40 s not measured: agent stopped 16 min 40 s; "
+        "estimated, at best 9.884 ms"
+    )
     little = verdict(promise, series(T0, day((100, "?" * 1000))))
     assert (little.state, little.value) == (VerdictState.INCONCLUSIVE, 10 * MS)
     assert little.sentence.endswith(
-        "88.42 % of the time was measured; inconclusive: too little was measured (the contract asks for 90 %)"
+        "88.42 % of the time was measured; 2 h 46 min not measured: agent stopped 2 h 46 min; "
+        "inconclusive: too little was measured (the contract asks for 90 %)"
     )
 
 
@@ -323,9 +342,9 @@ def test_only_available_time_leaves_the_outage_to_the_objective_on_availability(
 def test_time_of_doubtful_availability_is_not_measured_time() -> None:
     # H?? may have been an outage of three: its 10 lost packets count or do not.
     promises = (AVAILABLE, objective(Metric.LOSS, "0.0001", id="loss", only_available_time=True))
+    data = series(T0, day((100, "H??")))
     found = judge(
-        contract(*promises), CIRCUIT, {"icmp": series(T0, day((100, "H??")))}, now_ns=AFTER, window=DAY,
-        measured_since_ns=T0,
+        contract(*promises), CIRCUIT, {"icmp": data}, now_ns=AFTER, window=DAY, measured_since_ns=T0, known=holes(data),
     )[1]  # fmt: skip
     assert found.value == 0
     assert found.best == 0
@@ -467,7 +486,7 @@ def test_what_is_read_is_what_is_needed() -> None:
     assert rate.columns == ("backward_bps", "forward_bps")
     assert icmp.start_ns <= DAY.start_ns - 24 * HOUR
     assert DAY.end_ns < icmp.end_ns <= AFTER
-    assert (rate.start_ns, rate.end_ns) == (DAY.start_ns, DAY.end_ns)
+    assert (rate.start_ns, rate.end_ns) == (DAY.start_ns - HOUR, DAY.end_ns), "and the last run before it"
 
 
 def test_judging_with_only_the_columns_that_were_asked_for() -> None:

@@ -1,0 +1,59 @@
+"""What an evaluation is given and what it gives back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from agent.sla.causes import Cause, Circumstances
+from agent.sla.columns import SampleColumns
+from agent.sla.measured import Pace
+from agent.sla.period import Period
+from agent.sla.spans import NOWHERE, Spans
+from agent.sla.verdict import EvidenceValue, Findings
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Findings, the period they are for, measured time in it, and what there is to say about them.
+
+    missing: why the rest was not measured. excluded_ns: agreed not to count, in whole intervals of the evaluation.
+    """
+
+    period: Period
+    findings: Findings
+    measured_ns: int
+    window_coverage: Fraction
+    details: str
+    evidence: Mapping[str, EvidenceValue]
+    missing: tuple[Cause, ...] = ()
+    excluded_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Samples of one probe with its pace. timeout_ns: no answer in time takes longer; None where that is not known."""
+
+    columns: SampleColumns
+    pace: Pace
+    timeout_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When the judge looks: now, since when the circuit has been measured at all, what does not count, what is known
+    of this agent."""
+
+    now_ns: int
+    since_ns: int
+    excluded: Spans = NOWHERE
+    known: Circumstances = field(default_factory=Circumstances)
+
+
+class UnusableError(Exception):
+    """The objective cannot be evaluated on this probe; the message says why."""
+
+
+def portion(part: int, whole: int) -> Fraction:
+    return Fraction(part, whole) if whole else Fraction(0)

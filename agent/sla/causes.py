@@ -1,0 +1,99 @@
+"""Why time was not measured: the agent's own records, samples that do not count, and what nobody recorded. Pure.
+
+Missing time with a record is our own failure, which says nothing about the circuit: the contract's coverage decides
+whether the rest may stand for it. Missing time without one may be anything, a sample taken away included: it decides
+nothing, and no verdict rests on its absence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent.sla.columns import SampleColumns
+from agent.sla.measured import feeds_verdict, held
+from agent.sla.spans import NOWHERE, Spans
+from agent.sla.wording import spoken
+from probes.core.model import SampleState
+
+SHARED_FATE: Final = "all circuits failed at once"
+UNRECORDED: Final = "without a record"
+_WORDS: Final = {
+    "stopped": "agent stopped",
+    "crashed": "agent crashed",
+    "overflow": "store could not keep up",
+    "disk full": "disk full",
+    "read-only": "disk read-only",
+    "disk error": "disk failed",
+    "damaged": "store damaged",
+    "frozen": "agent frozen",
+    "slept": "host asleep",
+    "clock step": "clock set",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """This agent measured or kept nothing in [start_ns, end_ns), UTC ns; reason as recorded."""
+
+    start_ns: int
+    end_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known about this agent beside its samples: its gaps, and when all its circuits failed at once."""
+
+    gaps: tuple[Gap, ...] = ()
+    shared: Spans = NOWHERE
+
+    def recorded(self, after_ns: int = 0) -> Spans:
+        """All time there is a record for, and after_ns after each gap: until the first attempt is due."""
+        return Spans.of((gap.start_ns, gap.end_ns + after_ns) for gap in self.gaps) | self.shared
+
+
+NOTHING_KNOWN: Final = Circumstances()
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """So much time was not measured for this reason."""
+
+    reason: str
+    ns: int
+
+
+def causes(missing: Spans, columns: SampleColumns, known: Circumstances, stands_for_ns: int) -> tuple[Cause, ...]:
+    """Each ns of `missing` under one reason, longest first, what has no record last; nothing for no time."""
+    if not len(missing):
+        return ()
+    by_reason: dict[str, list[tuple[int, int]]] = {}
+    for gap in known.gaps:
+        by_reason.setdefault(_WORDS.get(gap.reason, gap.reason), []).append((gap.start_ns, gap.end_ns))
+    impaired = columns.state == SampleState.IMPAIRED.code
+    claims = [
+        (SHARED_FATE, known.shared),
+        *((reason, Spans.of(pairs)) for reason, pairs in by_reason.items()),
+        ("host in trouble or loading the circuit", held(columns, impaired, stands_for_ns)),
+        ("nothing could be sent or kept", held(columns, ~impaired & ~feeds_verdict(columns), stands_for_ns)),
+    ]
+    found = []
+    for reason, spans in claims:
+        part = missing & spans
+        if len(part):
+            found.append(Cause(reason, part.length_ns))
+            missing = missing - part
+    found.sort(key=lambda cause: -cause.ns)
+    return (*found, *((Cause(UNRECORDED, missing.length_ns),) if len(missing) else ()))
+
+
+def told(found: Sequence[Cause]) -> str:
+    """`2 h 10 min not measured: agent stopped 1 h 50 min, disk full 20 min`."""
+    total = sum(cause.ns for cause in found)
+    return f"{spoken(total)} not measured: {', '.join(f'{cause.reason} {spoken(cause.ns)}' for cause in found)}"
+
+
+def evidence(found: Sequence[Cause]) -> tuple[Mapping[str, int | str], ...]:
+    return tuple({"reason": cause.reason, "ns": cause.ns} for cause in found)
