@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from agent.sla.columns import SampleColumns
-from agent.store import schema, status
+from agent.store import batches, schema, status
 from agent.store.combined import Combined, stored
 from agent.store.records import (
     LIVE_FILE,
@@ -24,6 +24,7 @@ from agent.store.records import (
     StoredSample,
     StoreStatus,
 )
+from agent.store.samplebatch import SampleBatch
 from agent.store.sealed.manifest import DamagedSeal
 from agent.store.sealed.parts import SealedParts
 from probes.core.arrays import Packets
@@ -106,6 +107,11 @@ class StoreReader:
         Every sink has what is sealed, unless it was added later.
         """
         return self._stored("WHERE s.seq > ? ORDER BY s.seq LIMIT ?", (seq, limit))
+
+    def after_batch(self, seq: int, limit: int) -> SampleBatch:
+        """As `after`, as columns. A row that cannot be read is in it, and in its `unreadable`."""
+        with self._reading() as connection:
+            return batches.after(connection, seq, limit)
 
     def newest(self, limit: int, *, above: int = 0, below: int | None = None) -> list[StoredSample]:
         """The newest `limit` live samples with above < seq < below, newest first, without packets."""

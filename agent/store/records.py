@@ -177,6 +177,17 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True)
+class Owed:
+    """Sealed samples that a sink does not have: those of the part from next_row on, in file order, whose seq is above
+    after_seq. rows: how many they are, at most."""
+
+    part: str
+    after_seq: int
+    next_row: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """The process that holds, or last held, the store."""
 
