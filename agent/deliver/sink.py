@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from agent.config import Secret, SecretSource, SinkSettings
 from agent.deliver.answer import Answer, Reply, classify
-from agent.deliver.body import Body, compressed
+from agent.deliver.body import Body, compressed, plain
 from agent.deliver.http import NetworkError, Transport
 from agent.deliver.server import Server, recognise
 from probes.core.errors import LocalError
@@ -71,6 +73,8 @@ class Sink:
     def __init__(self, settings: SinkSettings) -> None:
         self.settings = settings
         self._transport = Transport(settings.url, timeout_ns=settings.timeout_ns, ca_file=settings.ca_file)
+        self.pack: Callable[[Iterable[bytes]], Body] = plain if _is_this_host(settings.url) else compressed
+        """How lines become what is sent: to this host as they are, which spares both sides the work."""
         self._writer: Writer | None = None
         self._server: Server | None = None
         self._known = False
@@ -109,7 +113,7 @@ class Sink:
         if obstacle is not None or self._writer is None:
             return obstacle or Reply(Answer.RETRY, "the sink is not open")
         try:
-            reply = self._writer.write(lines if isinstance(lines, Body) else compressed((lines.encode("utf-8"),)))
+            reply = self._writer.write(lines if isinstance(lines, Body) else self.pack((lines.encode("utf-8"),)))
         except NetworkError as error:
             reply = Reply(Answer.RETRY, str(error))
         if reply.answer is Answer.HOLD or reply.status is None:
@@ -146,3 +150,12 @@ class Sink:
         return V2Writer(
             self._transport, self.settings.url, org=self.settings.org, bucket=self.settings.bucket, token=token
         )
+
+
+def _is_this_host(url: str) -> bool:
+    """True for loopback addresses and `localhost`."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

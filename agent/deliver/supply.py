@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agent.deliver import body
 from agent.deliver.answer import Reply
 from agent.deliver.batch import Line, Refusal
 from agent.deliver.body import Body
 from agent.deliver.line import LineEncoder
 from agent.deliver.linebatch import BatchEncoder, LineBatch
 from agent.store import StoreReader
-from agent.store.samplebatch import SampleBatch, of_samples
+from agent.store.samplebatch import SampleBatch
 
 Place = int
 """Where a batch begins: after this seq in the live database."""
@@ -74,10 +74,15 @@ class Consignment:
 
 
 class Supply:
-    """Of one sink. At most two batches are held: the one taken last, and the one after it. One thread at a time."""
+    """Of one sink. At most two batches are held: the one taken last, and the one after it. One thread at a time.
 
-    def __init__(self, reader: StoreReader, plain: LineEncoder, name: str) -> None:
-        self._reader = reader
+    pack: how lines become the body of a request.
+    """
+
+    def __init__(
+        self, reader: StoreReader, plain: LineEncoder, name: str, pack: Callable[[Iterable[bytes]], Body]
+    ) -> None:
+        self._reader, self._pack = reader, pack
         self._encoders = {text: BatchEncoder(plain, text=text) for text in (False, True)}
         self._pool = ThreadPoolExecutor(1, f"sink-{name}-ahead")
         self._ahead: tuple[Order, Future[Consignment]] | None = None
@@ -119,11 +124,11 @@ class Supply:
         return Consignment(
             order,
             lines,
-            body.compressed(lines.parts) if lines.parts else None,
+            self._pack(lines.parts) if lines.parts else None,
             int(batch.seq[-1]) if len(batch) else order.place,
             full,
             int(batch.start_ns[0]) if len(batch) else None,
         )
 
     def _read(self, order: Order) -> SampleBatch:
-        return of_samples(self._reader.after(order.place, order.limit))
+        return self._reader.after_batch(order.place, order.limit)

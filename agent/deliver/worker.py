@@ -121,7 +121,7 @@ class SinkWorker:
         self._settings, self._store, self._encoder, self._clock = settings, store, encoder, clock
         self._sink = Sink(settings)
         self._reader = StoreReader(store_path)
-        self._supply = Supply(self._reader, encoder, settings.name)
+        self._supply = Supply(self._reader, encoder, settings.name, self._sink.pack)
         self._stop = threading.Event()
         self._stop_by: int | None = None
         self._backoff = Backoff()

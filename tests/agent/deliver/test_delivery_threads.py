@@ -112,9 +112,12 @@ def delivered(store: Store, newest: int, *sinks: str) -> None:
     until(lambda: all(store.cursor(name) >= newest for name in sinks or ("central",)), "not delivered")
 
 
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_requests_are_what_the_servers_expect(
-    store: Store, deliver: Callable[..., Delivery], serve: Callable[..., ScriptedServer], token: Path
-) -> None:
+    store: Store, deliver: Callable[..., Delivery], serve: Callable[..., ScriptedServer], token: Path, encoding: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("agent.deliver.sink._is_this_host", lambda _url: encoding == "identity")
     append(store, 0, 25)
     one, two = serve([OK]), serve([OK], INFLUX_2)
     secret = SecretSource(file=token)
@@ -125,7 +128,7 @@ def test_requests_are_what_the_servers_expect(
         assert [len(request.lines) for request in server.writes] == [10, 10, 5]
         for request in server.writes:
             assert request.path == path
-            assert request.headers["content-encoding"] == "gzip"
+            assert request.headers["content-encoding"] == encoding
             assert request.headers["authorization"] == "Token s3cr3t-token"
             assert all(parse(line).tags["site"] == "lab" for line in request.lines)
         assert not any("authorization" in request.headers for request in server.asked if request.method == "GET")
@@ -309,13 +312,13 @@ def test_no_more_than_a_batch_is_in_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     asked: list[int] = []
-    after = StoreReader.after
+    after = StoreReader.after_batch
 
     def watched(reader: StoreReader, seq: int, limit: int) -> Any:
         asked.append(limit)
         return after(reader, seq, limit)
 
-    monkeypatch.setattr(StoreReader, "after", watched)
+    monkeypatch.setattr(StoreReader, "after_batch", watched)
     store.append([ping(number, packets=some_packets(1000)) for number in range(400)])
     assert store.flush(10)
     server = serve([OK])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.deliver.answer import Answer, Reply
+from agent.deliver.body import compressed
 from agent.deliver.line import LineEncoder
 from agent.deliver.supply import Consignment, Order, Supply
 from agent.store import Store, StoreReader
@@ -36,7 +37,7 @@ def reader(tmp_path: Path) -> Iterator[StoreReader]:
 
 @pytest.fixture
 def supply(reader: StoreReader) -> Iterator[Supply]:
-    opened = Supply(reader, LineEncoder("lab", {}), "central")
+    opened = Supply(reader, LineEncoder("lab", {}), "central", compressed)
     yield opened
     opened.close()
 

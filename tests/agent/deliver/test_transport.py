@@ -210,3 +210,15 @@ def test_dripping_behind_tls_ends_like_any_other() -> None:
             channel.request("POST", "/write", body=b"x")
         assert channel.request("GET", "/ping").status == 204
         channel.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "encoding"),
+    [
+        ("http://127.0.0.1:8086", "identity"), ("http://127.8.9.1", "identity"), ("http://[::1]:8086", "identity"),
+        ("https://localhost:8086/x", "identity"), ("http://192.0.2.7:8086", "gzip"), ("http://[2001:db8::1]", "gzip"),
+        ("https://influx.example.net", "gzip"), ("http://localhost.example.net", "gzip"),
+    ],
+)  # fmt: skip
+def test_only_what_leaves_this_host_is_compressed(url: str, encoding: str) -> None:
+    assert Sink(SinkSettings("central", url, "v1", database="sla")).pack((b"m a=1i 1\n",)).encoding == encoding
