@@ -42,6 +42,10 @@ DAMAGED: Final = "damaged"
 REFUSED: Final = "refused"
 PARKED_DROPPED: Final = "parked_dropped"
 """Event kind: `count` parked lines of a sink went, the oldest first, because there was no more room."""
+LOST: Final = "lost"
+"""Event kind: `count` samples that a sink did not have yet were removed, because the store may not be larger."""
+NOTHING_LEFT: Final = 1 << 62
+"""The next_row of a part of which a sink has everything."""
 PARKED_ROOM: Final = 10_000
 """Parked lines kept for each sink. Beyond it the oldest go, PARKED_STEP at once."""
 PARKED_STEP: Final = 1_000
@@ -168,18 +172,7 @@ class SinkPosition:
 @dataclass(frozen=True, slots=True)
 class Owed:
     """Sealed samples that a sink does not have: those of the part from next_row on, in file order, whose seq is above
-    after_seq. rows: how many they are, at most."""
-
-    part: str
-    after_seq: int
-    next_row: int
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """Sealed samples that a sink does not have: those of the part from next_row on, in file order, whose seq is above
-    after_seq. rows: how many they are, at most."""
+    after_seq. rows: how many they are; of a part that the sink has in part, at most."""
 
     part: str
     after_seq: int
