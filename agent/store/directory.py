@@ -34,7 +34,11 @@ _FINAL: Final = (
 
 
 class DiskTrouble(LocalError):  # noqa: N818 # a state of the disk
-    """No space, read-only, I/O error, no descriptors left: another try may do better."""
+    """No space, read-only, I/O error, no descriptors left: another try may do better. number: of the system's error."""
+
+    def __init__(self, message: str, *, hint: str = "", number: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.errno = number
 
 
 class Directory:
@@ -58,7 +62,7 @@ class Directory:
         except OSError as error:
             text = f"the store {path} cannot be used: {error.strerror}"
             if error.errno not in _FINAL:
-                raise DiskTrouble(text, hint="is the disk full, failing or read-only?") from None
+                raise DiskTrouble(text, hint="is the disk full, failing or read-only?", number=error.errno) from None
             raise LocalError(
                 text, hint="give `store.path` a directory this user can write, or start as a user who can"
             ) from None

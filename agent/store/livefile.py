@@ -86,7 +86,7 @@ def is_harmless(error: Exception) -> bool:
 def trouble(error: Exception) -> str:
     """Reason of the gap that samples leave which this error keeps from being written."""
     code = _primary_code(error) if isinstance(error, sqlite3.Error) else 0
-    number = error.errno if isinstance(error, OSError) else None
+    number = getattr(error, "errno", None)
     if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT):
         return DISK_FULL
     if code == sqlite3.SQLITE_READONLY or number == errno.EROFS:

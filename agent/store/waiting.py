@@ -55,9 +55,10 @@ class Waiting:
         self._sizes: deque[int] = deque()
         self._octets = 0
         self._accepted_notes = self._settled_notes = 0
-        self._lost: tuple[int, int, int] | None = None
-        self._lost_for = self.dropping_for = OVERFLOW
-        """reason of the gap that the samples dropped so far leave, and of what would be dropped now"""
+        self._lost: tuple[int, int, int, str] | None = None
+        """first and last instant, number and reason of what was dropped; counts as a note"""
+        self.refusal = ""
+        """why the disk refuses just now, as the reason of a gap; meanwhile the record of what that costs grows"""
 
     def __len__(self) -> int:
         """Samples and notes that are not durable yet."""
@@ -127,17 +128,21 @@ class Waiting:
             self._accepted_notes += 1
             self.wake.set()
 
-    def next_batch(self) -> tuple[Batch, int, int]:
-        """What one transaction should write, and how many samples and notes it settles. Nothing is forgotten yet."""
+    def next_batch(self, *, last: bool = False) -> tuple[Batch, int, int]:
+        """What one transaction should write, and how many samples and notes it settles. Nothing is forgotten yet.
+
+        What was dropped is recorded once no more is dropped for the same reason; with the `last` batch in any case.
+        """
         with self._changed:
             incoming, self._incoming = self._incoming, []
         self._encoded.extend(encode(incoming))
         with self._changed:
             self._hurried = False
             count = min(len(self._encoded), TRANSACTION_SAMPLES)
-            if self._lost and self._accepted - self._settled - count <= self._limit // 2:
-                self._notes.events.insert(0, self._gap())
-                self._accepted_notes += 1
+            relieved = not self.refusal and self._accepted - self._settled - count <= self._limit // 2
+            if self._lost and (last or relieved):
+                self._notes.events.insert(0, _gap(*self._lost))
+                self._lost = None
             first = list(islice(self._encoded, count))
             notes = self._notes
             batch = Batch(
@@ -149,7 +154,7 @@ class Waiting:
                 dict(notes.cursors),
                 [refusal for refusal in first if isinstance(refusal, str)],
             )
-            return batch, count, self._accepted_notes - self._settled_notes
+            return batch, count, self._accepted_notes - self._settled_notes - (self._lost is not None)
 
     def settle(self, batch: Batch, samples: int, notes: int) -> None:
         """The batch is durable."""
@@ -194,19 +199,19 @@ class Waiting:
             )
 
     def _lose(self, first_ns: int, last_ns: int, count: int) -> None:
-        if self._lost is None or self.dropping_for != OVERFLOW:  # a disk that refuses explains more than a slow one
-            self._lost_for = self.dropping_for
-        if self._lost:
-            first, last, before = self._lost
+        reason = self.refusal or OVERFLOW
+        if self._lost is None:
+            self._accepted_notes += 1
+        else:
+            first, last, before, known = self._lost
             first_ns, last_ns, count = min(first, first_ns), max(last, last_ns), before + count
-        self._lost = (first_ns, last_ns, count)
+            reason = known if reason == OVERFLOW else reason  # a disk that refuses explains more than a slow one
+        self._lost = (first_ns, last_ns, count, reason)
 
-    def _gap(self) -> EventRecord:
-        assert self._lost is not None
-        first, last, count = self._lost
-        self._lost = None
-        why = _WHY.get(self._lost_for, "the disk failed")
-        return EventRecord(GAP, first, f"{count} samples dropped: {why}", last, self._lost_for, count)
+
+def _gap(first_ns: int, last_ns: int, count: int, reason: str) -> EventRecord:
+    why = _WHY.get(reason, "the disk failed")
+    return EventRecord(GAP, first_ns, f"{count} samples dropped: {why}", last_ns, reason, count)
 
 
 @dataclass(frozen=True, slots=True)

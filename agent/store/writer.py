@@ -14,7 +14,7 @@ from agent.store import records
 from agent.store.leaving import Leaving, Release, Retirement
 from agent.store.livefile import DamagedFile, LiveFile, is_damage, is_harmless, trouble
 from agent.store.opening import Opening, is_passing
-from agent.store.records import OVERFLOW, EventRecord, Owner, ParkedLine, Retired, RunRecord, StoreOverflow, Unparked
+from agent.store.records import EventRecord, Owner, ParkedLine, Retired, RunRecord, StoreOverflow, Unparked
 from agent.store.samples import Placed
 from agent.store.sealed.manifest import Part
 from agent.store.waiting import WAITING_SAMPLES, Attempt, Waiting
@@ -290,7 +290,6 @@ class Store:
             log.warning("the store writes again; it had failed: %s", self._failure)
             self._failure = self._failing_since_ns = None
             self._opening.keep_reserve()
-        self._waiting.dropping_for = OVERFLOW
         self._note_progress()
         return True
 
@@ -308,6 +307,7 @@ class Store:
 
     def _settle(self, attempt: Attempt, placed: Placed) -> None:
         """The batch is durable."""
+        self._waiting.refusal = ""
         self._waiting.settle(attempt.batch, attempt.samples, attempt.notes)
         self._doubts = 0
         for name, number in (
@@ -354,7 +354,7 @@ class Store:
             expected = isinstance(error, sqlite3.Error | OSError | DamagedFile | LocalError)
             log.error("the store cannot write, samples wait in memory: %s", text, exc_info=not expected)
         self._failure = text
-        self._waiting.dropping_for = trouble(error)
+        self._waiting.refusal = trouble(error)
         self._doubts += isinstance(error, DamagedFile) or (isinstance(error, sqlite3.Error) and is_damage(error))
         if self._file is not None and not is_harmless(error):
             self._file.close(checkpoint=False)
@@ -380,7 +380,7 @@ class Store:
         try:
             if self._file is None:
                 self._file = self._open_file()
-            batch, samples, notes = self._waiting.next_batch()
+            batch, samples, notes = self._waiting.next_batch(last=True)
             self._file.write(batch, self._clock.wall(), ends_session=True)
         except Exception as error:
             log.error("the store could not be closed in order: %s", error)
