@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agent.store import identity, parked, retention, rows, schema
+from agent.store import identity, owing, parked, retention, rows, schema
 from agent.store.records import (
     DISK_ERROR,
     DISK_FULL,
@@ -28,6 +28,7 @@ from agent.store.records import (
     Unparked,
 )
 from agent.store.samples import UNKEPT, EncodedSample, Placed, SampleTable
+from agent.store.sealed.manifest import Part
 from agent.store.session import PreviousSession
 
 CHECK_STEPS: Final = 100_000
@@ -61,7 +62,9 @@ class Batch:
     parked: list[ParkedLine] = field(default_factory=list)
     unparked: list[Unparked] = field(default_factory=list)
     cursors: dict[str, int | None] = field(default_factory=dict)
-    """sink -> new position; None forgets the sink"""
+    """sink -> new position; None forgets the sink and what it is owed"""
+    settled: dict[tuple[str, str], int] = field(default_factory=dict)
+    """sink and part -> next_row of what the sink is owed of it; the sink "" is all of them"""
     refused: list[str] = field(default_factory=list)
     """samples that could not be encoded, each with the reason"""
 
@@ -133,10 +136,14 @@ class LiveFile:
         The structure is checked page by page until out_of_time says so: a start must not take minutes. An existing
         file is not written, so that a full disk does not keep the agent from measuring. boot: reads CLOCK_BOOTTIME.
         """
+        log = path.with_name(f"{path.name}-wal")
+        alone = not log.exists() or not log.stat().st_size
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
         file = LiveFile(path, connection, owner, site, boot)
         try:
             file._prepare(first_seq, out_of_time)
+            if alone:
+                file._checkpointed = file._commits
         except sqlite3.Error as error:
             connection.close()
             if is_damage(error):
@@ -178,7 +185,7 @@ class LiveFile:
             self.previous = PreviousSession(bool(row[2]), row[3], row[4], row[5], row[6])
         kept = execute("SELECT ifnull(max(seq), 0) FROM samples").fetchone()[0]
         self.epoch, self._commits, self._checkpointed = row[0], row[7], row[8]
-        self._table = SampleTable(self.connection, max(row[1], kept + 1, first_seq))
+        self._table = SampleTable(self.connection, max(row[1], kept + 1))
 
     def left(self) -> identity.Left:
         """What the database says of the session that wrote it last."""
@@ -245,6 +252,7 @@ class LiveFile:
                 parked.remove(self.connection, batch.unparked)
                 parked.make_room(self.connection, {line.sink for line in batch.parked}, now_ns)
                 self._write_cursors(batch.cursors)
+                owing.settle(self.connection, batch.settled)
                 if refused:
                     event = EventRecord(REFUSED, now_ns, refused[0], count=len(refused))
                     self._note(_EVENT, (*dataclasses.astuple(event),))
@@ -270,6 +278,7 @@ class LiveFile:
         for sink, seq in cursors.items():
             if seq is None:
                 self.connection.execute("DELETE FROM cursors WHERE sink = ?", (sink,))
+                self.connection.execute("DELETE FROM owed WHERE sink = ?", (sink,))
             else:
                 self.connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (sink, seq))
 
@@ -298,10 +307,15 @@ class LiveFile:
             records = retention.drop_records(self.connection, samples_before_ns, limit)
         return samples, packets, records
 
-    def release(self, start_ns: int, end_ns: int, up_to_seq: int, limit: int) -> int:
-        """Remove at most `limit` samples that start in [start_ns, end_ns) up to a seq, in one transaction."""
+    def release(self, part: Part, through_seq: int, limit: int, *, first: bool = True) -> int:
+        """Remove at most `limit` samples of a part, kept up to through_seq, in one transaction.
+
+        first: the step in which every sink that lacks some of the part's samples is noted to be owed them.
+        """
         with self._transaction():
-            return retention.drop_samples(self.connection, end_ns, up_to_seq, limit, from_ns=start_ns)
+            if first:
+                owing.note(self.connection, part, through_seq)
+            return retention.drop_samples(self.connection, part.end_ns, through_seq, limit, from_ns=part.start_ns)
 
     def checkpoint(self) -> int:
         """Move committed pages from the WAL into the database; returns the pages that had to stay (readers use them).

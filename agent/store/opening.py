@@ -54,7 +54,7 @@ class Opening:
         self._records: list[EventRecord] = []
         self._evidence = Evidence(0, False, False)
         self._machine = identity.this_machine()
-        self._epoch = identity.fresh_epoch()
+        self._epoch, self._next_seq = identity.fresh_epoch(), 0
         self._branch: str | None = None
 
     def open(self, first_seq: int, doubts: int = 0) -> tuple[LiveFile, list[EventRecord]]:
@@ -112,13 +112,13 @@ class Opening:
             if file.created:
                 left = Left(file.next_seq - 1, known.machine, known.branch, known.site, 0)
             origin = identity.judge(left, self._evidence, self._machine, self._site, self._epoch)
-            self._branch = origin.branch
+            self._branch, self._next_seq = origin.branch, origin.next_seq
             directory.witness = dataclasses.replace(known, machine=self._machine, branch=origin.branch, site=self._site)
             if origin.reason is not None:
                 log.warning("%s", origin.text)
         if file.created:
             self._epoch = file.epoch
-        file.begin_epoch(self._epoch, origin.next_seq if origin else 0, self._machine, self._branch, now)
+        file.begin_epoch(self._epoch, self._next_seq, self._machine, self._branch, now)
         return origin
 
     def _to_record(self, file: LiveFile, origin: Origin | None) -> list[EventRecord]:
