@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,6 +121,8 @@ class Transport:
         transport, sockets, plain = self, self._sockets, self._pool.ConnectionCls
 
         class Watched(plain):  # type: ignore[misc, valid-type] # the class is chosen by scheme at run time
+            response_class = _WholeHead
+
             def connect(self) -> None:
                 super().connect()
                 self.sock.settimeout(transport._seconds)
@@ -160,3 +163,33 @@ class Transport:
 
     def _where(self) -> str:
         return f"{self._base.host}:{self._base.port or (443 if self._base.scheme == 'https' else 80)}"
+
+
+class _WholeHead(HTTPResponse):
+    """An answer whose head must have come to its end: http.client takes "HTTP/1.1 204 No" before a cut for one."""
+
+    def begin(self) -> None:
+        plain = self.fp
+        self.fp = _WholeLines(plain)  # type: ignore[assignment] # begin reads lines only
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:
+                self.fp = plain
+
+
+class _WholeLines:
+    """Lines of a head; an end in the middle of it is an error, before it http.client's affair."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._begun = stream, False
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._stream.readline(limit)
+        if not line.endswith(b"\n") and len(line) < limit and (line or self._begun):
+            raise IncompleteRead(line)
+        self._begun = True
+        return line
+
+    def close(self) -> None:
+        self._stream.close()

@@ -9,6 +9,7 @@ import gzip
 import socket
 import socketserver
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,44 @@ from pathlib import Path
 from typing import Final
 
 CHUNK: Final = b"x" * 4096
+NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\n"
+BOMB: Final = gzip.compress(bytes(64 << 20), 9)
+BEGINNINGS: Final = {
+    "stall in status": b"HTTP/1.1 20",
+    "stall in headers": NO_CONTENT + b"Date: x\r\n",
+    "stall in body": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+    "stall in chunk": b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\nhalf",
+    "drip": NO_CONTENT + b"X-Drip: ",
+    "drip in body": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+    "drip in chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+    "endless": b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "endless busy": b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "endless to the end": b"HTTP/1.1 500 Broken\r\n\r\n",
+    "endless headers": NO_CONTENT,
+    "endless header": NO_CONTENT + b"X-Long: ",
+    "half": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+    "half in headers": b"HTTP/1.1 204 No Con",
+    "lie": b"HTTP/1.1 503 Busy\r\nContent-Length: 999999999999\r\n\r\nbusy",
+    "negative": b"HTTP/1.1 503 Busy\r\nContent-Length: -7\r\n\r\nbusy",
+    "bomb": b"HTTP/1.1 503 Busy\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB,
+    "no gzip": b"HTTP/1.1 503 Busy\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nbusy",
+    "two answers": NO_CONTENT + b"\r\n" + NO_CONTENT + b"\r\n",
+    "garbage": bytes(range(256)) * 8,
+    "other protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "alert of TLS": b"\x15\x03\x01\x00\x02\x02\x46",
+    "no such version": b"HTTP/9.9 204 No Content\r\n\r\n",
+    "no such status": b"HTTP/1.1 99999 What\r\n\r\n",
+    "zeros": bytes(70_000),
+}
+"""What is sent first. Kinds that are not here send nothing before they close: "nothing", "cut", "stall"."""
+REPEATED: Final = {
+    "endless": b"%x\r\n%s\r\n" % (len(CHUNK), CHUNK),
+    "endless busy": b"%x\r\n%s\r\n" % (len(CHUNK), CHUNK),
+    "endless to the end": CHUNK,
+    "endless headers": b"X-More: and more\r\n",
+    "endless header": CHUNK,
+    "endless continue": b"HTTP/1.1 100 Continue\r\n\r\n",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +82,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """kind: stall (never answers) | drip (one header octet at a time) | endless (a body without end) | cut (stores,
-    then closes before the answer) | half (closes in the middle of the answer)."""
+    """An answer that is none. keeps: whether a database would have stored the request; None decides by the kind.
+
+    kind: what is sent before the connection is closed, or for ever; see _misbehave.
+    """
 
     kind: str
+    keeps: bool | None = None
 
     @property
     def stores(self) -> bool:
-        return self.kind in ("cut", "half", "endless")
+        return self.kind in ("cut", "half", "endless") if self.keeps is None else self.keeps
 
 
 Action = Answer | Misbehaviour
@@ -64,7 +106,12 @@ class ScriptedServer:
     """Use as a context manager. `stored`: lines of the writes that were accepted; `asked`: all requests."""
 
     def __init__(
-        self, script: Script, *, reads: Mapping[str, str] | None = None, certificate: Path | None = None
+        self,
+        script: Script,
+        *,
+        reads: Mapping[str, str] | None = None,
+        certificate: Path | None = None,
+        port: int = 0,
     ) -> None:
         self.stored: list[str] = []
         self.asked: list[Request] = []
@@ -98,7 +145,7 @@ class ScriptedServer:
             def handle_error(self, *_: object) -> None:
                 """A client that refuses our certificate is no error of the server."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.port: int = self._server.server_address[1]
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
 
@@ -128,13 +175,16 @@ class ScriptedServer:
             return True
         action = self._next(request)
         if action.stores:
-            with self._lock:
-                self.stored.extend(request.lines)
+            self._keep(request)
         if isinstance(action, Answer):
             channel.sendall(_rendered(action))
             return True
         self._misbehave(action.kind, channel)
         return False
+
+    def _keep(self, request: Request) -> None:
+        with self._lock:
+            self.stored.extend(request.lines)
 
     def _next(self, request: Request) -> Action:
         if callable(self._script):
@@ -144,18 +194,19 @@ class ScriptedServer:
         return self._script[place]
 
     def _misbehave(self, kind: str, channel: socket.socket) -> None:
-        if kind == "stall":
+        if kind == "reset":
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            channel.close()
+            return
+        channel.sendall(BEGINNINGS.get(kind, b""))
+        if kind.startswith("stall"):
             self.released.wait(30)
-        elif kind == "drip":
-            channel.sendall(b"HTTP/1.1 204 No Content\r\nX-Drip: ")
+        elif kind.startswith("drip"):
             while not self.released.wait(0.05):
                 channel.sendall(b"x")
-        elif kind == "endless":
-            channel.sendall(b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n")
+        elif kind in REPEATED:
             while not self.released.is_set():
-                channel.sendall(b"%x\r\n%s\r\n" % (len(CHUNK), CHUNK))
-        elif kind == "half":
-            channel.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+                channel.sendall(REPEATED[kind])
 
 
 def _read(reader: Iterator[bytes]) -> Request | None:
