@@ -178,9 +178,13 @@ class ScriptedServer:
             self._keep(request)
         if isinstance(action, Answer):
             channel.sendall(_rendered(action))
+            self._answered(request, action)
             return True
         self._misbehave(action.kind, channel)
         return False
+
+    def _answered(self, request: Request, action: Action) -> None:
+        """After the answer to a write was sent."""
 
     def _keep(self, request: Request) -> None:
         with self._lock:

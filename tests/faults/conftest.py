@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def preloaded() -> None:
     """Children are forked from a process that has everything imported."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.faults.keeper"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.faults.keeper", "tests.faults.courier"])
 
 
 @pytest.fixture
