@@ -13,7 +13,6 @@ import pytest
 
 from agent.store import StoreReader
 from tests.fakes.point_server import PointServer
-from tests.fakes.scripted_server import Action, Request
 from tests.faults.counts import count
 from tests.faults.courier import SINK, Errand, start
 from tests.faults.delivery_rig import Books, books
@@ -31,7 +30,7 @@ class Telling(PointServer):
         super().__init__(dialect="1.x")
         self.answered = threading.Semaphore(0)
 
-    def _answered(self, request: Request, action: Action) -> None:
+    def _answered(self, *_: object) -> None:
         self.answered.release()
 
 
