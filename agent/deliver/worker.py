@@ -251,9 +251,9 @@ class SinkWorker:
             if consignment.full and consignment.following != self._live_from:
                 self._supply.make_ready(replace(order, place=consignment.following))
         outcome = self._offer(consignment)
+        self._park(outcome)
         if outcome.done:
             note(consignment, outcome.done)
-        self._park(outcome)
         return outcome, outcome.done
 
     def _offer(self, consignment: Consignment) -> Outcome:
