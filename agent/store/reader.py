@@ -237,7 +237,7 @@ class StoreReader:
                 self._drop()
                 raise LocalError(
                     f"the store {self._path} cannot be read: {error}",
-                    hint="may this user read the directory and its files?",
+                    hint=_hint(error),
                 ) from None
 
     def _open_current(self) -> sqlite3.Connection:
@@ -257,6 +257,7 @@ class StoreReader:
 
     def _connect(self) -> sqlite3.Connection:
         """mode=ro needs to create the WAL's index; a user who may not can read a store at rest as immutable."""
+        schema.check_file(self._live, current=True)
         uri = f"{self._live.absolute().as_uri()}?mode=ro"
         try:
             self._immutable = False
@@ -286,3 +287,9 @@ def _checked(uri: str, path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return "the agent moves a damaged database into damaged/, whole, and starts a fresh one: start it again"
+    return "may this user read the directory and its files?"

@@ -120,11 +120,20 @@ def check_version(path: Path, found: int) -> None:
         )
 
 
-def check_file(path: Path) -> None:
-    """As check_version, before the file is opened: no byte of it, its log or its index changes. Raises OSError."""
+def check_file(path: Path, *, current: bool = False) -> None:
+    """As check_version, before the file is opened: no byte of it, its log or its index changes.
+
+    current: refuse a file of an older linkwitness as well, which only the writer may bring up. Raises OSError.
+    """
     found = header.read(path)
-    if found is not None and found.application == APPLICATION_ID:
-        check_version(path, found.version)
+    if found is None or found.application != APPLICATION_ID:
+        return
+    check_version(path, found.version)
+    if current and 0 < found.version < SCHEMA_VERSION:
+        raise LocalError(
+            f"{path} has store version {found.version}; this linkwitness reads version {SCHEMA_VERSION}",
+            hint="start this linkwitness on it: the agent brings the store up and keeps all of it",
+        )
 
 
 def bring_up(connection: sqlite3.Connection, path: Path) -> None:
