@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from agent.deliver.intake import Intake, Sort
     from agent.store.importing import Arrived
     from agent.store.sealed.offline import OfflineWriter
-    from probes.core.clock import Clock
 
 WORKPLACE = ".import"
 """Directory inside the store for what is on its way; what a killed import has left goes with the next."""
@@ -63,6 +62,9 @@ def export(
     bounds = (instant(start, "--from", -(1 << 63)), instant(end, "--to", (1 << 63) - 1))
     settings = load(config) if config is not None or store is None else None
     path = path_of(config, store)
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        what = "it is a directory" if output.is_dir() else "there is no such directory"
+        raise LocalError(f"{output} cannot be written: {what}", hint="name a file in a directory that exists")
     with Progress("export") as progress, trouble(output or path), reading(path, ignore_damaged) as reader:
         groups = exporting.samples(reader, circuit or (), *bounds)
         if form == "parquet":
@@ -88,6 +90,7 @@ def _target(output: Path | None) -> Iterator[IO[str]]:
     """Standard output, or a file that takes its name once it is complete."""
     if output is None:
         yield sys.stdout
+        sys.stdout.flush()
         return
     unfinished = output.with_name(f".{output.name}.{os.getpid()}.unfinished")
     try:
@@ -137,6 +140,7 @@ def _bring(
 ) -> int:
     """choice: skip_foreign, skip_bad, any_site, dry_run."""
     from agent.deliver.intake import Intake
+    from agent.store import Store
     from agent.store.records import LIVE_FILE
     from agent.store.sealed.offline import opened
     from probes.core.clock import SystemClock
@@ -146,7 +150,8 @@ def _bring(
     fatal: set[Sort] = {"site", *(() if skip_foreign else ("foreign",)), *(() if skip_bad else ("bad", "different"))}
     with contextlib.ExitStack() as stack:
         writer: OfflineWriter | None = None
-        if (path / LIVE_FILE).exists():
+        fresh = None if (path / LIVE_FILE).exists() else stack.enter_context(_fresh(path))
+        if fresh is None:
             writer = stack.enter_context(opened(path, clock))  # before anything is read: an agent may run
         workplace = stack.enter_context(_workplace(path))
         intake = Intake(workplace / "points.sqlite", _site(path) if writer else None, any_site=any_site)
@@ -154,11 +159,38 @@ def _bring(
         for name in files:
             _read(intake, name, progress)
         if writer is None:
-            writer = stack.enter_context(_created(path, intake.site or "", clock, dry_run=dry_run))
+            Store.open(path, clock=clock, site=intake.site or "").close()
+            writer = stack.enter_context(opened(path, clock))
         arrived = _run(writer, intake, progress, fatal, clock.wall(), dry_run=dry_run)
-    refused = any(intake.findings.counts[sort] for sort in fatal)
+        refused = any(intake.findings.counts[sort] for sort in fatal)
+        if fresh is not None:
+            fresh.kept = not refused and not dry_run
     _tell(intake, arrived, "refused" if refused else "dry run" if dry_run else "done", json_output=json_output)
     return 1 if refused else 0
+
+
+class _Fresh:
+    """A store that this import creates, and whether it is to stay."""
+
+    kept = False
+
+
+@contextlib.contextmanager
+def _fresh(path: Path) -> Iterator[_Fresh]:
+    """What was created and is not kept goes again: the directory too, unless somebody else had made it."""
+    from agent.store.records import LIVE_FILE
+
+    there = set(path.iterdir()) if path.is_dir() else None
+    fresh = _Fresh()
+    try:
+        yield fresh
+    finally:
+        if not fresh.kept and there is None:
+            shutil.rmtree(path, ignore_errors=True)
+        elif not fresh.kept:
+            for made in set(path.iterdir()) - (there or set()):
+                if made.name.startswith(LIVE_FILE) or made.name in ("lock", "reserve"):
+                    made.unlink()
 
 
 def _site(path: Path) -> str | None:
@@ -168,18 +200,6 @@ def _site(path: Path) -> str | None:
     with StoreReader.open(path) as reader:
         status = reader.status()
     return status.site if status.site or status.newest_seq else None
-
-
-@contextlib.contextmanager
-def _created(path: Path, site: str, clock: Clock, *, dry_run: bool) -> Iterator[OfflineWriter]:
-    """A new store, as an agent creates it; in a directory that goes again where nothing is to be kept."""
-    from agent.store import Store
-    from agent.store.sealed.offline import opened
-
-    place = path / WORKPLACE / "trial" if dry_run else path
-    Store.open(place, clock=clock, site=site).close()
-    with opened(place, clock) as writer:
-        yield writer
 
 
 def _read(intake: Intake, name: str, progress: Progress) -> None:
@@ -226,15 +246,11 @@ def _run(
 def _workplace(path: Path) -> Iterator[Path]:
     workplace = path / WORKPLACE
     shutil.rmtree(workplace, ignore_errors=True)
-    created = not path.exists()
     workplace.mkdir(mode=0o700, parents=True)
     try:
         yield workplace
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            if created:
-                path.rmdir()  # refused: what is empty again goes
 
 
 _SORTS: dict[Sort, str] = {
@@ -271,7 +287,7 @@ def _tell(intake: Intake, arrived: Arrived, outcome: str, *, json_output: bool) 
             print(f"{item.place}: {item.reason}", file=sys.stderr)
         if counts[sort] > len(listed):
             print(f"... and {counts[sort] - len(listed)} more {_SORTS[sort]}", file=sys.stderr)
-    found = ", ".join(f"{counts[sort]} {_SORTS[sort]}" for sort in intake.findings.listed)
+    found = ", ".join(f"{_SORTS[sort]}: {counts[sort]}" for sort in intake.findings.listed)
     if outcome == "refused":
         hint = "--skip-foreign and --skip-bad leave such lines out, --any-site takes those of other sites"
         raise LocalError(f"nothing was imported: {found}", hint=hint)

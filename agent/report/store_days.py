@@ -206,4 +206,4 @@ def verified_lines(found: Wholeness) -> list[str]:
         f"{found.sealed.rows} samples in {found.sealed.files} files of {found.sealed.parts} sealed parts "
         f"({format_bytes(found.sealed.bytes)}) and {found.live_rows} in the live database"
     )
-    return [*lines, *notes, f"{what}: {f'{len(lines)} findings' if lines else 'whole'}"]
+    return [*lines, *notes, f"{what}: {f'findings: {len(lines)}' if lines else 'whole'}"]

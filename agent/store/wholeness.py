@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.store import directory
+from agent.store import directory, schema
 from agent.store.importing import IMPORTED
 from agent.store.records import DAMAGED, GAP, LIVE_FILE, EventRecord
 from agent.store.sealed import manifest
@@ -61,6 +61,8 @@ def check(store: Path, told: Callable[[Part], None] = lambda _part: None) -> Who
             raise LocalError(
                 f"there is no store at {store}", hint="name one with --store, or the configuration with -c"
             )
+        if live.exists():
+            schema.check_file(live)
         sealed = verify_sealed(store, told)
         found = Wholeness(sealed, list(sealed.findings))
         found.findings += _strangers(store)
@@ -133,7 +135,7 @@ def _check_order(store: Path, parts: Sequence[Part], found: Wholeness) -> None:
     for item in [item for item in found.missing if item.reason is None][:NAMED]:
         number = item.last - item.first + 1
         found.findings.append(
-            Finding(store, f"{number} samples, {item.first} to {item.last}, are neither live nor sealed")
+            Finding(store, f"samples {item.first} to {item.last}, {number} in number, are neither live nor sealed")
         )
 
 
