@@ -29,13 +29,14 @@ def store_paths(store: Path) -> list[Path]:
 @contextlib.contextmanager
 def traced(
     task: int, log: Path, *, rule: str | None = None, paths: Sequence[Path] = (), calls: str = ",".join(CALLS),
-    follow: bool = True,
+    follow: bool = True, more: Sequence[str] = (),
 ) -> Iterator[None]:  # fmt: skip
-    """Attach to a process (follow) or to one thread: calls on these paths are noted and `rule` is injected.
+    """Attach to a process (follow) or to one thread: calls on these paths are noted and `rule` is injected. more:
+    options of strace.
 
     Detaches at the end; the process goes on without faults.
     """
-    command = ["strace", "-qqq", *(["-f"] if follow else []), "-o", str(log), "-e", f"trace={calls}"]
+    command = ["strace", "-qqq", *(["-f"] if follow else []), "-o", str(log), "-e", f"trace={calls}", *more]
     for path in paths:
         command += ["-P", str(path)]
     if rule:

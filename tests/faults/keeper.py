@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.store import Store, StoreReader, writer
+from agent.store import Store, StoreReader, opening, writer
 from agent.store.livefile import Batch, LiveFile
 from agent.store.records import LIVE_FILE
 from agent.store.waiting import Waiting
@@ -42,8 +42,9 @@ def interval(number: int) -> Sample:
 class Orders:
     """first: number of the first interval to keep. groups: how many groups; 0 is without end.
 
-    bug: "" | early (acknowledges before the commit) | NORMAL or OFF (SQLite's `synchronous`).
-    hold: wait for a word before the store is opened. rest_s: pause after each group.
+    bug: "" | early (acknowledges before the commit) | believes (the log as the kernel shows it) | NORMAL or OFF
+    (SQLite's `synchronous`). hold: wait for a word before the store is opened. rest_s: pause after each group.
+    stays: does not close the store at the end, and waits to be killed.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Orders:
     rest_s: float = 0.0
     largest: int = 40
     checkpoint: int = 0
+    stays: bool = False
 
 
 class EarlyWaiting(Waiting):
@@ -74,6 +76,8 @@ def _apply(orders: Orders, chance: random.Random) -> None:
     writer.CHECKPOINT_SAMPLES = orders.checkpoint or chance.choice((40, 400, 20_000))
     if orders.bug == "early":
         writer.Waiting = EarlyWaiting
+    elif orders.bug == "believes":
+        opening.write_over = lambda *_: None
     elif orders.bug:
         original = LiveFile.open
 
@@ -113,6 +117,9 @@ def keep(orders: Orders, told: Connection, heard: Connection) -> None:
                 told.send(("cursor", seq))
         if orders.rest_s:
             threading.Event().wait(orders.rest_s)
+    if orders.stays:
+        told.send(("stays", True))
+        heard.recv()
     told.send(("closed", store.close(PATIENCE_S)))
 
 
@@ -160,13 +167,14 @@ class Keeper:
         """The word it holds for."""
         self._word.send("go")
 
-    def listen(self, seconds: float, *, words: int = 1 << 62) -> None:
-        """Take in what it says for so long, until it has said so many words, or until it has ended."""
+    def listen(self, seconds: float, *, words: int = 1 << 62, until: str = "") -> None:
+        """Take in what it says for so long, until it has said so many words or this one, or until it has ended."""
         deadline = time.monotonic() + seconds
         while not self.ended and words > 0 and self._ours.poll(max(0.0, deadline - time.monotonic())):
             try:
-                self.told.note(*self._ours.recv())
-                words -= 1
+                word = self._ours.recv()
+                self.told.note(*word)
+                words = 0 if word[0] == until else words - 1
             except EOFError:
                 self.ended = True
 

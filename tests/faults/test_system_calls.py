@@ -20,10 +20,14 @@ from tests.faults.counts import count
 from tests.faults.injection import counted, injected, store_paths, traced
 from tests.faults.keeper import Keeper, Orders, Told, examine, integrity
 
-FAULTS: Final = count("CALLS", 100, 100_000)
-LASTING: Final = count("LASTING", 9, 400)
+FAULTS: Final = count("CALLS", 40, 100_000)
+LASTING: Final = count("LASTING", 6, 400)
 GROUPS: Final = 8
 ERRORS: Final = ("EIO", "ENOSPC")
+MORE_ERRORS: Final = {
+    "pwrite64": ("EINTR", "EDQUOT"), "ftruncate": ("EINTR",), "openat": ("EINTR", "EMFILE", "EROFS"),
+    "fdatasync": ("EDQUOT",), "fcntl": ("ENOLCK",), "mkdir": ("EROFS",), "unlink": ("EROFS",),
+}  # fmt: skip
 RESTING_S: Final = 1.2
 SIDE_BY_SIDE: Final = 3
 SYNCS: Final = ("fdatasync", "fsync")
@@ -70,6 +74,13 @@ def garbage(store: Path) -> None:
     (store / "live.sqlite").write_bytes(GARBAGE)
 
 
+def killed(store: Path) -> None:
+    """A database with a log that nobody has tidied up."""
+    before = Keeper(Orders(store, seed=5, checkpoint=100_000))
+    before.listen(60, words=5)
+    before.kill()
+
+
 def run(
     place: Path, fault: Fault | None = None, prepare: Callable[[Path], None] | None = None, bug: str = ""
 ) -> tuple[Told, Path, int]:
@@ -100,8 +111,10 @@ def attempt(place: Path, fault: Fault, prepare: Callable[[Path], None] | None, b
         if not again.close(60):
             bad.append("the next stop is unclean")
         bad += [*found.lost, *integrity(store)]
-        bad += [what for what in found.wrong if not (prepare and what.startswith("moved aside"))]
-        if prepare and not any(path.read_bytes() == GARBAGE for path in (store / "damaged").glob("live-*.sqlite")):
+        bad += [what for what in found.wrong if not (prepare is garbage and what.startswith("moved aside"))]
+        if prepare is garbage and not any(
+            path.read_bytes() == GARBAGE for path in (store / "damaged").glob("live-*.sqlite")
+        ):
             bad.append("the damaged file is gone")
     except Exception as error:
         bad.append(f"next start: {error!r}")
@@ -116,7 +129,7 @@ def faults(calls: Counter[str]) -> list[Fault]:
         Fault(call, f"error={error}", number)
         for call, times in sorted(calls.items())
         for number in range(1, times + 1)
-        for error in (*ERRORS, *(("EINTR",) if call in ("pwrite64", "ftruncate", "openat") else ()))
+        for error in (*ERRORS, *MORE_ERRORS.get(call, ()))
     ]
     return found + [Fault("pwrite64", "retval=0", number) for number in range(1, calls["pwrite64"] + 1)]
 
@@ -132,25 +145,28 @@ def attempt_all(
 
 
 def choose(found: list[Fault], number: int) -> list[Fault]:
-    """As many of each call as of any other, if there are so many."""
+    """Every call with every error once, then as many of each call as of any other, if there are so many."""
     chance = random.Random(number)
+    chosen = list({(fault.call, fault.what): fault for fault in chance.sample(found, len(found))}.values())
+    found = [fault for fault in found if fault not in chosen]
+    number -= len(chosen)
     by_call = [chance.sample(of_call, len(of_call)) for call in sorted({fault.call for fault in found})
                if (of_call := [fault for fault in found if fault.call == call])]  # fmt: skip
-    chosen: list[Fault] = []
-    while len(chosen) < min(number, len(found)):
-        chosen += [of_call.pop() for of_call in by_call if of_call]
-    return chosen[:number]
+    more: list[Fault] = []
+    while len(more) < min(number, len(found)):
+        more += [of_call.pop() for of_call in by_call if of_call]
+    return chosen + more[: max(0, number)]
 
 
 @pytest.mark.root("strace")
-@pytest.mark.parametrize(("state", "prepare"), [("sound", None), ("damaged", garbage)])
+@pytest.mark.parametrize(("state", "prepare"), [("new", None), ("killed", killed), ("damaged", garbage)])
 def test_every_call_failing_in_turn(
     tmp_path: Path, figure: Callable[[str], None], state: str, prepare: Callable[[Path], None] | None
 ) -> None:
     _, log, _ = run(tmp_path / "plain", None, prepare)
     calls = counted(log)
     found = faults(calls)
-    chosen = choose(found, FAULTS if prepare is None else FAULTS // 3)
+    chosen = choose(found, FAULTS)
     bad, kinds, hits = attempt_all(tmp_path, chosen, prepare)
     figure(
         f"failing calls, {state} store: {len(chosen)} of {len(found)} faults ({dict(sorted(calls.items()))}), "
