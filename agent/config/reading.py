@@ -149,7 +149,12 @@ def _build(value: ConfigFile, home: Path, files: tuple[Path, ...]) -> AgentConfi
     config = AgentConfig(
         site=site,
         store=StoreSettings(
-            _absolute(home, store.path), store.keep_packets, store.keep_samples, store.seal_after, store.keep_bytes
+            _absolute(home, store.path),
+            store.keep_packets,
+            store.keep_samples,
+            store.seal_after,
+            store.keep_bytes,
+            store.live_bytes,
         ),
         sinks=tuple(_sink(item, home) for item in value.sinks),
         reflector=None

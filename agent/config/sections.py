@@ -41,6 +41,7 @@ from probes.core.units import format_duration
 
 DAY: Final = 86400 * SECOND
 MINIMUM_STORE: Final = 256 << 20
+MINIMUM_LIVE: Final = 32 << 20
 MAXIMUM_LABELS: Final = 3
 """A database pays for every tag."""
 
@@ -62,6 +63,11 @@ class StoreSection(Model):
     )
     keep_bytes: Annotated[int | None, as_size(MINIMUM_STORE)] = Field(
         default=None, description="size of the store beyond which the oldest sealed days leave early, packets first"
+    )
+
+    live_bytes: Annotated[int, as_size(MINIMUM_LIVE)] = Field(
+        default=512 << 20,
+        description="size of the live database beyond which its oldest samples move to compact files early",
     )
 
     def contradictions(self) -> Iterator[Contradiction]:

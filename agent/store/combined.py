@@ -9,11 +9,13 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from agent.sla.columns import SampleColumns
-from agent.store import columnar, rows, schema, status
+from agent.store import columnar, owing, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
-from agent.store.records import DayStatus, Series, StoredSample
+from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
+from agent.store.samplebatch import SampleBatch, empty
 from agent.store.sealed import extract, layout
 from agent.store.sealed.manifest import PACKETS, Part, SealedSeries, SeriesKey, day_text, series_of
+from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.reading import SealedDays
 from probes.core.arrays import Packets
 
@@ -145,7 +147,7 @@ class Combined:
 
     def days(self) -> list[DayStatus]:
         """Every UTC day that has samples, oldest first."""
-        counts = {count.day: count.rows for count in extract.days(self._connection)}
+        counts = {count.number: count.rows for count in extract.counts(self._connection)}
         for part in self._leaving:
             counts[part.day] = counts.get(part.day, 0) - sum(self._twice(part).values())
         found = []
@@ -158,6 +160,46 @@ class Combined:
                 )
             )  # fmt: skip
         return found
+
+    def owed(self, sink: str) -> list[Owed]:
+        """As StoreReader.owed."""
+        rows = {part.name: part.rows for part in self._sealed.parts if not self._is_leaving(part)}
+        found = {note.part: note for note in owing.notes(self._connection, sink)}
+        return [
+            Owed(name, found[name].after_seq, found[name].next_row, left)
+            for name in rows
+            if name in found and (left := found[name].left(rows[name]))
+        ]
+
+    def owed_rows(self) -> dict[str, int]:
+        """Sink -> sealed samples it does not have; of a part still leaving, those that have left."""
+        parts = {part.name: part for part in self._sealed.parts}
+        total: dict[str, int] = {}
+        for note in owing.notes(self._connection):
+            part = parts.get(note.part)
+            if part is not None:
+                left = note.left(part.rows) - (self._live(part, note.after_seq) if part in self._leaving else 0)
+                total[note.sink] = total.get(note.sink, 0) + max(0, left)
+        return total
+
+    def owed_batch(self, owed: Owed, limit: int, cache: OwedFile) -> tuple[SampleBatch, int]:
+        """As StoreReader.owed_batch."""
+        for part in self._sealed.parts:
+            if part.name == owed.part:
+                return self._sealed.owed_batch(part, owed, limit, cache)
+        return empty(), NOTHING_LEFT
+
+    def _is_leaving(self, part: Part) -> bool:
+        return part in self._leaving and self._live(part, 0) > 0
+
+    def _live(self, part: Part, after_seq: int) -> int:
+        """Rows of a part kept after a seq that are still in the live database."""
+        found = self._connection.execute(
+            "SELECT count(*) FROM samples INDEXED BY samples_seq "
+            "WHERE seq > ? AND seq <= ? AND start_ns >= ? AND start_ns < ?",
+            (after_seq, self._shared[part.name], part.start_ns, part.end_ns),
+        )
+        return int(found.fetchone()[0])
 
     def _twice(self, part: Part) -> dict[SeriesKey, int]:
         """Rows of a part that are still in the live database."""

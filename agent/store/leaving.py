@@ -44,12 +44,14 @@ class Release:
         self.part, self.still_sealed = part, still_sealed
         self.samples = 0
         self.finished = threading.Event()
+        self._first = True
 
-    def step(self, file: LiveFile, delivered_seq: int, limit: int) -> int:
+    def step(self, file: LiveFile, delivered_seq: int, limit: int) -> int:  # noqa: ARG002 # what a sink lacks is owed
         if not self.still_sealed():
             return 0
         part = self.part
         through = shared_through(file.epochs(), part.epochs, part.through_seq)
-        samples = file.release(part.start_ns, part.end_ns, min(through, delivered_seq), limit)
+        samples = file.release(part, through, limit, first=self._first)
+        self._first = False
         self.samples += samples
         return samples

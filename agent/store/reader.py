@@ -14,9 +14,11 @@ from agent.sla.columns import SampleColumns
 from agent.store import batches, schema, status
 from agent.store.combined import Combined, stored
 from agent.store.records import (
+    GAP_REASONS,
     LIVE_FILE,
     DayStatus,
     EventRecord,
+    Owed,
     ParkedLine,
     RunRecord,
     RunState,
@@ -26,7 +28,9 @@ from agent.store.records import (
 )
 from agent.store.samplebatch import SampleBatch
 from agent.store.sealed.manifest import DamagedSeal
+from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.parts import SealedParts
+from agent.store.session import unmeasured
 from probes.core.arrays import Packets
 from probes.core.errors import LocalError
 from probes.core.model import Sample
@@ -51,6 +55,7 @@ class StoreReader:
         self._connection: sqlite3.Connection | None = None
         self._immutable = False
         self._identity = (0, 0)
+        self._owed_file = OwedFile()
 
     @staticmethod
     def open(path: Path, *, ignore_damaged: bool = False) -> StoreReader:
@@ -104,7 +109,7 @@ class StoreReader:
     def after(self, seq: int, limit: int) -> list[StoredSample]:
         """The oldest `limit` live samples kept after seq, in the order of keeping, without packets.
 
-        Every sink has what is sealed, unless it was added later.
+        What has been sealed is not among them: a sink is `owed` what it lacks.
         """
         return self._stored("WHERE s.seq > ? ORDER BY s.seq LIMIT ?", (seq, limit))
 
@@ -112,6 +117,18 @@ class StoreReader:
         """As `after`, as columns. A row that cannot be read is in it, and in its `unreadable`."""
         with self._reading() as connection:
             return batches.after(connection, seq, limit)
+
+    def owed(self, sink: str) -> list[Owed]:
+        """What the sink lacks of samples that have been sealed and have left the live database, the oldest first."""
+        return self._combined(lambda store: store.owed(sink))
+
+    def owed_batch(self, owed: Owed, limit: int) -> tuple[SampleBatch, int]:
+        """The next `limit` samples of a sealed part in file order, and the next_row after them.
+
+        NOTHING_LEFT follows the last ones; of a part that is gone there are none. Raises DamagedSeal as `read` does.
+        One file at a time is held in memory, for the next call.
+        """
+        return self._combined(lambda store: store.owed_batch(owed, limit, self._owed_file))
 
     def newest(self, limit: int, *, above: int = 0, below: int | None = None) -> list[StoredSample]:
         """The newest `limit` live samples with above < seq < below, newest first, without packets."""
@@ -184,6 +201,22 @@ class StoreReader:
             ).fetchall()
         return [EventRecord(*row) for row in found]
 
+    def gaps(self, since_ns: int = 0, until_ns: int = _FOREVER, *, limit: int = 10_000) -> list[EventRecord]:
+        """Time without measurement that touches [since_ns, until_ns), each with its reason, newest record first.
+
+        As known now: a clock that was found to have been ahead cuts what was recorded by it. A time with the reason
+        CLOCK_BACK was measured twice.
+        """
+        with self._reading() as connection:
+            marks = ", ".join("?" * len(GAP_REASONS))
+            found = connection.execute(
+                "SELECT kind, at_ns, text, end_ns, reason, count, circuit FROM events "
+                f"WHERE reason IN ({marks}) AND end_ns IS NOT NULL ORDER BY id DESC LIMIT ?",
+                (*GAP_REASONS, limit),
+            ).fetchall()
+        known = unmeasured(EventRecord(*row) for row in reversed(found))
+        return [gap for gap in reversed(known) if gap.at_ns < until_ns and (gap.end_ns or gap.at_ns) >= since_ns]
+
     def cursors(self) -> dict[str, int]:
         """Position of every sink."""
         with self._reading() as connection:
@@ -205,13 +238,14 @@ class StoreReader:
         with self._reading() as connection:
             live = status.status(connection, self._path)
             parts = self._sealed.current()
-        series = self.series()
+        series, owed = self._combined(lambda store: (store.series(), store.owed_rows()))
         return replace(
             live,
             rows=sum(item.rows for item in series),
             first_ns=min((item.first_ns for item in series), default=None),
             last_ns=max((item.last_ns for item in series), default=None),
             series=tuple(series),
+            sinks=tuple(replace(sink, lag=sink.lag + owed.get(sink.sink, 0)) for sink in live.sinks),
             sealed_bytes=sum(part.bytes for part in parts),
             sealed_rows=sum(part.rows for part in parts),
         )

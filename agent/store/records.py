@@ -9,6 +9,7 @@ from typing import Final
 
 from probes.core.errors import LocalError
 from probes.core.model import Sample
+from probes.engine.clockwatch import CLOCK_BACK, CLOCK_FORWARD, FROZEN, SLEPT
 
 LIVE_FILE: Final = "live.sqlite"
 """Name of the database inside the store's directory."""
@@ -23,15 +24,11 @@ STOPPED: Final = "stopped"
 CRASHED: Final = "crashed"
 HOST_RESTARTED: Final = "host restarted"
 RESTORED: Final = "restored"
-FROZEN: Final = "frozen"
-SLEPT: Final = "host slept"
-CLOCK_FORWARD: Final = "clock set forward"
-CLOCK_BACK: Final = "clock set back"
-"""The one reason of a time that was measured twice, not never."""
 GAP_REASONS: Final = (
     STOPPED, CRASHED, HOST_RESTARTED, FROZEN, SLEPT, CLOCK_FORWARD, CLOCK_BACK, RESTORED, "damaged",
     OVERFLOW, DISK_FULL, READ_ONLY, DISK_ERROR,
 )  # fmt: skip
+"""CLOCK_BACK is the one reason of a time that was measured twice, not never."""
 CLOCK_STEP: Final = "clock_step"
 """Event kind: the clock was set, forward over at_ns to end_ns or back to at_ns from end_ns."""
 IDENTITY: Final = "identity"
@@ -161,7 +158,7 @@ class Retired:
 
 @dataclass(frozen=True, slots=True)
 class SinkPosition:
-    """How far a sink has got. lag: samples kept after its cursor."""
+    """How far a sink has got. lag: live samples kept after its cursor, and sealed ones that it is owed."""
 
     sink: str
     seq: int

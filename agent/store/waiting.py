@@ -128,6 +128,13 @@ class Waiting:
             self._accepted_notes += 1
             self.wake.set()
 
+    def put_settled(self, sink: str, part: str, next_row: int) -> None:
+        """Queue how much of what it is owed a sink has. Of several positions the last is written."""
+        with self._changed:
+            self._notes.settled[sink, part] = next_row
+            self._accepted_notes += 1
+            self.wake.set()
+
     def next_batch(self, *, last: bool = False) -> tuple[Batch, int, int]:
         """What one transaction should write, and how many samples and notes it settles. Nothing is forgotten yet.
 
@@ -152,6 +159,7 @@ class Waiting:
                 list(notes.parked),
                 list(notes.unparked),
                 dict(notes.cursors),
+                dict(notes.settled),
                 [refusal for refusal in first if isinstance(refusal, str)],
             )
             return batch, count, self._accepted_notes - self._settled_notes - (self._lost is not None)
@@ -169,6 +177,9 @@ class Waiting:
             for sink, seq in batch.cursors.items():
                 if self._notes.cursors.get(sink, seq) == seq:
                     self._notes.cursors.pop(sink, None)
+            for key, next_row in batch.settled.items():
+                if self._notes.settled.get(key, next_row) == next_row:
+                    self._notes.settled.pop(key, None)
             self._settled += samples
             self._settled_notes += notes
             self._changed.notify_all()

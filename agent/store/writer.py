@@ -139,8 +139,19 @@ class Store:
             if self._cursors[sink] > before:
                 self._waiting.put_cursor(sink, self._cursors[sink])
 
+    def settle(self, sink: str, part: str, next_row: int) -> None:
+        """The sink has what it is owed of a sealed part up to next_row in file order; NOTHING_LEFT ends the debt."""
+        self._waiting.put_settled(sink, part, next_row)
+
+    def write_off(self, parts: Sequence[str], losses: Sequence[EventRecord]) -> None:
+        """Sealed parts are about to go: forget that sinks are owed them, record the losses."""
+        for loss in losses:
+            self.event(loss)
+        for part in parts:
+            self._waiting.put_settled("", part, records.NOTHING_LEFT)
+
     def keep_sinks(self, names: Sequence[str]) -> None:
-        """Forget the positions of all other sinks, so that one no longer configured does not hold samples back."""
+        """Forget the positions of all other sinks and what they are owed: one that is gone holds no samples back."""
         with self._lock:
             self._sinks = frozenset(names)
             self._forget_sinks()
@@ -166,7 +177,7 @@ class Store:
     def release(self, part: Part, still_sealed: Callable[[], bool] = lambda: True, timeout_s: float = 600.0) -> int:
         """Remove the samples of a part whose files and manifest are durable and verified; returns how many went.
 
-        Waits as retire does. Samples that a sink does not have, or that belong to another epoch, stay.
+        Every sink is owed those it lacks from the first step on. Waits as retire does. Other histories' samples stay.
         """
         release = Release(part, still_sealed)
         self._leave(release, timeout_s)

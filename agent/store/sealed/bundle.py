@@ -17,7 +17,7 @@ from agent.store.sealed.manifest import SealedFile, SealedSeries, SeriesKey
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError
 
-BUNDLES: Final = (((manifest.SAMPLES,), 8_192), ((manifest.HISTOGRAMS, manifest.PACKETS), 32_768))
+BUNDLES: Final = (((manifest.SAMPLES, manifest.HISTOGRAMS), 8_192), ((manifest.PACKETS,), 32_768))
 """What is written together, and from how many rows on: a day of a stream at 10 s has a file of samples to itself, so
 that nothing beside it is read."""
 HISTOGRAM_GROUP: Final = 102_400

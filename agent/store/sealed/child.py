@@ -1,6 +1,7 @@
-"""The process that seals: `python -m agent.store.sealed.child STORE BEFORE_DAY NOW_NS`, one day, one line of JSON.
+"""The process that seals: `python -m agent.store.sealed.child STORE BEFORE_DAY NOW_NS PARENT LIVE_BYTES`.
 
-Lowest priority for processor and disk, and gone with its parent, so that it disturbs no measurement.
+It answers with one line of JSON. Lowest priority for processor and disk, and gone with its parent, so that it disturbs
+no measurement.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ def step_back(parent: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Seal one day; prints {"sealed": name of the part or null, ...} or {"error": ..., "hint": ...}."""
+    """Seal one day or slice; prints {"sealed": name of the part or null, ...} or {"error": ..., "hint": ...}."""
     store, before_day, now_ns = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    live_bytes = int(arguments[4]) or None
     from agent.store.sealed.sealing import SealingBusy, seal_next
     from probes.core.errors import LocalError
 
     try:
-        part = seal_next(store, before_day=before_day, now_ns=now_ns)
+        part = seal_next(store, before_day=before_day, now_ns=now_ns, live_bytes=live_bytes)
     except SealingBusy as busy:
         answer: dict[str, object] = {"sealed": None, "busy": busy.message}
     except LocalError as error:

@@ -1,4 +1,4 @@
-"""One series of one day out of the live database, as columns ready to be written. Reads only."""
+"""One series of a day or slice out of the live database, as columns ready to be written. Reads only."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _INTEGERS: Final = ("seq", *STORED_INTEGERS)
 
 
 @dataclass(frozen=True, slots=True)
-class DayCount:
-    """Rows of one UTC day in the live database."""
+class Count:
+    """Rows of one UTC day or slot in the live database. number: of days or slots since 1970."""
 
-    day: int
+    number: int
     rows: int
     first_seq: int
     last_seq: int
@@ -49,13 +49,13 @@ class Rows:
         return len(self.sizes)
 
 
-def days(connection: sqlite3.Connection) -> list[DayCount]:
-    """Every UTC day that has rows, by day. Reads an index only."""
+def counts(connection: sqlite3.Connection, width_ns: int = DAY_NS) -> list[Count]:
+    """Every stretch of width_ns that has rows, in order of time. Reads an index only."""
     found = connection.execute(
-        f"SELECT start_ns / {DAY_NS} - (start_ns % {DAY_NS} < 0) AS day, count(*), min(seq), max(seq) "
-        "FROM samples INDEXED BY samples_seq GROUP BY day ORDER BY day"
+        f"SELECT start_ns / {width_ns} - (start_ns % {width_ns} < 0) AS number, count(*), min(seq), max(seq) "
+        "FROM samples INDEXED BY samples_seq GROUP BY number ORDER BY number"
     )
-    return [DayCount(*row) for row in found]
+    return [Count(*row) for row in found]
 
 
 def series_of(connection: sqlite3.Connection, start_ns: int, end_ns: int) -> list[tuple[int, tuple[str, str, str]]]:

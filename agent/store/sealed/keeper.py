@@ -1,5 +1,7 @@
 """The agent's housekeeping: retires what is old, seals what is due, takes what is sealed out of the live database.
 
+What is due: whole past days, and the oldest slices while the live database is larger than it may be.
+
 Works in a thread of its own; sealing itself in a process of its own. Every step can be cut off and is found again.
 """
 
@@ -14,10 +16,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from agent.config.settings import StoreSettings
+from agent.store import owing
 from agent.store.directory import set_aside
 from agent.store.identity import epochs_of, shared_through
-from agent.store.records import LIVE_FILE, Retired
-from agent.store.sealed import manifest, process, retention, verification
+from agent.store.owing import Note
+from agent.store.records import LIVE_FILE, LOST, EventRecord, Retired
+from agent.store.sealed import manifest, process, retention, slices, verification
 from agent.store.sealed.manifest import DAY_NS, FOLDER, Part
 from probes.core.clock import Clock
 from probes.core.errors import LocalError
@@ -27,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SEAL_TIMEOUT_S: Final = 1800.0
 """Far beyond what a day of ten thousand probes takes at the lowest priority."""
+FLUSH_S: Final = 30.0
 SEALED: Final = "sealed"
 SEAL_FAILED: Final = "seal_failed"
 RETIRED: Final = "retired"
@@ -37,6 +42,8 @@ class Releasing(Protocol):
 
     def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = ...) -> int: ...
     def retire(self, *, packets_before_ns: int, samples_before_ns: int, timeout_s: float = ...) -> Retired: ...
+    def write_off(self, parts: Sequence[str], losses: Sequence[EventRecord]) -> None: ...
+    def flush(self, timeout_s: float) -> bool: ...
 
 
 class Keeper:
@@ -54,6 +61,16 @@ class Keeper:
             return
         self._thread = threading.Thread(target=self._pass, args=(policy,), name="sealing", daemon=True)
         self._thread.start()
+
+    def watch(self, policy: StoreSettings) -> None:
+        """Start a pass if the live database is larger than it may be. Costs nothing where it is not."""
+        try:
+            with _reading(self._path) as connection:
+                used = slices.used_bytes(connection)
+        except (OSError, sqlite3.Error):
+            return  # the store tells what is wrong with it
+        if used > policy.live_bytes:
+            self.begin(policy)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End a pass that is under way; what it leaves is taken up by the next one."""
@@ -79,18 +96,21 @@ class Keeper:
         before = {"packets_before_ns": now - policy.keep_packets_ns, "samples_before_ns": now - policy.keep_samples_ns}
         self._writer.retire(**before)
         retention.finish(self._path)
-        self.seal(before_day=(now - policy.seal_after_ns) // DAY_NS)
+        self._forget_missing()
+        self.seal((now - policy.seal_after_ns) // DAY_NS, policy.live_bytes)
         if not self._stop.is_set():
             self._retire(policy.keep_bytes, before)
 
-    def seal(self, before_day: int) -> list[Part]:
-        """Release what is sealed and still live, then seal every ready day before before_day. Raises as work."""
+    def seal(self, before_day: int, live_bytes: int | None = None) -> list[Part]:
+        """Release what is sealed and still live, then seal every day before before_day; and the oldest slices while
+        more than live_bytes are live. Raises as work."""
         self._release_all()
         found: list[Part] = []
         while not self._stop.is_set():
             name = process.seal_one(
-                self._path, before_day=before_day, now_ns=self._clock.wall(), timeout_s=SEAL_TIMEOUT_S, stop=self._stop
-            )
+                self._path, before_day=before_day, now_ns=self._clock.wall(), timeout_s=SEAL_TIMEOUT_S,
+                stop=self._stop, live_bytes=live_bytes,
+            )  # fmt: skip
             if name is None:
                 break
             found.append(manifest.load(self._path, name))
@@ -120,17 +140,48 @@ class Keeper:
         self._writer.release(part, lambda: path.exists() and not self._stop.is_set())
 
     def _retire(self, keep_bytes: int | None, before: Mapping[str, int]) -> None:
+        notes = notes_of(self._path)
         gone, bare = retention.plan(
-            manifest.load_all(self._path), **before, keep_bytes=keep_bytes, live_bytes=live_bytes(self._path)
-        )
+            manifest.load_all(self._path), **before, keep_bytes=keep_bytes, live_bytes=live_bytes(self._path),
+            owed={note.part for note in notes},
+        )  # fmt: skip
         gone = [part for part in gone if not still_live(self._path, part)]
         if not gone and not bare:
             return
+        rows = {part.name: part.rows for part in gone}
+        self._write_off([note for note in notes if note.part in rows], rows, "the store may not be larger")
         left = retention.retire(self._path, gone, bare)
         self._event(
             RETIRED,
             f"{format_bytes(left.bytes)} freed: {_names(left.parts, 'samples')}, {_names(left.packets, 'packets')}",
         )
+
+    def _forget_missing(self) -> None:
+        """What sinks are owed of parts that somebody took away."""
+        notes, there = notes_of(self._path), set(manifest.names(self._path))
+        missing = [note for note in notes if note.part not in there]
+        self._write_off(missing, {note.part: note.next_row + note.rows for note in missing}, "its files are gone")
+
+    def _write_off(self, notes: Sequence[Note], rows: Mapping[str, int], why: str) -> None:
+        """Durably, before the files go: no sink ever looks for what is not there. rows: of each part."""
+        lost: dict[str, int] = {}
+        for note in notes:
+            lost[note.sink] = lost.get(note.sink, 0) + note.left(rows[note.part])
+        now = self._clock.wall()
+        losses = [
+            EventRecord(LOST, now, f"sink {sink} never gets {count} sealed samples: {why}", reason=why, count=count)
+            for sink, count in sorted(lost.items())
+        ]
+        if losses:
+            self._writer.write_off(sorted({note.part for note in notes}), losses)
+            if not self._writer.flush(FLUSH_S):
+                raise LocalError("what sinks lose cannot be recorded; nothing was removed")
+
+
+def notes_of(store: Path) -> list[Note]:
+    """What every sink is owed."""
+    with _reading(store) as connection:
+        return owing.notes(connection)
 
 
 def still_live(store: Path, part: Part) -> int:

@@ -1,8 +1,8 @@
 """Manifests of sealed days: what was sealed, in which files, with which SHA-256.
 
-A part is one sealing of one UTC day: the rows that start in the day and stood up to `through_seq` in the order of
-keeping. Rows that came to the day later (a stepped clock) become a further part. A part is one directory below
-`sealed/`, and the rename that gives it its name is the act of sealing.
+A part is one sealing of one UTC day or of a slice of it: the rows that start in between and stood up to `through_seq`
+in the order of keeping. Rows that came to it later (a stepped clock) become a further part. A part is one directory
+below `sealed/`, and the rename that gives it its name is the act of sealing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOLDER: Final = "sealed"
 """Directory of the sealed days inside the store's."""
 FORMAT: Final = "linkwitness.sealed"
 VERSION: Final = 2
-"""2: with `epochs`."""
+"""2: with `epochs`, and slices of a day."""
 DAY_NS: Final = 86_400 * SECOND
 MANIFEST: Final = "manifest.json"
 UNFINISHED: Final = ".unfinished"
@@ -94,7 +94,7 @@ class SealedSeries:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One sealing of one day."""
+    """One sealing of one day, or of a slice of it."""
 
     day: int
     """days since 1970-01-01"""
@@ -110,6 +110,8 @@ class Part:
     """in ascending order of their names"""
     epochs: tuple[tuple[int, str], ...] = ()
     """first seq and epoch of its samples, ascending; `epoch` is the last of them"""
+    slice_ns: tuple[int, int] | None = None
+    """start and end of the slice; None: the whole day"""
 
     @property
     def name(self) -> str:
@@ -118,13 +120,13 @@ class Part:
 
     @property
     def start_ns(self) -> int:
-        """Start of the day, or the first instant there is."""
-        return day_start(self.day)
+        """Start of the slice or the day, or the first instant there is."""
+        return day_start(self.day) if self.slice_ns is None else self.slice_ns[0]
 
     @property
     def end_ns(self) -> int:
-        """Start of the next day."""
-        return day_start(self.day + 1)
+        """Its end: samples that start here are in another one."""
+        return day_start(self.day + 1) if self.slice_ns is None else self.slice_ns[1]
 
     @property
     def bytes(self) -> int:
@@ -186,7 +188,11 @@ def decode(path: Path, data: bytes) -> Part:
         epochs = tuple((int(first), str(epoch)) for first, epoch in document.pop("epochs", ()))
         if not epochs:
             epochs = ((document["first_seq"], document["epoch"]),)
-        return Part(**document, files=files, series=series, epochs=epochs)
+        bounds = document.pop("slice_ns", None)
+        if bounds is not None:
+            begin, end = bounds
+            bounds = (int(begin), int(end))
+        return Part(**document, files=files, series=series, epochs=epochs, slice_ns=bounds)
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedSeal(path, f"it cannot be read: {error}") from None
 

@@ -12,7 +12,7 @@ from typing import Final
 from agent.store.directory import Directory
 from agent.store.identity import shared_through
 from agent.store.livefile import Batch, DamagedFile, LiveFile
-from agent.store.records import LIVE_FILE, EventRecord, Owner, Retired, Unparked
+from agent.store.records import LIVE_FILE, NOTHING_LEFT, EventRecord, Owner, Retired, Unparked
 from agent.store.sealed.manifest import Part
 from probes.core.clock import Clock, boot_id
 from probes.core.errors import LocalError
@@ -28,12 +28,11 @@ class OfflineWriter:
         self.file, self._clock = file, clock
 
     def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = 0.0) -> int:  # noqa: ARG002 # the agent's writer waits
-        """Take the part's rows out of the live database, as far as every sink has them."""
-        delivered = min(self.file.cursors().values(), default=part.through_seq)
-        total, through = 0, shared_through(self.file.epochs(), part.epochs, part.through_seq)
+        """Take the part's rows out of the live database; sinks are owed what they lack."""
+        total, first, through = 0, True, shared_through(self.file.epochs(), part.epochs, part.through_seq)
         while still_sealed():
-            gone = self.file.release(part.start_ns, part.end_ns, min(through, delivered), ROWS)
-            total += gone
+            gone = self.file.release(part, through, ROWS, first=first)
+            total, first = total + gone, False
             if not gone:
                 break
         return total
@@ -45,6 +44,15 @@ class OfflineWriter:
     def event(self, record: EventRecord) -> None:
         """Keep an event, durably."""
         self.file.write(Batch(events=[record]), self._clock.wall(), signs=False)
+
+    def write_off(self, parts: Sequence[str], losses: Sequence[EventRecord]) -> None:
+        """Forget that sinks are owed these parts, durably."""
+        settled = {("", part): NOTHING_LEFT for part in parts}
+        self.file.write(Batch(events=list(losses), settled=settled), self._clock.wall(), signs=False)
+
+    def flush(self, timeout_s: float) -> bool:  # noqa: ARG002 # the agent's writer waits
+        """True: everything is durable already."""
+        return True
 
     def retire(self, **_before: float) -> Retired:
         """Nothing: what a hand seals, the agent retires."""

@@ -18,13 +18,20 @@ _LOOK_S: Final = 0.1
 
 
 def seal_one(
-    store: Path, *, before_day: int, now_ns: int, timeout_s: float, stop: threading.Event | None = None
+    store: Path,
+    *,
+    before_day: int,
+    now_ns: int,
+    timeout_s: float,
+    stop: threading.Event | None = None,
+    live_bytes: int | None = None,
 ) -> str | None:
-    """Seal the oldest day that is ready in a process of its own; returns the name of the part, None if none is ready.
+    """Seal what is due next in a process of its own; returns the name of the part, None if nothing is due.
 
     The process is killed when the time is over or `stop` is set: that loses nothing but the work. Raises LocalError.
     """
-    command = (sys.executable, "-m", _MODULE, str(store), str(before_day), str(now_ns), str(os.getpid()))
+    numbers = (before_day, now_ns, os.getpid(), live_bytes or 0)
+    command = (sys.executable, "-m", _MODULE, str(store), *map(str, numbers))
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()
     ) as child:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from agent.store import rows as row_form
-from agent.store.records import StoredSample
+from agent.store.records import NOTHING_LEFT, Owed, StoredSample
 from agent.store.rows import SAMPLE_COLUMNS
+from agent.store.samplebatch import BATCH_INTEGERS, BATCH_TEXTS, Buckets, SampleBatch, join
 from agent.store.sealed import layout, manifest
 from agent.store.sealed.layout import BUCKETS, OTHER_COLUMNS, STORED_INTEGERS
 from agent.store.sealed.manifest import HISTOGRAMS, PACKETS, SAMPLES, DamagedSeal, Part, SealedFile
+from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.verification import check_file
 from probes.core.arrays import ABSENT, Histogram, Int64
 
@@ -104,6 +106,55 @@ class SealedDays:
             StoredSample(seq, row_form.decode(*key, row))
             for seq, *row in zip(columns["seq"], *(columns[name] for name in SAMPLE_COLUMNS), strict=True)
         ]
+
+    def owed_batch(self, part: Part, owed: Owed, limit: int, cache: OwedFile) -> tuple[SampleBatch, int]:
+        """Samples of the part in file order from owed.next_row on, and the next_row after them."""
+        found: list[SampleBatch] = []
+        missing, begin, row = limit, 0, owed.next_row
+        for file in part.of(SAMPLES):
+            end = begin + file.rows
+            if row < end and missing:
+                path = self._usable(part, file)
+                whole = cache.get(path) or cache.put(path, self._whole(part, file, path))
+                left = whole.between(row - begin, file.rows)
+                wanted = np.flatnonzero(left.seq > owed.after_seq)[:missing]
+                row = row + int(wanted[-1]) + 1 if len(wanted) == missing else end
+                if len(wanted):
+                    together = wanted[-1] - wanted[0] + 1 == len(wanted)
+                    found.append(left.between(int(wanted[0]), int(wanted[-1]) + 1) if together else left.chosen(wanted))
+                missing -= len(wanted)
+            begin = end
+        return join(found), NOTHING_LEFT if row >= begin else row
+
+    def _whole(self, part: Part, file: SealedFile, path: Path) -> SampleBatch:
+        """Every sample of a file. Its series follow one another as the manifest lists them."""
+        series = [item for item in part.series if file.first <= item.key <= file.last]
+        sizes = np.array([item.rows for item in series])
+        if sizes.sum() != file.rows:
+            raise DamagedSeal(path, "its rows are not those of its series")
+        wanted = ("seq", *BATCH_INTEGERS, BUCKETS)
+        written = list(dict.fromkeys(layout.written_name(name) for name in layout.needed(wanted)))
+        everything = ("true", ())
+        columns = dict(zip(written, self._parquet().integers([path], written, *everything), strict=True))
+        integers = layout.from_written(wanted, columns.__getitem__)
+        texts = self._parquet().rows([path], BATCH_TEXTS, *everything)
+        remote, reason = ([row[at] for row in texts] for at in range(2))
+        shapes = [
+            self._usable(part, other)
+            for other in part.of(HISTOGRAMS)
+            if other.first <= file.last and other.last >= file.first
+        ]
+        index = count = np.empty(0, np.int64)
+        if shapes:
+            bounds = "(circuit, probe, kind) >= (?, ?, ?) AND (circuit, probe, kind) <= (?, ?, ?)"
+            index, count = self._parquet().integers(shapes, ["bucket", "packets"], bounds, (*file.first, *file.last))
+        size = integers.pop(BUCKETS)
+        if len(index) != np.where(size == ABSENT, 0, size).sum():
+            raise DamagedSeal(path, "histograms and samples do not fit")
+        return SampleBatch(
+            tuple(item.key for item in series), np.repeat(np.arange(len(series)), sizes), integers.pop("seq"),
+            integers, remote, reason, Buckets(size, index, count),
+        )  # fmt: skip
 
     def packets(self, key: manifest.SeriesKey, start_ns: int) -> bytes | None:
         """Encoded packets of the sample that starts at start_ns."""

@@ -1,15 +1,16 @@
 """Retention of sealed days: whole files, by age and by bytes.
 
-What leaves first: packets of days older than `keep_packets`; whole days older than `keep_samples`; then, where bytes
-are bounded, packets of the oldest days, and last the oldest days themselves. Samples of the live database never leave
-for bytes.
+What leaves first: packets of parts older than `keep_packets`; parts older than `keep_samples` that no sink is owed;
+then, where bytes are bounded, packets of the oldest parts, after them the oldest parts that no sink is owed, and last
+of all the oldest ones that are. Histograms go with their samples: without them no percentile of a month can be told.
+Samples of the live database never leave for bytes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +28,17 @@ class Departure:
 
 
 def plan(
-    parts: Sequence[Part], *, packets_before_ns: int, samples_before_ns: int, keep_bytes: int | None, live_bytes: int
+    parts: Sequence[Part],
+    *,
+    packets_before_ns: int,
+    samples_before_ns: int,
+    keep_bytes: int | None,
+    live_bytes: int,
+    owed: Collection[str] = (),
 ) -> tuple[list[Part], list[Part]]:
-    """Parts that go, and parts whose packets go. parts: by day and number. Pure."""
-    gone = [part for part in parts if part.end_ns <= samples_before_ns]
+    """Parts that go, and parts whose packets go. parts: by day and number; owed: names of those a sink lacks. Pure."""
+    parts = sorted(parts, key=lambda part: (part.start_ns, part.number))
+    gone = [part for part in parts if part.end_ns <= samples_before_ns and part.name not in owed]
     left = [part for part in parts if part not in gone]
     bare = [part for part in left if part.end_ns <= packets_before_ns and part.of(PACKETS)]
     if keep_bytes is None:
@@ -40,7 +48,7 @@ def plan(
         if excess > 0 and part not in bare and part.of(PACKETS):
             bare.append(part)
             excess -= _packet_bytes(part)
-    for part in left:
+    for part in sorted(left, key=lambda part: part.name in owed):
         if excess > 0:
             gone.append(part)
             excess -= part.bytes - _packet_bytes(part)

@@ -1,4 +1,4 @@
-"""Sealing one day: a past day's rows of the live database become files, a manifest and, last of all, their name.
+"""Sealing a day or a slice: its rows of the live database become files, a manifest and, last of all, their name.
 
 Runs in a process of its own (agent.store.sealed.child). Reads the live database with mode=ro and writes only below
 `sealed/`; the rows leave the live database later, by its one writer. Killed at any instant it leaves an unfinished
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from agent.store import schema
-from agent.store.identity import epochs_of, shared_through, within
+from agent.store.identity import epochs_of, within
 from agent.store.records import LIVE_FILE
-from agent.store.sealed import bundle, extract, manifest
+from agent.store.sealed import bundle, extract, manifest, slices
 from agent.store.sealed.bundle import BUNDLES, Bundle
-from agent.store.sealed.extract import DayCount
 from agent.store.sealed.manifest import FOLDER, Part, SealedFile, SealedSeries
+from agent.store.sealed.slices import Slice
 from probes.core.errors import LocalError
 
 _LOCK: Final = "lock"
@@ -35,35 +35,19 @@ class SealingBusy(LocalError):  # noqa: N818 # a state, not a mistake
         super().__init__(f"another process is sealing {path}", hint="wait until it has finished")
 
 
-def seal_next(store: Path, *, before_day: int, now_ns: int) -> Part | None:
-    """Seal the oldest day before before_day (days since 1970) that every sink has; None where there is none.
+def seal_next(store: Path, *, before_day: int, now_ns: int, live_bytes: int | None = None) -> Part | None:
+    """Seal the oldest day before before_day (days since 1970), or a slice where more than live_bytes are live.
 
-    Raises LocalError where the live database cannot be read or another process seals, OSError where the disk refuses.
+    None where nothing is due. Raises LocalError where the live database cannot be read or another process seals,
+    OSError where the disk refuses.
     """
     folder = store / FOLDER
     folder.mkdir(mode=0o750, exist_ok=True)
     with _sole(store), _live(store) as connection:
         parts = manifest.load_all(store)
         sweep(store)
-        ready = ready_days(connection, parts, before_day)
-        return _seal(store, connection, ready[0], parts, now_ns) if ready else None
-
-
-def ready_days(connection: sqlite3.Connection, parts: Sequence[Part], before_day: int) -> list[DayCount]:
-    """Days that may be sealed now, oldest first: past, whole in every sink, none of it sealed and not yet removed."""
-    epochs = epochs_of(connection)
-    delivered = connection.execute("SELECT min(seq) FROM cursors").fetchone()[0]
-    sealed: dict[int, int] = {}
-    for part in parts:
-        through = shared_through(epochs, part.epochs, part.through_seq)
-        sealed[part.day] = max(through, sealed.get(part.day, 0))
-    return [
-        count
-        for count in extract.days(connection)
-        if count.day < before_day
-        and (delivered is None or count.last_seq <= delivered)
-        and count.first_seq > sealed.get(count.day, 0)
-    ]
+        found = slices.next_slice(connection, parts, before_day=before_day, now_ns=now_ns, live_bytes=live_bytes)
+        return None if found is None else _seal(store, connection, found, parts, now_ns)
 
 
 def sweep(store: Path) -> None:
@@ -73,23 +57,23 @@ def sweep(store: Path) -> None:
             shutil.rmtree(path)
 
 
-def _seal(store: Path, connection: sqlite3.Connection, count: DayCount, parts: Sequence[Part], now_ns: int) -> Part:
-    number = 1 + max((part.number for part in parts if part.day == count.day), default=0)
-    name = f"{manifest.day_text(count.day)}.{number}"
+def _seal(store: Path, connection: sqlite3.Connection, wanted: Slice, parts: Sequence[Part], now_ns: int) -> Part:
+    number = 1 + max((part.number for part in parts if part.day == wanted.day), default=0)
+    name = f"{manifest.day_text(wanted.day)}.{number}"
     directory = store / FOLDER / f"{name}{manifest.UNFINISHED}"
     directory.mkdir(mode=0o750)
     try:
-        files, series = _write(directory, connection, count)
+        files, series = _write(directory, connection, wanted)
         total = sum(item.rows for item in series)
-        if total != count.rows:
+        if total != wanted.rows:
             raise LocalError(
-                f"{name}: {total} rows found by series, {count.rows} by order of keeping",
+                f"{name}: {total} rows found by series, {wanted.rows} by order of keeping",
                 hint="the day stays in the live database, which may be damaged",
             )
-        epochs = within(epochs_of(connection), count.first_seq, count.last_seq)
+        epochs = within(epochs_of(connection), wanted.first_seq, wanted.last_seq)
         part = Part(
-            count.day, number, epochs[-1][1], schema.SCHEMA_VERSION, count.first_seq, count.last_seq, total, now_ns,
-            tuple(files), tuple(series), epochs,
+            wanted.day, number, epochs[-1][1], schema.SCHEMA_VERSION, wanted.first_seq, wanted.last_seq, total, now_ns,
+            tuple(files), tuple(series), epochs, wanted.bounds,
         )  # fmt: skip
         manifest.write(directory, part)
         directory.rename(store / FOLDER / name)
@@ -101,14 +85,14 @@ def _seal(store: Path, connection: sqlite3.Connection, count: DayCount, parts: S
 
 
 def _write(
-    directory: Path, connection: sqlite3.Connection, count: DayCount
+    directory: Path, connection: sqlite3.Connection, wanted: Slice
 ) -> tuple[list[SealedFile], list[SealedSeries]]:
-    start, end = manifest.day_start(count.day), manifest.day_start(count.day + 1)
+    start, end = wanted.start_ns, wanted.end_ns
     files: list[SealedFile] = []
     series: list[SealedSeries] = []
     bundles = [Bundle(sorts, limit) for sorts, limit in BUNDLES]
     for identity, key in extract.series_of(connection, start, end):
-        chunks = list(extract.rows_of(connection, identity, start, end, count.last_seq))
+        chunks = list(extract.rows_of(connection, identity, start, end, wanted.last_seq))
         if not chunks:
             continue
         series.append(bundle.describe(key, chunks))
@@ -126,6 +110,7 @@ def _write(
 def _live(store: Path) -> Iterator[sqlite3.Connection]:
     """The live database as of one instant."""
     path = store / LIVE_FILE
+    schema.check_file(path, current=True)
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)

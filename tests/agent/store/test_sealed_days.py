@@ -123,19 +123,6 @@ def test_a_circuit_that_is_gone_keeps_its_last_sample(store: Store, reader: Stor
     assert [sample.start_ns for sample in reader.latest()] == before == [ping(2).start_ns, ping(2 * PER_DAY).start_ns]
 
 
-def test_a_day_waits_for_every_sink(store: Store, store_path: Path) -> None:
-    two_days(store, circuits=1)
-    assert (store.cursor("central"), store.flush(10.0)) == (0, True)
-    assert seal_all(store_path) == []
-    first_day = 1 + sum(START + n * 600 * 10**9 < (FIRST_DAY + 1) * DAY for n in range(144)) - 1
-    store.advance("central", first_day - 1)
-    assert store.flush(10.0)
-    assert seal_all(store_path) == []
-    store.advance("central", first_day)
-    assert store.flush(10.0)
-    assert [part.rows for part in seal_all(store_path)] == [first_day]
-
-
 def test_samples_that_come_to_a_sealed_day_become_a_further_part(
     store: Store, reader: StoreReader, store_path: Path
 ) -> None:
