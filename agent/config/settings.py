@@ -25,6 +25,8 @@ class StoreSettings:
     """age at which a whole UTC day is sealed"""
     keep_bytes: int | None = None
     """of the whole store; None: no bound"""
+    live_bytes: int = 512 << 20
+    """of the live database; beyond it the oldest samples are sealed early"""
 
 
 @dataclass(frozen=True, slots=True)
