@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class Transport:
         self._expired = threading.Event()
         """of the request under way"""
         self._cut = False
+        self.certificate_ns: int | None = None
+        """UTC end of the server's TLS certificate, once there was a connection"""
         self._watch_connections()
 
     def request(
@@ -127,6 +130,8 @@ class Transport:
                 super().connect()
                 self.sock.settimeout(transport._seconds)
                 sockets.add(self.sock)
+                if isinstance(self.sock, ssl.SSLSocket):
+                    transport.certificate_ns = _end_of_certificate(self.sock)
                 if transport._expired.is_set():
                     # The deadline passed while connecting: nothing would cut what follows.
                     raise TimeoutError
@@ -163,6 +168,14 @@ class Transport:
 
     def _where(self) -> str:
         return f"{self._base.host}:{self._base.port or (443 if self._base.scheme == 'https' else 80)}"
+
+
+def _end_of_certificate(channel: ssl.SSLSocket) -> int | None:
+    ends = (channel.getpeercert() or {}).get("notAfter")
+    try:
+        return ssl.cert_time_to_seconds(ends) * SECOND if isinstance(ends, str) else None
+    except ValueError:
+        return None
 
 
 class _WholeHead(HTTPResponse):

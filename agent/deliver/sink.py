@@ -86,6 +86,11 @@ class Sink:
         return self._server
 
     @property
+    def certificate_ns(self) -> int | None:
+        """UTC end of the server's TLS certificate; None without TLS or before the first connection."""
+        return self._transport.certificate_ns
+
+    @property
     def keeps_text(self) -> bool:
         if self.settings.histograms is not None:
             return self.settings.histograms

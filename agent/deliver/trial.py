@@ -13,17 +13,20 @@ from agent.config import SinkSettings
 from agent.deliver.answer import Answer, Reply
 from agent.deliver.server import Server
 from agent.deliver.sink import Sink
+from agent.deliver.survey import Survey, survey
 from probes.core.clock import SECOND, Clock
 
 COMMENT: Final = "# linkwitness sink check"
 MEASUREMENT: Final = "linkwitness_agent"
+NOTHING_TOLD: Final = Survey()
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What one sink answered. `obstacle` is None where it would take samples.
 
-    api: the write path chosen; skew_ns: the server's clock minus ours, to half a second, None where it tells no time;
+    at_ns: UTC of the trial; api: the write path chosen; skew_ns: the server's clock minus ours, to half a second, None
+    where it tells no time; survey: what it tells of the database; certificate_ns: UTC end of its TLS certificate;
     written: a point was written, because that was asked for.
     """
 
@@ -34,6 +37,9 @@ class Trial:
     skew_ns: int | None
     obstacle: Reply | None
     written: bool = False
+    survey: Survey = NOTHING_TOLD
+    certificate_ns: int | None = None
+    at_ns: int = 0
 
 
 def attempt(settings: SinkSettings, clock: Clock, *, write: bool = False) -> Trial:
@@ -49,8 +55,11 @@ def attempt(settings: SinkSettings, clock: Clock, *, write: bool = False) -> Tri
                 reply = sink.write(_point(settings.name, now_ns))
             obstacle = None if reply.answer is Answer.WRITTEN else reply
         api = None if server is None else server.api if settings.api == "auto" else settings.api
-        skew_ns = None if server is None else _skew_ns(server.date, now_ns)
-        return Trial(settings, server, api, sink.keeps_text, skew_ns, obstacle, written=write and obstacle is None)
+        told = NOTHING_TOLD if server is None or obstacle is not None else survey(settings, server, api or "")
+        return Trial(
+            settings, server, api, sink.keeps_text, None if server is None else _skew_ns(server.date, now_ns), obstacle,
+            write and obstacle is None, told, sink.certificate_ns, now_ns,
+        )  # fmt: skip
     finally:
         sink.close()
 

@@ -170,8 +170,7 @@ class ScriptedServer:
         with self._lock:
             self.asked.append(request)
         if request.method == "GET":
-            status = 204 if request.path.startswith("/ping") else 404
-            channel.sendall(_rendered(Answer(status, self._reads)))
+            channel.sendall(_rendered(self.answer_read(request)))
             return True
         action = self._next(request)
         if action.stores:
@@ -182,6 +181,10 @@ class ScriptedServer:
             return True
         self._misbehave(action.kind, channel)
         return False
+
+    def answer_read(self, request: Request) -> Answer:
+        """To a GET."""
+        return Answer(204 if request.path.startswith("/ping") else 404, self._reads)
 
     def _answered(self, request: Request, action: Action) -> None:
         """After the answer to a write was sent."""
