@@ -22,6 +22,7 @@ from agent.schedule import Schedule, Work
 from agent.signals import Signals
 from agent.store import EventRecord, Store, StoreOverflow, StoreReader
 from agent.store.sealed.keeper import Keeper
+from agent.store.session import disturbed
 from agent.watch import Watch
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
@@ -129,13 +130,18 @@ class Daemon:
         closing.add("resolver", lambda _: self._resolver.close())
         self._health = HostHealth(clock, hold_ns=2 * config.span_ns)
         self._engine = Engine(
-            clock=clock, report=self._keep, span_ns=config.span_ns, gate=self._health.gate, event=self._note
+            clock=clock,
+            report=self._keep,
+            span_ns=config.span_ns,
+            gate=self._health.gate,
+            event=self._note,
+            disturbed=lambda one: self._store.event(disturbed(one)),
         )
         self._engine.start()
         closing.add("streams", self._engine.close)
         self._schedule = Schedule(clock, event=self._note)
         self._judging = Judging(config.store.path, clock, self._live.judge)
-        self._judging.set(self._circuits, self._contracts)
+        self._judge_these()
         self._watch = Watch(
             engine=self._engine, schedule=self._schedule, resolver=self._resolver, clock=clock,
             span_ns=config.span_ns, record=self._keep, ran=self._store.run, event=self._note,
@@ -325,9 +331,14 @@ class Daemon:
         self._watch.remove(gone)
         self._live.forget(gone)
         self._watch.add([item for item in circuits if item.id in fresh], self._last_runs() if fresh else {})
-        self._judging.set(circuits, self._contracts)
+        self._judge_these()
         if sinks_changed or circuits != before:
             self._renew_delivery()
+
+    def _judge_these(self) -> None:
+        self._judging.set(
+            self._circuits, self._contracts, discovered=self._config.discover, span_ns=self._config.span_ns
+        )
 
     def _renew_delivery(self) -> None:
         self._delivery.close(RELOAD_DELIVERY_S)

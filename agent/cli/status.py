@@ -21,7 +21,8 @@ def command(
     store: Annotated[Path | None, typer.Option("--store", help="Directory of the store, instead of a file's.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the newest sample of every probe, the last runs, what waits for the sinks, and the events of the last day.
+    """Show the newest sample of every probe, the last runs, what waits for the sinks, the events of the last
+    day, and every gap of the last 30 days with its reason.
 
     Reads the store only: works beside a running agent and after it has stopped. Exits 1 when there is no store.
     """
@@ -52,5 +53,6 @@ def _read(path: Path) -> StoreReport:
     now = SystemClock().wall()
     with StoreReader.open(path) as reader:
         return StoreReport(
-            now, reader.status(), reader.latest(), reader.newest_runs(), reader.events(now - 86_400 * SECOND, limit=50)
-        )
+            now, reader.status(), reader.latest(), reader.newest_runs(), reader.events(now - 86_400 * SECOND, limit=50),
+            reader.gaps(now - 30 * 86_400 * SECOND),
+        )  # fmt: skip

@@ -43,13 +43,12 @@ def status(
     from agent.report.store_days import Days, document, grid
     from agent.report.terminal import print_grid
     from agent.store.importing import IMPORTED
-    from agent.store.records import GAP
     from probes.core.clock import SystemClock
 
     settings = load(config) if config is not None or store is None else None
     with reading(store or path_of(config, store), ignore_damaged) as reader:
         found = Days(
-            SystemClock().wall(), reader.status(), reader.days(), reader.events(kind=GAP),
+            SystemClock().wall(), reader.status(), reader.days(), reader.gaps(),
             reader.events(kind=IMPORTED), settings.store if settings else None,
         )  # fmt: skip
     if json_output:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from agent.config.settings import StoreSettings
 from agent.report.samples import Document, utc
 from agent.report.terminal import Cell, Column, Grid, Row
-from agent.store.records import GAP, DayStatus, EventRecord, StoreStatus
+from agent.store.records import GAP_REASONS, DayStatus, EventRecord, StoreStatus
 from agent.store.sealed.manifest import DAY_NS
 from agent.store.wholeness import Wholeness
 from probes.core.units import format_bytes, format_duration
@@ -152,7 +152,7 @@ def _records(word: str, events: Sequence[EventRecord]) -> list[Cell]:
 
 
 def _reason(event: EventRecord) -> str:
-    if event.kind == GAP:
+    if event.reason in GAP_REASONS:
         return f"{event.reason}: {event.text}"
     return f"{event.count} samples of {event.circuit} from {event.reason}"
 

@@ -14,6 +14,7 @@ from probes.core.units import format_bytes, format_duration, format_rate
 
 STATUS_SCHEMA = "linkwitness.status/1"
 ABSENT = "–"
+SHOWN_GAPS = 20
 LOW_SPACE_BYTES = 256 << 20
 _TONES: dict[str, Tone] = {
     SampleState.OK: "good", SampleState.NO_REPLY: "bad", SampleState.REJECTED: "bad", SampleState.IMPAIRED: "warn",
@@ -24,13 +25,14 @@ _TONES: dict[str, Tone] = {
 @dataclass(frozen=True, slots=True)
 class StoreReport:
     """What the status command shows. latest: newest sample of every probe; runs: last due run of every flow probe;
-    events: of the last day, newest first."""
+    events: of the last day, newest first; gaps: of the last 30 days, newest record first."""
 
     now_ns: int
     status: StoreStatus
     latest: Sequence[Sample]
     runs: Sequence[RunRecord]
     events: Sequence[EventRecord]
+    gaps: Sequence[EventRecord] = ()
 
 
 def document(report: StoreReport) -> Document:
@@ -83,6 +85,13 @@ def document(report: StoreReport) -> Document:
             }
             for event in report.events
         ],
+        "gaps": [
+            {
+                "begin": utc(gap.at_ns), "end": _utc(gap.end_ns), "reason": gap.reason, "text": gap.text,
+                "begin_ns": gap.at_ns, "end_ns": gap.end_ns, "samples": gap.count,
+            }
+            for gap in report.gaps
+        ],
         "sinks": [
             {"name": sink.sink, "seq": sink.seq, "lag": sink.lag, "parked": sink.parked} for sink in status.sinks
         ],
@@ -120,7 +129,11 @@ def grids(report: StoreReport) -> list[Grid]:
         (Column("LAST DAY"), Column("EVENT"), Column("FOR", right=True), Column("WHAT", stretch=True)),
         [_event_row(event) for event in report.events],
     )
-    return [probes, *(grid for grid in (runs, sinks, events) if grid.rows)]
+    gaps = Grid(
+        (Column("GAP FROM"), Column("TO"), Column("FOR", right=True), Column("REASON"), Column("WHAT", stretch=True)),
+        [_gap_row(gap) for gap in report.gaps[:SHOWN_GAPS]],
+    )
+    return [probes, *(grid for grid in (runs, sinks, events, gaps) if grid.rows)]
 
 
 def _utc(at_ns: int | None) -> str | None:
@@ -177,6 +190,11 @@ def _probe_row(sample: Sample, now_ns: int) -> Row:
 def _run_row(run: RunRecord) -> Row:
     state = Cell(str(run.state), _TONES[run.state])
     return (f"{run.circuit}/{run.probe}", _time(run.scheduled_ns), state, run.reason or "")
+
+
+def _gap_row(gap: EventRecord) -> Row:
+    end_ns = gap.at_ns if gap.end_ns is None else gap.end_ns
+    return (_time(gap.at_ns), _time(end_ns), _seconds(end_ns - gap.at_ns), Cell(gap.reason or "", "warn"), gap.text)
 
 
 def _event_row(event: EventRecord) -> Row:

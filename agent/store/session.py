@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from agent.store.records import (
-    CLOCK_BACK,
     CLOCK_STEP,
     CRASHED,
     GAP,
@@ -25,6 +24,7 @@ from agent.store.records import (
 )
 from probes.core.clock import MICROSECOND, SECOND
 from probes.core.units import format_duration
+from probes.engine.clockwatch import CLOCK_BACK, Disturbance
 
 SLEWED: Final = 1000
 """A clock that is slewed parts from the other by no more than 1/1000 (adjtimex(2): 500 ppm)."""
@@ -96,6 +96,11 @@ def gap_after_damage(modified_ns: int, now_ns: int) -> EventRecord:
     """The time between the last write to a database that was found damaged and this start."""
     text = "nothing was kept while the agent was not running; when it stopped is not known"
     return EventRecord(GAP, min(modified_ns, now_ns), text, now_ns, "damaged")
+
+
+def disturbed(one: Disturbance) -> EventRecord:
+    """What the engine noticed while it ran."""
+    return EventRecord(one.kind, one.begin_ns, one.text, max(one.begin_ns, one.end_ns), one.reason)
 
 
 def unmeasured(events: Iterable[EventRecord]) -> list[EventRecord]:

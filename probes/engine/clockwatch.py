@@ -14,19 +14,32 @@ STEP_NS: Final = 50 * MILLISECOND
 STALL_NS: Final = SECOND
 """A longer pause between two ticks is a gap in the measurement."""
 
+FROZEN: Final = "frozen"
+SLEPT: Final = "host slept"
+CLOCK_FORWARD: Final = "clock set forward"
+CLOCK_BACK: Final = "clock set back"
+
 _CLOSE_ENOUGH_NS: Final = 20 * MICROSECOND
 _ATTEMPTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """Something that ends or spoils the open intervals. `text` is for people."""
+    """Something that ends or spoils the open intervals. `text` is for people.
+
+    begin_ns to end_ns, UTC: the time for which this host has no measurement, or, of a clock set back, the time that the
+    clock tells a second time.
+    """
 
     kind: str
     """clock_step, suspend or gap: the kinds of events"""
     text: str
     impairs: bool
     """what was measured meanwhile does not count"""
+    reason: str
+    """FROZEN, SLEPT, CLOCK_FORWARD or CLOCK_BACK"""
+    begin_ns: int
+    end_ns: int
 
 
 class ClockWatch:
@@ -54,14 +67,21 @@ class ClockWatch:
         asleep_ns = max(self._asleep_ns, self._least_asleep())
         slept_ns, self._asleep_ns, self._last = asleep_ns - self._asleep_ns, asleep_ns, now
         found: list[Disturbance] = []
+        unset_ns = now.monotonic_ns + before.offset_ns
+        """what the wall clock would say now, had it gone on as before"""
         if slept_ns > STEP_NS:
-            found.append(Disturbance("suspend", f"this host slept for {_rough(slept_ns)}", True))
-        elif abs(step_ns := now.offset_ns - before.offset_ns) > STEP_NS:
-            direction = "forward" if step_ns > 0 else "back"
-            found.append(Disturbance("clock_step", f"the clock was set {direction} by {_rough(abs(step_ns))}", False))
+            text = f"this host slept for {_rough(slept_ns)}"
+            found.append(Disturbance("suspend", text, True, SLEPT, before.wall_ns, now.wall_ns))
+        elif (step_ns := now.offset_ns - before.offset_ns) > STEP_NS:
+            text = f"the clock was set forward by {_rough(step_ns)}"
+            found.append(Disturbance("clock_step", text, False, CLOCK_FORWARD, unset_ns, now.wall_ns))
+        elif step_ns < -STEP_NS:
+            text = f"the clock was set back by {_rough(-step_ns)}"
+            found.append(Disturbance("clock_step", text, False, CLOCK_BACK, now.wall_ns, unset_ns))
         paused_ns = now.monotonic_ns - before.monotonic_ns
         if paused_ns > STALL_NS:
-            found.append(Disturbance("gap", f"this process stood still for {_rough(paused_ns)}", True))
+            text = f"this process stood still for {_rough(paused_ns)}"
+            found.append(Disturbance("gap", text, True, FROZEN, before.wall_ns, unset_ns))
         return before, now, tuple(found)
 
     def _least_asleep(self) -> int:

@@ -23,7 +23,7 @@ from probes.core.model import Sample
 from probes.engine import nonce
 from probes.engine.address import peer_of
 from probes.engine.channel import SocketTransport
-from probes.engine.clockwatch import ClockWatch
+from probes.engine.clockwatch import ClockWatch, Disturbance
 from probes.engine.flight import FlightTable
 from probes.engine.intervals import Intervals
 from probes.engine.observing import PacketLog
@@ -81,7 +81,8 @@ class Engine:
     """All stream probes of the agent. Thread-safe; callbacks come from a thread that is not the caller's.
 
     report: the samples of intervals that ended; gate: asked when an interval ends, a reason makes its samples IMPAIRED;
-    observe: outcomes of single packets; event: (kind, text) of clock_step, suspend, gap, engine_error.
+    observe: outcomes of single packets; event: (kind, text) of engine_error, and of disturbances unless
+    `disturbed` takes them.
     """
 
     def __init__(
@@ -95,10 +96,11 @@ class Engine:
         gate: Callable[[], str | None] | None = None,
         observe: Callable[[PacketEvents], None] | None = None,
         event: Callable[[str, str], None] | None = None,
+        disturbed: Callable[[Disturbance], None] | None = None,
         open_transport: OpenTransport | None = None,
     ) -> None:
         self._clock, self._tick_ns, self._drain_ns, self._span_ns = clock, tick_ns, drain_ns, span_ns
-        self._gate, self._observe, self._event = gate, observe, event
+        self._gate, self._observe, self._event, self._disturbed = gate, observe, event, disturbed
         self._open_transport = open_transport or partial(open_socket, hops=observe is not None)
         self.reporter = Reporter(report)
         self._watch = ClockWatch(clock)
@@ -192,7 +194,7 @@ class Engine:
         before, now, disturbances = self._watch.tick()
         self._apply_commands(now)
         for disturbance in disturbances:
-            self._tell(disturbance.kind, disturbance.text)
+            self._tell(disturbance.kind, disturbance.text, disturbance)
             if disturbance.impairs:
                 self._intervals.impair(list(self._table.specs), disturbance.text, closing=True)
             if disturbance.kind in ("clock_step", "suspend"):
@@ -335,9 +337,11 @@ class Engine:
         idle = self._spacing_ns if self._commands else LONGEST_SLEEP_NS
         return min(send, drain, now.monotonic_ns + idle)
 
-    def _tell(self, kind: str, text: str) -> None:
+    def _tell(self, kind: str, text: str, disturbance: Disturbance | None = None) -> None:
         log.warning("%s: %s", kind, text)
-        if self._event is not None:
+        if self._disturbed is not None and disturbance is not None:
+            self.reporter.hand_over(partial(self._disturbed, disturbance))
+        elif self._event is not None:
             self.reporter.hand_over(partial(self._event, kind, text))
 
     def _run(self) -> None:

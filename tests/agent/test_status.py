@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     )  # fmt: skip
     opened.run(RunRecord("B", "tput", "throughput", RunState.RAN, NOW - 60 * SECOND, NOW - 60 * SECOND))
     opened.run(RunRecord("B", "tput", "throughput", RunState.SKIPPED, NOW, reason="another run on this circuit"))
-    opened.event(EventRecord("gap", NOW - 90 * SECOND, "host frozen", NOW - 30 * SECOND, "freeze"))
+    opened.event(EventRecord("gap", NOW - 90 * SECOND, "host frozen", NOW - 30 * SECOND, "frozen"))
     assert opened.flush(10.0)
     opened.cursor("central")
     opened.advance("central", 3)
@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def report(store: Store, tmp_path: Path) -> StoreReport:  # noqa: ARG001 # the store must be there first
     with StoreReader.open(tmp_path / "store") as reader:
-        return StoreReport(NOW, reader.status(), reader.latest(), reader.newest_runs(), reader.events())
+        return StoreReport(NOW, reader.status(), reader.latest(), reader.newest_runs(), reader.events(), reader.gaps())
 
 
 def drawn(report: StoreReport) -> str:
@@ -101,3 +101,10 @@ def test_without_a_store_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="there is no store at") as raised:
         command(store=tmp_path / "nothing")
     assert "linkwitness run" in raised.value.hint
+
+
+def test_every_gap_is_listed_with_begin_end_and_reason(report: StoreReport) -> None:
+    (line,) = (line for line in drawn(report).splitlines() if "frozen" in line and line.count("Z") == 2)
+    assert line.split()[2:4] == ["1m", "frozen"]
+    (gap,) = document(report)["gaps"]
+    assert (gap["reason"], gap["begin_ns"], gap["end_ns"]) == ("frozen", NOW - 90 * SECOND, NOW - 30 * SECOND)

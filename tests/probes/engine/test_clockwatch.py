@@ -54,6 +54,9 @@ def test_a_step_of_the_clock(step: int) -> None:
     before, now, found = watch.tick()
     assert [(one.kind, one.impairs) for one in found] == [("clock_step", False)]
     assert ("back" in found[0].text) == (step < 0)
+    assert found[0].reason == ("clock set back" if step < 0 else "clock set forward")
+    assert found[0].end_ns - found[0].begin_ns == abs(step)
+    assert (found[0].begin_ns if step < 0 else found[0].end_ns) == now.wall_ns
     assert now.offset_ns - before.offset_ns == step
     assert (now.stepped_after_ns, now.stepped_before_ns) == (before.monotonic_ns, now.monotonic_ns)
     clock.advance(MILLISECOND)
@@ -77,6 +80,8 @@ def test_a_suspend_is_not_called_a_step() -> None:
     clock.suspend(600 * SECOND)
     found = watch.tick()[2]
     assert [(one.kind, one.text, one.impairs) for one in found] == [("suspend", "this host slept for 10m", True)]
+    assert (found[0].reason, found[0].end_ns - found[0].begin_ns) == ("host slept", 600 * SECOND)
+    assert found[0].end_ns == clock.wall()
 
 
 def test_a_freeze() -> None:
@@ -87,6 +92,19 @@ def test_a_freeze() -> None:
     clock.advance(2500 * MILLISECOND)
     found = watch.tick()[2]
     assert [(one.kind, one.text) for one in found] == [("gap", "this process stood still for 2.5s")]
+    assert (found[0].reason, found[0].end_ns - found[0].begin_ns) == ("frozen", 2500 * MILLISECOND)
+    assert found[0].end_ns == clock.wall()
+
+
+def test_frozen_while_the_clock_is_set_forward_is_told_apart() -> None:
+    clock = FakeClock()
+    watch = ClockWatch(clock)
+    start = clock.wall()
+    clock.advance(5 * SECOND)
+    clock.step(3600 * SECOND)
+    step, freeze = watch.tick()[2]
+    assert (step.reason, step.begin_ns, step.end_ns) == ("clock set forward", start + 5 * SECOND, clock.wall())
+    assert (freeze.reason, freeze.begin_ns, freeze.end_ns) == ("frozen", start, start + 5 * SECOND)
 
 
 @pytest.mark.parametrize("pauses", [1, 2, 3])
