@@ -6,12 +6,14 @@ import difflib
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
 
+from agent import exclusion_files
 from agent.config.notation import as_line, as_word
 from agent.config.reading import listed
 from agent.document import (
@@ -39,6 +41,7 @@ from agent.sla.contract import (
     Metric,
     Objective,
     Party,
+    SharedFatePolicy,
     Statistic,
     StatisticType,
     Window,
@@ -237,6 +240,7 @@ class ContractFile(Model):
     valid_to: Annotated[date | None, _as_date()] = None
     window: _Window | None = None
     coverage: _Coverage | None = None
+    shared_fate: SharedFatePolicy = "unknown"
     objectives: Annotated[Items[_Objective], Field(min_length=1, max_length=1000)]
 
     def contradictions(self) -> Iterator[Contradiction]:
@@ -265,6 +269,7 @@ class ContractFile(Model):
             valid_to=self.valid_to,
             title=self.title,
             digest=digest,
+            shared_fate=self.shared_fate,
         )
 
 
@@ -274,7 +279,7 @@ def parse(text: str, file: str) -> Contract:
 
 
 def load(directory: Path) -> dict[str, Contract]:
-    """All contracts (`*.yaml`, `*.yml`) of a directory by id; none where it does not exist.
+    """All contracts (`*.yaml`, `*.yml`) of a directory by id, each with its ledger; none where it does not exist.
 
     Raises DocumentError with every problem of all files, LocalError for a file that cannot be read.
     """
@@ -296,9 +301,17 @@ def load(directory: Path) -> dict[str, Contract]:
             problems.append(document.problem(("id",), f"the contract {contract.id!r} is defined already in {first}"))
         else:
             found[contract.id] = (contract, document)
-    if problems:
-        raise DocumentError(problems)
-    return {identity: contract for identity, (contract, _) in found.items()}
+    names = {path.stem for path in listed(directory) or () if path.suffix in _SUFFIXES}
+    ledgers, wrong = exclusion_files.load(directory, names)
+    if problems or wrong:
+        raise DocumentError([*problems, *wrong])
+    return {identity: _with(contract, ledgers.get(identity)) for identity, (contract, _) in found.items()}
+
+
+def _with(contract: Contract, ledger: exclusion_files.Ledger | None) -> Contract:
+    if ledger is None:
+        return contract
+    return replace(contract, exclusions=ledger.entries, exclusions_digest=ledger.digest)
 
 
 def _checked(document: Document) -> ContractFile:

@@ -2,13 +2,15 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from agent.recorded import Recorded, fate_in
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract
 from agent.sla.feeds import mismatches
 from agent.sla.judge import Reading, judge_by
+from agent.sla.shared_fate import FINAL_NS, SharedFate, Witness, witnesses
 from agent.sla.verdict import Verdict
 from agent.store import StoreReader
 from probes.core.clock import MILLISECOND, SECOND, Clock
@@ -43,9 +45,23 @@ class Judging:
         self._pairs: dict[str, tuple[Circuit, Contract]] = {}
         self._failures: dict[str, str] = {}
         self._rest_until = 0
+        self._recorded: Recorded | None = None
+        self._told_by: tuple[Witness, ...] = ()
+        self._span_ns = 10 * SECOND
+        self._fate: SharedFate | None = None
 
-    def set(self, circuits: Sequence[Circuit], contracts: Mapping[str, Contract]) -> None:
-        """The circuits to judge; those without a known contract are left out, those that changed come first."""
+    def set(
+        self,
+        circuits: Sequence[Circuit],
+        contracts: Mapping[str, Contract],
+        *,
+        discovered: Collection[str] = (),
+        span_ns: int = 10 * SECOND,
+    ) -> None:
+        """The circuits to judge; those without a known contract are left out, those that changed come first.
+
+        discovered: circuits whose target was found on this host. span_ns: interval of the samples.
+        """
         pairs = {
             item.id: (item, contracts[item.contract])
             for item in circuits
@@ -58,6 +74,8 @@ class Judging:
             }
             self._pairs = pairs
             self._failures = {}
+            self._told_by, self._span_ns = witnesses(circuits, contracts, discovered), span_ns
+            self._fate = None
 
     def advance(self) -> None:
         """Judge what is due, if judging has not had its share of time yet."""
@@ -77,7 +95,7 @@ class Judging:
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
-            self._reader = None
+            self._reader = self._recorded = self._fate = None
 
     def _judge_one(self, identity: str) -> None:
         with self._lock:
@@ -86,9 +104,8 @@ class Judging:
             return
         verdicts: Sequence[Verdict] | None = None
         try:
-            if self._reader is None:
-                self._reader = StoreReader.open(self._path)
-            verdicts = judge_stored(self._reader, *pair, now_ns=self._clock.wall())
+            reader, recorded, fate = self._sources()
+            verdicts = judge_stored(reader, *pair, now_ns=self._clock.wall(), recorded=recorded, fate=fate)
         except Exception as error:  # one circuit that cannot be judged must not keep the others from it
             self._tell_failure(identity, error)
         with self._lock:
@@ -99,6 +116,16 @@ class Judging:
             self._failures.pop(identity, None)
             self._taken(identity, verdicts)
 
+    def _sources(self) -> tuple[StoreReader, Recorded, SharedFate]:
+        if self._reader is None or self._recorded is None:
+            self._reader = StoreReader.open(self._path)
+            self._recorded = Recorded(self._reader)
+            self._fate = None
+        with self._lock:
+            if self._fate is None:
+                self._fate = fate_in(self._reader, self._told_by, self._span_ns)
+            return self._reader, self._recorded, self._fate
+
     def _tell_failure(self, identity: str, error: Exception) -> None:
         """Once, not every time."""
         if self._failures.get(identity) != str(error):
@@ -106,14 +133,30 @@ class Judging:
             log.error("%s was not judged: %s", identity, error, exc_info=not isinstance(error, LocalError))
 
 
-def judge_stored(reader: StoreReader, circuit: Circuit, contract: Contract, *, now_ns: int) -> tuple[Verdict, ...]:
+def judge_stored(
+    reader: StoreReader,
+    circuit: Circuit,
+    contract: Contract,
+    *,
+    now_ns: int,
+    recorded: Recorded,
+    fate: SharedFate,
+) -> tuple[Verdict, ...]:
     """The circuit's verdicts at `now` from the local store."""
 
     def read(reading: Reading) -> SampleColumns:
         return reader.read(circuit.id, reading.probe, reading.columns, reading.start_ns, reading.end_ns)
 
     since = min((series.first_ns for series in reader.series() if series.circuit == circuit.id), default=None)
-    return judge_by(read, contract, circuit, now_ns=now_ns, measured_since_ns=since)
+    return judge_by(
+        read,
+        contract,
+        circuit,
+        now_ns=now_ns,
+        measured_since_ns=since,
+        gaps=lambda start, end: recorded.gaps(circuit.id, start, end),
+        shared=lambda samples: fate.of(samples, now_ns - FINAL_NS),
+    )
 
 
 def unfit(circuits: Sequence[Circuit], contracts: Mapping[str, Contract], span_ns: int) -> Iterator[str]:
@@ -127,3 +170,8 @@ def unfit(circuits: Sequence[Circuit], contracts: Mapping[str, Contract], span_n
             continue
         for sentence in mismatches(contract, circuit, span_ns):
             yield f"circuit {circuit.id}, contract {contract.id}: {sentence}"
+    bound = {(circuit.contract, circuit.id) for circuit in circuits}
+    for contract in contracts.values():
+        for item in contract.exclusions:
+            for name in sorted(name for name in item.circuits if (contract.id, name) not in bound):
+                yield f"exclusion {item.id} is for {name}, which is no circuit of contract {contract.id}"

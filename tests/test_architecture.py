@@ -20,9 +20,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.daemon",),
     ("agent.overview",),
     ("agent.watch", "agent.judging", "agent.live"),
-    ("agent.flows",),
+    ("agent.flows", "agent.recorded"),
     ("agent.schedule", "agent.deliver", "agent.health", "agent.reflecting", "agent.report"),
     ("agent.store", "agent.contract_files"),
+    ("agent.exclusion_files",),
     ("agent.config", "agent.sla"),
     (
         "agent.document",

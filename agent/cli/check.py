@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.cli.sources import Source
     from agent.config import AgentConfig
     from agent.sla.contract import Contract
+    from agent.sla.shared_fate import SharedFate
     from agent.sla.verdict import Verdict
     from probes.core.model import Circuit
 
@@ -110,10 +111,25 @@ def _check(
     with open_source(config, *source) as samples:
         present = [pair for pair in pairs if not _absent(config, pair[0], name, samples.since(pair[0].id))]
         verdicts: list[Verdict] = []
+        fate = _fate(samples, config, contracts)
         for circuit, contract in present:
-            verdicts += _judged(samples, circuit, contract, period, now_ns)
+            verdicts += _judged(samples, circuit, contract, period, now_ns, fate)
         silent = {} if period is not None else _silent(samples, [circuit for circuit, _ in present], now_ns)
         return _show(verdicts, output, now_ns, samples.name, silent)
+
+
+def _fate(samples: Source, config: AgentConfig, contracts: Mapping[str, Contract]) -> SharedFate:
+    """Every circuit of the site is a witness, whichever are judged."""
+    from agent.sla.judge import Reading
+    from agent.sla.shared_fate import COLUMNS, SharedFate, witnesses
+
+    return SharedFate(
+        witnesses(config.circuits, contracts, config.discover),
+        lambda witness, start, end: samples.read(
+            witness.circuit, Reading(witness.probe, witness.kind, COLUMNS, start, end)
+        ),
+        config.span_ns,
+    )
 
 
 def _silent(samples: Source, circuits: Sequence[Circuit], now_ns: int) -> dict[str, int]:
@@ -129,10 +145,11 @@ def _silent(samples: Source, circuits: Sequence[Circuit], now_ns: int) -> dict[s
 
 
 def _judged(
-    samples: Source, circuit: Circuit, contract: Contract, period: str | None, now_ns: int
+    samples: Source, circuit: Circuit, contract: Contract, period: str | None, now_ns: int, fate: SharedFate
 ) -> tuple[Verdict, ...]:
     from agent.sla.calendar import parse
     from agent.sla.judge import judge_by
+    from agent.sla.shared_fate import FINAL_NS
 
     chosen = None if period is None else parse(period, contract.time_zone)
     if chosen is not None and chosen.start_ns > now_ns:
@@ -144,6 +161,8 @@ def _judged(
         now_ns=now_ns,
         window=chosen,
         measured_since_ns=samples.since(circuit.id),
+        gaps=lambda start, end: samples.gaps(circuit.id, start, end),
+        shared=lambda series: fate.of(series, now_ns - FINAL_NS),
     )
     for verdict in verdicts:
         if chosen is not None and verdict.window.label != chosen.label:

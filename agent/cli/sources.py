@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from agent.config import AgentConfig, SinkSettings
+from agent.recorded import Recorded
+from agent.sla.causes import Gap
 from agent.sla.columns import SampleColumns
 from agent.sla.judge import Reading
 from agent.store import Series, StoreReader
@@ -31,6 +33,9 @@ class Source(Protocol):
     def read(self, circuit: str, reading: Reading) -> SampleColumns:
         """Columns the judge asked for."""
 
+    def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:
+        """What the agent recorded that it did not measure in [start_ns, end_ns)."""
+
     def __enter__(self) -> Source: ...
 
     def __exit__(
@@ -45,6 +50,7 @@ class StoreSource:
         self.name = f"store {path}"
         self._reader = StoreReader.open(path)
         self._extent = _extent(self._reader.series())
+        self._recorded = Recorded(self._reader)
 
     def since(self, circuit: str) -> int | None:
         return self._extent[circuit][0] if circuit in self._extent else None
@@ -56,6 +62,9 @@ class StoreSource:
         return self._reader.read(
             circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns, reading.kind
         )
+
+    def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:
+        return self._recorded.gaps(circuit, start_ns, end_ns)
 
     def __enter__(self) -> StoreSource:
         return self
@@ -86,6 +95,10 @@ class DatabaseSource:
             self._settings, circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns,
             kind=reading.kind, site=self._site,
         )  # fmt: skip
+
+    def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:  # noqa: ARG002 # events stay at home
+        """None: only samples are delivered, so that nothing missing in a database has a record."""
+        return ()
 
     def __enter__(self) -> DatabaseSource:
         return self

@@ -8,7 +8,7 @@ nothing, and no verdict rests on its absence.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agent.sla.columns import SampleColumns
@@ -22,24 +22,27 @@ UNRECORDED: Final = "without a record"
 _WORDS: Final = {
     "stopped": "agent stopped",
     "crashed": "agent crashed",
-    "overflow": "store could not keep up",
-    "disk full": "disk full",
-    "read-only": "disk read-only",
-    "disk error": "disk failed",
-    "damaged": "store damaged",
     "frozen": "agent frozen",
-    "slept": "host asleep",
-    "clock step": "clock set",
+    "overflow": "store could not keep up",
+    "read-only": "disk read-only",
+    "damaged": "store damaged",
+    "restored": "store restored",
+    "clock set back": "measured twice, clock set back",
 }
+"""What a reason of the store is called in a sentence, where it does not speak for itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """This agent measured or kept nothing in [start_ns, end_ns), UTC ns; reason as recorded."""
+    """This agent measured or kept nothing in [start_ns, end_ns), UTC ns; reason as recorded.
+
+    probe: the one it is about, None for all. A run that did not take place begins and ends when it was due.
+    """
 
     start_ns: int
     end_ns: int
     reason: str
+    probe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Circumstances:
 
     gaps: tuple[Gap, ...] = ()
     shared: Spans = NOWHERE
+
+    def of(self, probe: str) -> Circumstances:
+        """Those that concern this probe."""
+        return replace(self, gaps=tuple(gap for gap in self.gaps if gap.probe in (None, probe)))
 
     def recorded(self, after_ns: int = 0) -> Spans:
         """All time there is a record for, and after_ns after each gap: until the first attempt is due."""
@@ -71,7 +78,8 @@ def causes(missing: Spans, columns: SampleColumns, known: Circumstances, stands_
         return ()
     by_reason: dict[str, list[tuple[int, int]]] = {}
     for gap in known.gaps:
-        by_reason.setdefault(_WORDS.get(gap.reason, gap.reason), []).append((gap.start_ns, gap.end_ns))
+        end_ns = gap.end_ns + (0 if gap.probe is None else stands_for_ns)
+        by_reason.setdefault(_WORDS.get(gap.reason, gap.reason), []).append((gap.start_ns, end_ns))
     impaired = columns.state == SampleState.IMPAIRED.code
     claims = [
         (SHARED_FATE, known.shared),

@@ -225,11 +225,12 @@ class _Case:
         if window is None:
             raise UnusableError(f"the contract is not valid in {self.window.label}")
         samples = self._samples(self.objective, series)
+        when = replace(self.when, known=self.when.known.of(samples.columns.probe))
         if self.objective.metric is Metric.AVAILABILITY:
-            return evaluate_availability(self.objective, samples, window, target, self.when)
+            return evaluate_availability(self.objective, samples, window, target, when)
         clock = self.contract.availability() if self.objective.only_available_time else None
         available = (clock, self._samples(clock, series)) if clock is not None else None
-        return evaluate_statistic(self.objective, samples, window, self.when, available)
+        return evaluate_statistic(self.objective, samples, window, when, available)
 
     def _samples(self, objective: Objective, series: Series) -> Feed:
         probe = feed(objective, self.circuit)

@@ -33,6 +33,8 @@ ATTEMPT_NS: Final = 60 * SECOND
 """A failed attempt stands for the time until the next one, but for no longer than this."""
 APART_NS: Final = 6 * 3600 * SECOND
 """Suspected times that are closer together are read at once."""
+FINAL_NS: Final = 180 * SECOND
+"""Samples older than this are all there: no probe in use waits longer for its answers."""
 PIECES: Final = 10_000
 """Pieces of time remembered; beyond it the memory begins anew."""
 

@@ -39,7 +39,9 @@ class Bench:
         monkeypatch.setattr(agent.judging, "judge_stored", self._judge)
         self.judging.set(self.circuits, {"test": CONTRACT})
 
-    def _judge(self, _reader: object, circuit: Circuit, _contract: Contract, *, now_ns: int) -> tuple[Verdict, ...]:
+    def _judge(
+        self, _reader: object, circuit: Circuit, _contract: Contract, *, now_ns: int, **_: object
+    ) -> tuple[Verdict, ...]:
         assert now_ns == self.clock.wall()
         self.judged.append((self.clock.monotonic(), circuit.id))
         self.clock.advance(self.cost_ns(circuit.id))
