@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,20 +14,35 @@ from agent.deliver.body import Body
 from agent.deliver.line import LineEncoder
 from agent.deliver.linebatch import BatchEncoder, LineBatch
 from agent.store import StoreReader
+from agent.store.records import Owed
 from agent.store.samplebatch import SampleBatch
-
-Place = int
-"""Where a batch begins: after this seq in the live database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which batch: `limit` samples from `place` on, those kept up to `until`. text: the server keeps text fields."""
+    """Which batch: `limit` samples. text: the server keeps text fields.
 
-    place: Place
+    place: those after this seq in the live database, kept up to `until`; or, where `part` is named, those from this row
+    of a sealed part on, as far as they are `owed`. skip: samples from there on that the sink has.
+    """
+
+    place: int
     limit: int
     text: bool
     until: int | None = None
+    part: str = ""
+    owed: Owed | None = field(default=None, compare=False)
+    skip: int = 0
+
+    @staticmethod
+    def of(owed: Owed, limit: int, skip: int) -> Order:
+        """Of a sealed part."""
+        return Order(owed.next_row, limit, False, part=owed.part, owed=owed, skip=skip)
+
+    def following(self, place: int) -> Order:
+        """The batch after this one."""
+        owed = None if self.owed is None else replace(self.owed, next_row=place)
+        return replace(self, place=place, owed=owed, skip=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +56,7 @@ class Consignment:
     order: Order
     lines: LineBatch
     body: Body | None
-    following: Place
+    following: int
     full: bool
     oldest_ns: int | None
 
@@ -115,20 +130,27 @@ class Supply:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _made(self, order: Order) -> Consignment:
-        batch = self._read(order)
-        full = len(batch) >= order.limit
+        batch, following = self._read(order)
+        full = len(batch) >= order.limit + order.skip
+        if order.skip:
+            batch = batch.between(order.skip, len(batch))
         if order.until is not None and len(batch):
             within = int((batch.seq <= order.until).sum())
-            batch = batch.between(0, within) if within else batch
+            if within < len(batch):
+                batch = batch.between(0, within) if within else batch
+                following = int(batch.seq[-1])
         lines = self._encoders[order.text].encode(batch)
-        return Consignment(
-            order,
-            lines,
-            self._pack(lines.parts) if lines.parts else None,
-            int(batch.seq[-1]) if len(batch) else order.place,
-            full,
-            int(batch.start_ns[0]) if len(batch) else None,
-        )
+        body = None
+        if lines.parts:
+            body = self._pack(lines.parts)
+            if body.encoding == "identity":
+                lines = replace(lines, parts=(body.data,))  # not twice in memory
+        return Consignment(order, lines, body, following, full, int(batch.start_ns[0]) if len(batch) else None)
 
-    def _read(self, order: Order) -> SampleBatch:
-        return self._reader.after_batch(order.place, order.limit)
+    def _read(self, order: Order) -> tuple[SampleBatch, int]:
+        """The batch, and where the next one begins."""
+        limit = order.limit + order.skip
+        if order.owed is not None:
+            return self._reader.owed_batch(order.owed, limit)
+        batch = self._reader.after_batch(order.place, limit)
+        return batch, int(batch.seq[-1]) if len(batch) else order.place

@@ -22,10 +22,12 @@ from agent.deliver.answer import Answer, Reply
 from agent.deliver.backoff import Backoff
 from agent.deliver.batch import Batches, Outcome
 from agent.deliver.body import Body
+from agent.deliver.debts import Debts
 from agent.deliver.line import LineEncoder, LineError
 from agent.deliver.sink import Sink
 from agent.deliver.supply import Consignment, Order, Supply
 from agent.store import EventRecord, Store, StoreReader
+from agent.store.records import NOTHING_LEFT, Owed
 from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, Sample
@@ -122,6 +124,7 @@ class SinkWorker:
         self._sink = Sink(settings)
         self._reader = StoreReader(store_path)
         self._supply = Supply(self._reader, encoder, settings.name, self._sink.pack)
+        self._debts = Debts(self._reader, store, settings.name, clock)
         self._stop = threading.Event()
         self._stop_by: int | None = None
         self._backoff = Backoff()
@@ -170,6 +173,7 @@ class SinkWorker:
 
     def _run(self) -> None:
         while not self._expired():
+            last = self._stop.is_set()  # before it looks: what was kept until then is sent
             try:
                 wait_ns = self._step()
             except Exception as error:
@@ -179,7 +183,7 @@ class SinkWorker:
                 self._tell("in trouble", words)
                 self._backoff = self._backoff.after(Reply(Answer.RETRY))
                 wait_ns = max(SECOND, self._backoff.wait_ns(Reply(Answer.RETRY), random.random()))
-            if self._stop.is_set() and (wait_ns or not self.status.lag):
+            if last and (wait_ns or not self.status.lag):
                 return
             if wait_ns:
                 self._clock.wait(self._stop, wait_ns)
@@ -190,23 +194,43 @@ class SinkWorker:
     def _step(self) -> int:
         """Send one batch; how long to wait before the next, 0 for at once."""
         cursor = self._store.cursor(self._settings.name)
-        newest = self._newest_seq()
-        self.status = replace(self.status, cursor=cursor, lag=max(0, newest - cursor))
+        newest, live = self._live_rows(cursor)
+        owed = self._debts.oldest()
+        self.status = replace(self.status, cursor=cursor, lag=live + self._debts.rows)
         if self._live_to <= cursor:
             self._live_from = self._live_to = 0
-            self._live_at = None
-        if newest <= cursor:
+        if not live and owed is None:
             self.status = replace(self.status, lag_ns=None)
             self._tell("idle" if self.status.state in ("starting", "idle") else "ok", "")
             return POLL_NS
-        if newest - cursor > BACKLOG_BATCHES * self._limit and self._is_live_turn() and newest > self._live_to:
-            outcome, count = self._send_live(newest)
-        else:
-            outcome, count = self._send_oldest(cursor)
-            # Counted here only: while a backlog stands behind such samples, the newest ones are accepted all the time.
-            self._count_broken(outcome.reply)
+        outcome, count = self._send_next(cursor, newest, live, owed)
         self._live_turn = not self._live_turn
         return self._settle(outcome, count)
+
+    def _send_next(self, cursor: int, newest: int, live: int, owed: Owed | None) -> tuple[Outcome, int]:
+        """The oldest of the backlog, and in turn with it what has come in since."""
+        backlog = live > BACKLOG_BATCHES * self._limit
+        if not backlog and owed is None:
+            self._live_at = None
+        live_turn = self._is_live_turn() and newest > max(cursor, self._live_to)
+        if live_turn and (backlog or owed is not None):
+            self._live_at = self._clock.monotonic()
+            if backlog:
+                return self._send_live(newest)
+        if owed is not None and not (live_turn and live):
+            outcome, count = self._send_owed(owed)
+        else:
+            outcome, count = self._send_oldest(cursor)
+        # Counted here only: while a backlog stands behind such samples, the newest ones are accepted all the time.
+        self._count_broken(outcome.reply)
+        return outcome, count
+
+    def _live_rows(self, cursor: int) -> tuple[int, int]:
+        """seq of the newest sample, and how many there are from the first that is to be sent."""
+        newest, first = self._reader.newest(1), self._reader.after(cursor, 1)
+        if not newest or not first:
+            return 0, 0
+        return newest[0].seq, newest[0].seq - first[0].seq + 1
 
     def _is_live_turn(self) -> bool:
         """Every second request, but not so often that the newest samples come a few at a time."""
@@ -220,6 +244,26 @@ class SinkWorker:
         until = self._live_from if self._live_from > cursor else None
         return self._send(Order(cursor, self._limit, False, until), self._supply.take, self._moved)
 
+    def _send_owed(self, owed: Owed) -> tuple[Outcome, int]:
+        """Sealed samples. A part that cannot be read holds up nothing else."""
+
+        def paid(consignment: Consignment, done: int) -> None:
+            if done < len(consignment):
+                self._debts.paid_some(owed, done)
+            else:
+                self._debts.paid(owed, consignment.following)
+
+        order = Order.of(owed, self._limit, self._debts.skip(owed))
+        try:
+            outcome, count = self._send(order, self._supply.take, paid)
+        except LocalError as error:
+            log.warning("sink %s: %s is put off: %s", self._settings.name, owed.part, error)
+            self._debts.put_off(owed)
+            return Outcome(0, (), Reply(Answer.WRITTEN)), 0
+        if outcome.reply.answer is Answer.WRITTEN and not count:
+            self._debts.paid_all(owed)
+        return outcome, count
+
     def _moved(self, consignment: Consignment, done: int) -> None:
         self._store.advance(self._settings.name, consignment.seq(done - 1))
 
@@ -231,9 +275,7 @@ class SinkWorker:
             self._live_from = self._live_from or begin
             self._live_to = consignment.seq(done - 1)
 
-        outcome, count = self._send(Order(begin, self._limit, False), self._supply.fresh, sent_ahead)
-        self._live_at = self._clock.monotonic()
-        return outcome, count
+        return self._send(Order(begin, self._limit, False), self._supply.fresh, sent_ahead)
 
     def _send(
         self, order: Order, take: Callable[[Order], Consignment], note: Callable[[Consignment, int], None]
@@ -248,8 +290,8 @@ class SinkWorker:
         if take == self._supply.take:
             if consignment.oldest_ns is not None:
                 self.status = replace(self.status, lag_ns=max(0, self._clock.wall() - consignment.oldest_ns))
-            if consignment.full and consignment.following != self._live_from:
-                self._supply.make_ready(replace(order, place=consignment.following))
+            if consignment.full and consignment.following not in (self._live_from, NOTHING_LEFT):
+                self._supply.make_ready(order.following(consignment.following))
         outcome = self._offer(consignment)
         self._park(outcome)
         if outcome.done:
@@ -299,10 +341,6 @@ class SinkWorker:
         offered = [*by_kind[:WITNESSES], *samples[:WITNESSES], *(item.sample for item in before)]
         lines = (self._line(sample) for sample in offered)
         return list(dict.fromkeys(line for line in lines if line is not None))
-
-    def _newest_seq(self) -> int:
-        newest = self._reader.newest(1)
-        return newest[0].seq if newest else 0
 
     def _count_broken(self, reply: Reply) -> None:
         same = reply.status == 500 and reply.words == self._broken_words
