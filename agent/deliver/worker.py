@@ -183,7 +183,7 @@ class SinkWorker:
                 self._tell("in trouble", words)
                 self._backoff = self._backoff.after(Reply(Answer.RETRY))
                 wait_ns = max(SECOND, self._backoff.wait_ns(Reply(Answer.RETRY), random.random()))
-            if last and (wait_ns or not self.status.lag):
+            if (wait_ns and self.status.lag and self._stop.is_set()) or (last and not self.status.lag):
                 return
             if wait_ns:
                 self._clock.wait(self._stop, wait_ns)
