@@ -1,7 +1,7 @@
 # linkwitness: `make run` starts the agent, `make test` runs everything that is checked. Both set up what they need.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test setup lint types unit lab live bench clean
+.PHONY: help run test setup lint types unit lab live faults bench clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -42,6 +42,13 @@ lab:  ## the emulated network: namespaces and link emulator (root)
 live:  ## real servers and peers
 	@.ci/environment dev
 	$(PYTEST) -q tests/live </dev/null
+
+# Hours: 10,000 kills, 1,000 power cuts, every call of the store failing in turn. tests/faults/counts.py tells the names
+# by which one harness alone is made shorter or longer: LINKWITNESS_FAULTS_KILLS=500 make faults
+faults:  ## the fault harnesses with their long counts: figures at the end (root, hours)
+	@tests/packages.sh
+	@.ci/environment dev
+	LINKWITNESS_FAULTS=long $(PYTEST) -q tests/faults </dev/null
 
 bench:  ## benchmarks, with peers beside us
 	@.ci/environment dev
