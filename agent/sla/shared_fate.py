@@ -150,11 +150,11 @@ class SharedFate:
         """When the circuit with these samples failed together with all others; samples before settled_ns are final."""
         if not self._told_by:
             return NOWHERE
+        if len(self._examined) > PIECES:
+            self._examined = self._found = NOWHERE
         doubt = suspects(series, self._grid_ns)
         fresh = doubt - self._examined
         found = examine(fresh, self._told_by, self._read, self._grid_ns) if len(fresh) else NOWHERE
-        if len(self._examined) > PIECES:
-            self._examined = self._found = NOWHERE
         settled = settled_ns // self._grid_ns * self._grid_ns
         self._examined = self._examined | fresh.within(0, settled)
         known, self._found = self._found | found, self._found | found.within(0, settled)
@@ -169,10 +169,9 @@ def blameless(columns: SampleColumns, shared: Spans) -> SampleColumns:
     if not len(shared) or not len(columns):
         return columns
     rows = shared.grown(int(columns.span_ns.max())).touches(columns.start_ns, columns.start_ns + columns.span_ns)
-    if columns.lost is not None:
-        rows &= columns.lost > 0
-    elif columns.forward_bps is None or columns.backward_bps is None:
-        return columns
-    else:
-        rows &= present(columns.forward_bps) | present(columns.backward_bps)
-    return replace(columns, state=np.where(rows & feeds_verdict(columns), SampleState.IMPAIRED.code, columns.state))
+    bad = np.zeros(len(columns), np.bool_)
+    for values, least in ((columns.lost, 1), (columns.forward_bps, 0), (columns.backward_bps, 0)):
+        if values is not None:
+            bad |= present(values) & (values >= least)
+    rows &= bad & feeds_verdict(columns)
+    return replace(columns, state=np.where(rows, SampleState.IMPAIRED.code, columns.state))
