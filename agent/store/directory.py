@@ -93,6 +93,14 @@ class Directory:
             self.witness = self.witness.seeing(self.live, newest_seq)
             self.sign(self.witness)
 
+    def holds(self) -> bool:
+        """Whether what is locked still is the lock file of this directory."""
+        try:
+            found, own = (self.path / _LOCK_FILE).stat(), os.fstat(self._lock)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+
     def release(self) -> None:
         """Let the next process in."""
         if self._lock >= 0:

@@ -208,6 +208,8 @@ class LiveFile:
     def begin_epoch(self, epoch: str, next_seq: int, machine: str, branch: str | None, now_ns: int) -> None:
         """Samples from here on belong to this epoch. Written with the next batch."""
         self._table.next_seq = max(self._table.next_seq, next_seq)
+        if epoch == self.epoch and not self.created:
+            return
         self._begins = (self._table.next_seq, epoch, now_ns, machine, branch)
         self.epoch = epoch
 

@@ -18,11 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from agent.store import header, identity, records, schema, session
+from agent.store import displaced, header, identity, records, schema, session
 from agent.store.directory import PARTS, Directory, DiskTrouble, set_aside
-from agent.store.identity import Evidence, Left, Origin
+from agent.store.displaced import Hold
+from agent.store.identity import Evidence, Left, Origin, Witness
 from agent.store.livefile import DamagedFile, LiveFile
-from agent.store.records import EventRecord, Owner
+from agent.store.records import LIVE_FILE, EventRecord, Owner
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
 
@@ -56,6 +57,9 @@ class Opening:
         self._machine = identity.this_machine()
         self._epoch, self._next_seq = identity.fresh_epoch(), 0
         self._branch: str | None = None
+        self._hold: Hold | None = None
+        self._known = Witness()
+        self._lost: tuple[LiveFile, str | None] | None = None
 
     def open(self, first_seq: int, doubts: int = 0) -> tuple[LiveFile, list[EventRecord]]:
         """The live database, or a fresh one in the place of a damaged one, and what has to be recorded about it.
@@ -64,6 +68,8 @@ class Opening:
         commit. Raises DiskTrouble, OSError, sqlite3.Error where another try may do better, LocalError where it won't:
         another process holds the store, this user may not write it, a newer version wrote it.
         """
+        if self._lost is not None:
+            first_seq = self._recover(self._lost, first_seq)
         if self.directory is None:
             self.directory = Directory.claim(self._path, self._owner)
             self._written_ns = _written_ns(self.directory.live)
@@ -82,7 +88,52 @@ class Opening:
         self._unreadable_ns = None
         found = self._to_record(file, self._continue(directory, file))
         directory.bear_witness(file.next_seq - 1)
+        self._drop_hold()
+        self._hold = Hold(directory.live)
         return file, found
+
+    def displaced(self, file: LiveFile) -> bool:
+        """Whether the store was moved or deleted since it was opened; the next opening then sets it right."""
+        if self._hold is None or self.directory is None:
+            return False
+        what = self._hold.displaced()
+        if what is None and self.directory.holds():
+            return False
+        self._drop_hold()
+        self._lost = (file, what)
+        return True
+
+    def _drop_hold(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+        self._hold = None
+
+    def _recover(self, lost: tuple[LiveFile, str | None], first_seq: int) -> int:
+        """Claim the place again, save what was deleted, tell it; returns first_seq. Raises as open."""
+        (file, what), now = lost, self._clock.wall()
+        if self.directory is not None and not self.directory.holds():
+            self._known, directory = self.directory.witness, self.directory
+            self.directory = None
+            directory.release()
+        if self.directory is None:
+            self.directory = Directory.claim(self._path, self._owner)
+            self.directory.witness = self._known
+        live = self._path / LIVE_FILE
+        text = "the lock of the store was deleted under the running agent; it is held again"
+        if what == displaced.DELETED and not live.exists():
+            displaced.rescue(file.connection, live, self._alive)
+            text = "the database was deleted under the running agent; all it held was written anew"
+        elif what is not None:
+            self._epoch, self._next_seq = identity.fresh_epoch(), first_seq
+            text = f"the database was {what} under the running agent; what stands in its place now goes on"
+        if what is not None:
+            displaced.abandon(file.connection)
+        else:
+            file.close(checkpoint=False)
+        log.error("%s", text)
+        self._records.append(EventRecord(records.IDENTITY, now, text, reason=what or "lock deleted"))
+        self._lost = None
+        return first_seq
 
     def keep_reserve(self) -> None:
         """As Directory.keep_reserve."""
@@ -96,6 +147,7 @@ class Opening:
 
     def release(self) -> None:
         """Let the next process in."""
+        self._drop_hold()
         if self.directory is not None:
             self.directory.release()
 

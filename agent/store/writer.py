@@ -229,8 +229,6 @@ class Store:
         if self._stopping.is_set():
             raise LocalError("the store is closed")
 
-    # from here on: the writer's thread
-
     def _run(self) -> None:
         try:
             self._file = self._open_file()
@@ -288,7 +286,8 @@ class Store:
     def _pass(self) -> bool:
         """Commit what waits, then a step of housekeeping. False after a failure, which is noted for the retry."""
         try:
-            if self._file is None:
+            if self._file is None or self._opening.displaced(self._file):
+                self._file = None
                 self._file = self._open_file()
             self._commit(self._file)
             self._leave_step(self._file)
