@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.store.wholeness import Wholeness
 
-app = typer.Typer(help="What is kept: days, checks, sealing by hand, export, import.", no_args_is_help=True)
+app = typer.Typer(help="What is kept: days, checks, sealing by hand, export, import, backup.", no_args_is_help=True)
 
 
 @app.command()
@@ -134,6 +134,33 @@ def seal(
             raise
     if not found:
         print("no day is ready to be sealed")
+
+
+@app.command()
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the copy is, or will be.")],
+    config: ConfigOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Copy the store beside a running agent; a copy in the same place is brought up to date.
+
+    Days that are damaged are named, not copied, and the exit code is 1. To restore, put the copy back while no agent
+    runs.
+    """
+    from agent.cli.progress import Progress
+    from agent.store.backup import backup as copy
+    from probes.core.units import format_bytes
+
+    path = path_of(config, store)
+    with Progress("backup") as progress, trouble(directory):
+        copied = copy(path, directory, progress.show)
+    for finding in copied.findings:
+        print(f"damaged, not copied: {finding.path}: {finding.reason}", file=sys.stderr)
+    print(
+        f"copied: the live database and {copied.new} sealed parts, {format_bytes(copied.bytes)}; "
+        f"{copied.known} parts were there already"
+    )
+    raise typer.Exit(1 if copied.findings else 0)
 
 
 def _before_day(until: str | None, now_ns: int, settings: AgentConfig | None) -> int:
