@@ -1,4 +1,4 @@
-"""`linkwitness sink`: how far each database has got, and whether it would take samples now."""
+"""`linkwitness sink`: how far each database has got, whether it would take samples now, what it refused."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli import sink_parked
 from agent.cli.run import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     from agent.cli.sink_trial import SinkReport
     from agent.config import SinkSettings
     from agent.report.sink_status import SinkState
-    from agent.store import StoreReader
+    from agent.store import StoreReader, StoreStatus
 
-app = typer.Typer(help="State of the databases delivered to; try one.", no_args_is_help=True)
+app = typer.Typer(help="State of the databases delivered to; try one; what one refused.", no_args_is_help=True)
+app.command()(sink_parked.parked)
+app.command()(sink_parked.retry)
+app.command()(sink_parked.drop)
+
+LIVE_S = 30
+"""What the running agent tells is not older."""
 
 ConfigOption = Annotated[Path, typer.Option("-c", "--config", help="Configuration file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -62,19 +69,37 @@ def _states(config: Path, store: Path | None) -> list[SinkState]:
 def _read(reader: StoreReader, configured: list[str] | None, now_ns: int) -> list[SinkState]:
     """Sinks of the configuration in its order, then those the store remembers beside."""
     from agent.report.sink_status import EVENT_KIND, SinkState, newest_event
+    from agent.store.sink_state import oldest_lacking
 
-    positions = {position.sink: position for position in reader.status().sinks}
+    status = reader.status()
+    positions = {position.sink: position for position in status.sinks}
+    live = _live(status, now_ns)
     events = reader.events(kind=EVENT_KIND)
     found = []
     for name in dict.fromkeys([*(configured or ()), *positions]):
         position = positions.get(name)
-        waiting = reader.after(position.seq, 1) if position else []
+        waiting_since = oldest_lacking(reader, name, position.seq) if position and position.lag else None
         state = SinkState(
-            name, now_ns, position, waiting[0].sample.start_ns if waiting else None, newest_event(name, events),
+            name, now_ns, position, waiting_since, newest_event(name, events),
             next(iter(reader.parked(name, 1)), None), None if configured is None else name in configured,
+            sink_parked.dropped_of(reader, name), live.get(name, {}),
         )  # fmt: skip
         found.append(state)
     return found
+
+
+def _live(status: StoreStatus, now_ns: int) -> dict[str, dict[str, object]]:
+    """What the running agent tells; nothing where none runs, or what there is comes from one that ended."""
+    from agent.store.sink_state import published
+    from probes.core.clock import SECOND
+
+    found = published(status.path)
+    at_ns, sinks = found.get("at_ns"), found.get("sinks")
+    fresh = isinstance(at_ns, int) and abs(now_ns - at_ns) <= LIVE_S * SECOND
+    ours = status.running and status.owner is not None and found.get("pid") == status.owner.pid
+    if not (fresh and ours and isinstance(sinks, dict)):
+        return {}
+    return {name: item for name, item in sinks.items() if isinstance(item, dict)}
 
 
 @app.command()
@@ -86,16 +111,17 @@ def check(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Ask each configured sink whether it would take samples: server, write path, login, database, clock.
+    """Ask each configured sink whether it would take samples: server, write path, login, database, clock, certificate,
+    types of its fields, and whether it keeps samples for as long as some of them have been waiting.
 
     Writes nothing unless asked to. Exits 1 when a sink would take none.
     """
     from agent.cli.sink_trial import document, examine
 
-    chosen = _chosen(config, names or [])
+    chosen, oldest = _chosen(config, names or [])
     reports: list[SinkReport] = []
     for settings in chosen:
-        report = examine(settings, write=write)
+        report = examine(settings, write=write, oldest_ns=oldest.get(settings.name))
         reports.append(report)
         if not json_output:
             for finding in report.findings:
@@ -107,14 +133,30 @@ def check(
     raise typer.Exit(0 if all(report.ok for report in reports) else 1)
 
 
-def _chosen(config: Path, names: list[str]) -> list[SinkSettings]:
+def _chosen(config: Path, names: list[str]) -> tuple[list[SinkSettings], dict[str, int | None]]:
+    """The sinks to try, and when the oldest sample began that each does not have."""
     from agent.config import load
     from probes.core.errors import LocalError
 
-    sinks = load(config).sinks
-    known = {sink.name for sink in sinks}
+    settings = load(config)
+    known = {sink.name for sink in settings.sinks}
     for name in names:
         if name not in known:
             hint = f"configured: {', '.join(sorted(known)) or 'none'}"
             raise LocalError(f"there is no sink {name!r}", hint=hint)
-    return [sink for sink in sinks if not names or sink.name in names]
+    chosen = [sink for sink in settings.sinks if not names or sink.name in names]
+    return chosen, _oldest(settings.store.path, [sink.name for sink in chosen])
+
+
+def _oldest(store: Path, names: list[str]) -> dict[str, int | None]:
+    """Nothing where there is no store yet: then nothing waits."""
+    from agent.store import StoreReader
+    from agent.store.sink_state import oldest_lacking
+    from probes.core.errors import LocalError
+
+    try:
+        with StoreReader.open(store) as reader:
+            cursors = reader.cursors()
+            return {name: oldest_lacking(reader, name, cursors[name]) for name in names if name in cursors}
+    except LocalError:
+        return {}

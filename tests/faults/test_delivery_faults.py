@@ -510,8 +510,12 @@ def cut_at_random(home: Path, cuts: int, seed: int) -> tuple[Books, int, int]:
         server = rig.serve()
         with closing(CuttingRelay(server.port, cuts, seed)) as relay:
             rig.run(rig.sink(f"http://127.0.0.1:{relay.port}"))
+            fed = 0
             while relay.cuts > 0:
-                rig.feed(20)
+                if fed - rig.store.cursor("central") < 100:
+                    rig.feed(20)
+                    fed += 20
+                threading.Event().wait(0.002)
             rig.settle()
             assert rig.delivery is not None
             rig.delivery.close(5)

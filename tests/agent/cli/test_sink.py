@@ -62,11 +62,12 @@ def test_status_tells_position_lag_trouble_and_refused_lines(home: Path) -> None
     assert parked == {"seq": 2, "reason": "HTTP 400: field type conflict", "line": "ping x=1i 2"}
     assert central == {
         "name": "central", "configured": True, "state": "waiting", "since": "1970-01-01T00:00:06.000Z",
-        "words": "gone", "cursor": 2, "lag": 1, "parked": 1,
+        "words": "gone", "cursor": 2, "lag": 1, "parked": 1, "parked_dropped": 0, "server": None, "rate": None,
+        "drain_ns": None, "oldest": "2026-09-21T14:13:40.000Z", "findings": [],
     }  # fmt: skip
     text = invoke("status", "-c", config).stdout
-    assert next(line.split()[:4] for line in text.splitlines() if line.startswith("central ")) == [
-        "central", "waiting", "2", "1",
+    assert next(line.split()[:5] for line in text.splitlines() if line.startswith("central ")) == [
+        "central", "waiting", "1970-01-01T00:00:06Z", "2", "1",
     ]  # fmt: skip
     assert " gone\n" in text
     assert "central refused sample 2 last: HTTP 400: field type conflict" in text

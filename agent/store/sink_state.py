@@ -1,0 +1,45 @@
+"""How the running agent's delivery stands, in a file beside the database: what rows and cursors do not tell.
+
+Not synced and not needed: written anew every few seconds, worth nothing once the agent has ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from agent.store.reader import StoreReader
+
+STATE_FILE: Final = "sinks.json"
+LARGEST: Final = 1 << 20
+
+
+def publish(store: Path, document: Mapping[str, object]) -> None:
+    """Replace the file; a disk that refuses leaves the old one."""
+    unfinished = store / f".{STATE_FILE}"
+    with suppress(OSError):
+        unfinished.write_text(json.dumps(document), encoding="utf-8")
+        unfinished.rename(store / STATE_FILE)
+
+
+def published(store: Path) -> dict[str, Any]:
+    """The file as it is; empty where there is none or it makes no sense."""
+    try:
+        with (store / STATE_FILE).open("rb") as stream:
+            found = json.loads(stream.read(LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def oldest_lacking(reader: StoreReader, sink: str, cursor: int) -> int | None:
+    """UTC start of the oldest sample that the sink does not have; sealed days come before live ones."""
+    for owed in reader.owed(sink):
+        batch, _next_row = reader.owed_batch(owed, 1)
+        if len(batch):
+            return int(batch.integers["start_ns"][0])
+    found = reader.after(cursor, 1)
+    return found[0].sample.start_ns if found else None
