@@ -280,3 +280,64 @@ def test_a_user_who_may_not_read_is_told(store_path: Path) -> None:
     assert done.returncode == 1
     assert "hint:" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+CONTRACT = """
+id: daily
+version: "1"
+title: Loss of a day
+provider: ExampleTel
+customer: ACME
+time_zone: UTC
+valid_from: 2026-01-01
+valid_to: 2028-12-31
+window: {calendar: day}
+coverage: {minimum: 95 %}
+objectives:
+  - {id: loss-day, text: "At most 1 % of a day.", metric: loss, target: 1 %, kind: icmp}
+"""
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Path:
+    """Configuration of a circuit with three whole days of ten minutes' samples, without loss; two of them sealed."""
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "daily.yaml").write_text(CONTRACT)
+    store = Store.open(tmp_path / "store", clock=SteppedClock(), site="lab")
+    midnight = FIRST_DAY * DAY
+    whole = ping(0, circuit="ACME", counts=Counts(sent=600, received=600), variation=None)
+    starts = (midnight + n * 600 * SECOND for n in range(3 * 144))
+    store.append([dataclasses.replace(whole, start_ns=start, span_ns=600 * SECOND) for start in starts])
+    assert store.flush(10.0)
+    release_all(store, seal_all(tmp_path / "store", FIRST_DAY + 2))
+    assert store.close()
+    config = tmp_path / "agent.yaml"
+    config.write_text(
+        f"site: lab\nstore: {{path: {tmp_path / 'store'}}}\ncontracts: contracts\n"
+        "circuits: [{name: ACME, target: 127.0.0.1, contract: daily, probes: [{kind: icmp, every: 1s}]}]\n"
+    )
+    return config
+
+
+def verdict(config: Path, day: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    capsys.readouterr()
+    code = main.run(["check", "ACME", "-c", str(config), "--window", day, "--format", "plugin"])
+    return code, capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_damaged_day_is_never_judged_by_what_is_left(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = judged.parent / "store"
+    days = [day_text(FIRST_DAY + n) for n in range(3)]
+    assert [verdict(judged, day, capsys)[0] for day in days] == [0, 0, 0]
+    file = next((path / FOLDER / f"{days[1]}.1").glob("samples.*"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    code, line = verdict(judged, days[1], capsys)
+    assert (code, str(file) in line) == (3, True), line
+    assert [verdict(judged, day, capsys)[0] for day in (days[0], days[2])] == [0, 0]
+    assert run("verify", "--store", path, "--set-aside") == 0
+    code, line = verdict(judged, days[1], capsys)
+    assert code == 3, line
+    assert "damaged" not in line
+    assert [verdict(judged, day, capsys)[0] for day in (days[0], days[2])] == [0, 0]
