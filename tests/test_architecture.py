@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "agent.document",
         "agent.discover",
         "agent.exclusive",
+        "agent.log_limit",
         "agent.notify",
         "agent.workers",
         "agent.signals",

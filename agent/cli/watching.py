@@ -11,6 +11,7 @@ from typing import IO, Final, cast
 
 from agent.cli.outlet import Outlet
 from agent.cli.watch_table import grid, sample_line, time_of
+from agent.log_limit import Limited
 from agent.overview import Overview, View
 from agent.report.terminal import Cell, Grid, Screen
 from probes.core.clock import SystemClock
@@ -188,8 +189,9 @@ def _stderr_handler(errors: Outlet) -> logging.Handler:
 
 
 @contextmanager
-def _logging_to(handler: logging.Handler) -> Iterator[None]:
-    root = logging.getLogger()
+def _logging_to(inner: logging.Handler) -> Iterator[None]:
+    """Log messages go there, as many as a reader can follow, what is left out counted."""
+    root, handler = logging.getLogger(), Limited(inner, SystemClock())
     root.addHandler(handler)
     levels = {name: logging.getLogger(name).level for name in _NOISY}
     for name in _NOISY:
@@ -198,5 +200,6 @@ def _logging_to(handler: logging.Handler) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+        handler.close()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from agent.store.event_limit import EventLimit
 from agent.store.livefile import Batch, LiveFile
 from agent.store.records import DISK_FULL, GAP, OVERFLOW, READ_ONLY, EventRecord, ParkedLine, RunRecord, Unparked
 from agent.store.samples import EncodedSample, encode
@@ -55,6 +56,7 @@ class Waiting:
         self._sizes: deque[int] = deque()
         self._octets = 0
         self._accepted_notes = self._settled_notes = 0
+        self._events = EventLimit()
         self._lost: tuple[int, int, int, str] | None = None
         """first and last instant, number and reason of what was dropped; counts as a note"""
         self.refusal = ""
@@ -102,6 +104,18 @@ class Waiting:
             self._sizes.append(size)
             self._octets += size
         return room
+
+    def put_event(self, record: EventRecord, now_ns: int) -> None:
+        """Queue an event, or count it where there are too many of its kind. now_ns is monotonic."""
+        with self._changed:
+            for kept in self._events.admit(record, now_ns):
+                self.put_note(kept)
+
+    def sum_up(self, now_ns: int) -> None:
+        """Queue the sums of events whose minute is over."""
+        with self._changed:
+            for kept in self._events.over(now_ns):
+                self.put_note(kept)
 
     def put_note(self, record: RunRecord | EventRecord | ParkedLine | Unparked) -> None:
         """Queue a record; beyond the bound it is dropped and counted."""

@@ -102,9 +102,9 @@ class Store:
         self._waiting.put_note(record)
 
     def event(self, record: EventRecord) -> None:
-        """Queue an event. The store itself records start, stop, the gaps between sessions, overflow and damage."""
+        """Queue an event; too many of a kind become one. Start, stop, gaps and damage the store records itself."""
         self._check_open()
-        self._waiting.put_note(record)
+        self._waiting.put_event(record, self._clock.monotonic())
 
     def park(self, sink: str, seq: int, line: str, reason: str) -> None:
         """Queue a line the sink's server refused: durable no later than a cursor advanced after this call."""
@@ -268,6 +268,7 @@ class Store:
 
     def _await_work(self) -> None:
         wake, clock, waiting = self._waiting.wake, self._clock, self._waiting
+        waiting.sum_up(clock.monotonic())
         if self._failure is not None:
             clock.wait(self._stopping, RETRY_NS)
             return
@@ -379,7 +380,7 @@ class Store:
         if not kept:
             self._waiting.abandon()
             self._opening.spend_reserve()
-        self._waiting.put_note(EventRecord(records.STOP, self._clock.wall(), "linkwitness stopped"))
+        self._waiting.put_event(EventRecord(records.STOP, self._clock.wall(), "linkwitness stopped"), 0)
         self._clean = self._end_session() and kept
         if self._file is not None:
             self._file.close()
