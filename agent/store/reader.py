@@ -315,15 +315,23 @@ def _checked(uri: str, path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
     try:
         connection.execute("PRAGMA query_only = 1")
-        schema.check_version(path, schema.version_of(connection))
-        connection.execute("SELECT id FROM meta").fetchone()
+        if not schema.is_ours(connection):
+            raise LocalError(f"{path} is a database of another program", hint=_MENDED)
+        version = schema.version_of(connection)
+        schema.check_version(path, version)
+        if version == 0 or connection.execute("SELECT id FROM meta").fetchone() is None:
+            text = f"the store {path.parent} is being created"
+            raise LocalError(text, hint="try again in a moment; an agent that is started goes on with it")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+_MENDED: Final = "an agent that is started moves it into damaged/, whole, and goes on with a fresh one"
+
+
 def _hint(error: Exception) -> str:
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-        return "the agent moves a damaged database into damaged/, whole, and starts a fresh one: start it again"
+        return _MENDED
     return "may this user read the directory and its files?"

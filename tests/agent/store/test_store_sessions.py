@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.store import EventRecord, Store, StoreReader
+from agent.store import EventRecord, Store, StoreReader, schema
 from agent.store.directory import Directory
 from agent.store.records import LIVE_FILE, Owner
 from probes.core.clock import SystemClock
@@ -161,6 +161,23 @@ def test_a_newer_store_is_left_alone(store_path: Path, clock: SteppedClock) -> N
             opener()
     assert (store_path / LIVE_FILE).read_bytes() == before
     assert not (store_path / "damaged").exists()
+
+
+@pytest.mark.parametrize("tables", [False, True])
+def test_a_store_that_is_being_created_is_not_read_yet(store_path: Path, clock: SteppedClock, tables: bool) -> None:
+    """What a reader can meet in the first moments, and what a kill in them leaves."""
+    store_path.mkdir()
+    with sqlite3.connect(store_path / LIVE_FILE) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        if tables:
+            schema.bring_up(connection, store_path / LIVE_FILE)
+    connection.close()
+    with pytest.raises(LocalError, match="is being created"):
+        StoreReader.open(store_path)
+    store = Store.open(store_path, clock=clock, site="lab")
+    with StoreReader.open(store_path) as reader:
+        assert reader.status().damaged == ()
+    assert store.close(10.0)
 
 
 def garbage(path: Path) -> None:
