@@ -30,7 +30,7 @@ def state_cell(verdict: Verdict) -> Cell:
 
 
 def verdict_grid(verdicts: Sequence[Verdict]) -> Grid:
-    """All verdicts in the order given; below, in full, those that are not good, worst first."""
+    """All verdicts in the order given; below, in full, those that are not good or have time excluded, worst first."""
     columns = (
         Column("circuit"),
         Column("objective"),
@@ -57,6 +57,6 @@ def verdict_grid(verdicts: Sequence[Verdict]) -> Grid:
     below = [
         Cell(f"{verdict.circuit}: {verdict.sentence}", TONES[verdict.state])
         for verdict in by_severity(verdicts)
-        if verdict.state not in _GOOD
+        if verdict.state not in _GOOD or verdict.evidence.get("exclusions")
     ]
     return Grid(columns, rows, below=below)

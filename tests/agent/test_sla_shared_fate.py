@@ -3,6 +3,7 @@
 One letter is one interval of 10 s of 10 packets: `.` answered, `H` all lost, a digit so many lost, `?` nothing there.
 """
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -356,3 +357,24 @@ def test_the_agent_judges_alike(home: Path) -> None:
                 reader, item, contracts["basic"], now_ns=now, recorded=Recorded(reader), fate=fate
             )  # fmt: skip
             assert found[1].evidence["intervals_down"] == down
+
+
+def test_check_shows_excluded_time_with_its_reasons(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["-c", str(home / "agent.yaml"), "--now", "2026-11-05T00:00:00Z", "--window", "2026-11-03"]
+    ledger = home / "contracts" / "exclusions" / "basic.yaml"
+    ledger.parent.mkdir()
+    # The outage of c0 alone: half an hour from the 3000th interval on.
+    entry = "- {id: CHG-7, start: 2026-11-03T08:20:00Z, end: 2026-11-03T08:50:00Z, reason: new fibre, entered_at: "
+    ledger.write_text(f"exclusions:\n{entry}2026-11-01T00:00:00Z" + "}\n")
+    assert run(["check", "c0", *arguments, "--format", "table"]) == 0
+    assert "30 min excluded: new fibre (CHG-7)" in " ".join(capsys.readouterr().out.split())
+    ledger.write_text(f"exclusions:\n{entry}2026-11-04T00:00:00Z" + "}\n")
+    assert run(["check", "c0", *arguments, "--json"]) == 2
+    (loss, up) = json.loads(capsys.readouterr().out)["verdicts"]
+    assert "1 retroactive exclusion not applied: CHG-7" in up["sentence"]
+    (found,) = loss["evidence"]["exclusions"]
+    assert (found["id"], found["retroactive"], found["reason"]) == ("CHG-7", True, "new fibre")
+    assert (loss["evidence"]["excluded_ns"], len(loss["evidence"]["exclusions_sha256"])) == (0, 64)
+    ledger.write_text(f'exclusions:\n{entry}2026-11-04T00:00:00Z, confirmed_by: "J. Smith"' + "}\n")
+    assert run(["check", "c0", *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdicts"][1]["evidence"]["excluded_ns"] == 1800 * SECOND
