@@ -31,6 +31,11 @@ Identity = tuple[int, int, int, int]
 
 _SERIES: Final = "circuit = ? AND probe = ? AND kind = ?"
 _TIME: Final = "start_ns >= ? AND start_ns < ?"
+_BETWEEN: Final = (
+    "(circuit > ? OR (circuit = ? AND (probe > ? OR (probe = ? AND kind >= ?)))) AND "
+    "(circuit < ? OR (circuit = ? AND (probe < ? OR (probe = ? AND kind <= ?))))"
+)
+"""Series from one to another; values: _steps of both."""
 
 _File = tuple[Path, SealedFile]
 
@@ -134,20 +139,18 @@ class SealedDays:
             raise DamagedSeal(path, "its rows are not those of its series")
         wanted = ("seq", *BATCH_INTEGERS, BUCKETS)
         written = list(dict.fromkeys(layout.written_name(name) for name in layout.needed(wanted)))
-        everything = ("true", ())
+        everything: tuple[str, tuple[str, ...]] = ("true", ())
         columns = dict(zip(written, self._parquet().integers([path], written, *everything), strict=True))
         integers = layout.from_written(wanted, columns.__getitem__)
         texts = self._parquet().rows([path], BATCH_TEXTS, *everything)
         remote, reason = ([row[at] for row in texts] for at in range(2))
-        shapes = [
-            self._usable(part, other)
-            for other in part.of(HISTOGRAMS)
-            if other.first <= file.last and other.last >= file.first
-        ]
+        shapes = [other for other in part.of(HISTOGRAMS) if other.first <= file.last and other.last >= file.first]
         index = count = np.empty(0, np.int64)
         if shapes:
-            bounds = "(circuit, probe, kind) >= (?, ?, ?) AND (circuit, probe, kind) <= (?, ?, ?)"
-            index, count = self._parquet().integers(shapes, ["bucket", "packets"], bounds, (*file.first, *file.last))
+            within = all(file.first <= other.first and other.last <= file.last for other in shapes)
+            condition = everything if within else (_BETWEEN, _steps(file.first) + _steps(file.last))
+            paths = [self._usable(part, other) for other in shapes]
+            index, count = self._parquet().integers(paths, ["bucket", "packets"], *condition)
         size = integers.pop(BUCKETS)
         if len(index) != np.where(size == ABSENT, 0, size).sum():
             raise DamagedSeal(path, "histograms and samples do not fit")
@@ -212,6 +215,11 @@ class SealedDays:
         from agent.store.sealed import parquet
 
         return parquet
+
+
+def _steps(key: manifest.SeriesKey) -> tuple[str, ...]:
+    circuit, probe, kind = key
+    return circuit, circuit, probe, probe, kind
 
 
 def _paths(files: Sequence[_File]) -> list[Path]:
