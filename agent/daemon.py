@@ -171,6 +171,10 @@ class Daemon:
                 "agent: retention", lambda: self._keeper.begin(self._config.store), every_ns=RETENTION_EVERY_NS,
                 first_after_ns=RETENTION_FIRST_NS, run_class="background",
             ),
+            Work(
+                "agent: live database", lambda: self._keeper.watch(self._config.store), every_ns=60 * SECOND,
+                first_after_ns=RETENTION_FIRST_NS, run_class="background",
+            ),
         )  # fmt: skip
 
     def _keep(self, samples: Sequence[Sample]) -> None:
