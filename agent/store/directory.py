@@ -19,9 +19,9 @@ from agent.store.sealed import manifest
 from agent.store.sealed.manifest import DamagedSeal
 from probes.core.errors import LocalError
 
-_LOCK_FILE: Final = "lock"
-_DAMAGED: Final = "damaged"
-_RESERVE_FILE: Final = "reserve"
+LOCK_FILE: Final = "lock"
+DAMAGED_FOLDER: Final = "damaged"
+RESERVE_FILE: Final = "reserve"
 _RESERVE_BYTES: Final = 1 << 20
 _LABEL: Final = 65_536
 """Bytes of the lock file that are read: a label has 512."""
@@ -58,7 +58,7 @@ class Directory:
         """
         try:
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
-            descriptor = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o640)
+            descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o640)
         except OSError as error:
             text = f"the store {path} cannot be used: {error.strerror}"
             if error.errno not in _FINAL:
@@ -96,7 +96,7 @@ class Directory:
     def holds(self) -> bool:
         """Whether what is locked still is the lock file of this directory."""
         try:
-            found, own = (self.path / _LOCK_FILE).stat(), os.fstat(self._lock)
+            found, own = (self.path / LOCK_FILE).stat(), os.fstat(self._lock)
         except OSError:
             return False
         return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
@@ -109,7 +109,7 @@ class Directory:
 
     def move_aside(self, now_ns: int) -> str:
         """Put the live database with its -wal and -shm into `damaged/`; returns the new name. Raises OSError."""
-        target = self.path / _DAMAGED
+        target = self.path / DAMAGED_FOLDER
         target.mkdir(mode=0o750, exist_ok=True)
         stamp = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
         name, number = f"live-{stamp}.sqlite", 1
@@ -125,11 +125,11 @@ class Directory:
         logs = [Path(f"{self.live}{part}") for part in PARTS[1:]]
         if self.live.exists() or not any(path.exists() for path in logs):
             return None
-        names = [name for name in damaged_files(self.path) if (self.path / _DAMAGED / name).is_file()]
+        names = [name for name in damaged_files(self.path) if (self.path / DAMAGED_FOLDER / name).is_file()]
         if not names:
             return None
-        newest = max(names, key=lambda name: (self.path / _DAMAGED / name).stat().st_ctime_ns)
-        self._move_logs(self.path / _DAMAGED / newest)
+        newest = max(names, key=lambda name: (self.path / DAMAGED_FOLDER / name).stat().st_ctime_ns)
+        self._move_logs(self.path / DAMAGED_FOLDER / newest)
         return newest
 
     def _move_logs(self, moved: Path) -> None:
@@ -147,7 +147,7 @@ class Directory:
 
     def keep_reserve(self) -> None:
         """Hold 1 MiB back, so that a full disk still takes the record of what it cost."""
-        path = self.path / _RESERVE_FILE
+        path = self.path / RESERVE_FILE
         with contextlib.suppress(OSError):
             if path.exists() and path.stat().st_size == _RESERVE_BYTES:
                 return
@@ -160,14 +160,14 @@ class Directory:
     def spend_reserve(self) -> bool:
         """Give the reserve back to the file system; False where there is none."""
         with contextlib.suppress(OSError):
-            (self.path / _RESERVE_FILE).unlink()
+            (self.path / RESERVE_FILE).unlink()
             return True
         return False
 
 
 def set_aside(store: Path, found: Sequence[Path]) -> list[str]:
     """Move damaged files or directories of the store into `damaged/`; returns their names there. Raises OSError."""
-    target = store / _DAMAGED
+    target = store / DAMAGED_FOLDER
     target.mkdir(mode=0o750, exist_ok=True)
     names = []
     for path in found:
@@ -202,7 +202,7 @@ def owner_of(path: Path) -> Owner | None:
 
 def _label(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads((path / _LOCK_FILE).read_bytes()[:_LABEL])
+        found = json.loads((path / LOCK_FILE).read_bytes()[:_LABEL])
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -216,7 +216,7 @@ def held(path: Path) -> bool:
 def _holder(path: Path) -> int | None:
     """Process that holds the lock by the kernel's list; 0 for one of another namespace of processes."""
     try:
-        inode = str((path / _LOCK_FILE).stat().st_ino)
+        inode = str((path / LOCK_FILE).stat().st_ino)
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
@@ -229,9 +229,8 @@ def _holder(path: Path) -> int | None:
 def damaged_files(path: Path) -> tuple[str, ...]:
     """Names of the databases and sealed days that were moved aside."""
     try:
-        return tuple(
-            sorted(entry.name for entry in (path / _DAMAGED).iterdir() if entry.suffix == ".sqlite" or entry.is_dir())
-        )
+        found = list((path / DAMAGED_FOLDER).iterdir())
+        return tuple(sorted(entry.name for entry in found if entry.suffix == ".sqlite" or entry.is_dir()))
     except OSError:
         return ()
 

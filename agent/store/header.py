@@ -36,6 +36,8 @@ class Header:
 def read(path: Path) -> Header | None:
     """The header as SQLite would see it; None where there is no file, or none that is a database. Raises OSError."""
     try:
+        if not path.is_file():  # to open a pipe would wait for somebody who writes
+            return None
         with path.open("rb", buffering=0) as file:
             page = file.read(_HEADER)
     except FileNotFoundError:
@@ -50,6 +52,8 @@ def read(path: Path) -> Header | None:
 def _first_page_in_log(path: Path) -> bytes | None:
     """The first page as the last commit in the log left it. Frames of an earlier use of the log have another salt."""
     try:
+        if not path.is_file():
+            return None
         descriptor = os.open(path, os.O_RDONLY)
     except (FileNotFoundError, PermissionError):
         return None

@@ -142,6 +142,8 @@ def gather(store: Path, live: Path, witness: Witness) -> Evidence:
     try:
         found = live.stat()
     except FileNotFoundError:
+        found = None
+    if found is None or not found.st_size:
         newest = max(witness.newest_seq, _sealed_seq(store))
         return Evidence(newest, False, newest > 0)
     same = (found.st_dev, found.st_ino) == (witness.device, witness.inode)
@@ -154,7 +156,7 @@ def gather(store: Path, live: Path, witness: Witness) -> Evidence:
 def _sealed_seq(store: Path) -> int:
     newest = 0
     for name in manifest.names(store):
-        with contextlib.suppress(DamagedSeal, FileNotFoundError):
+        with contextlib.suppress(DamagedSeal, OSError):
             newest = max(newest, manifest.load(store, name).through_seq)
     return min(newest, _HIGHEST)
 

@@ -146,7 +146,7 @@ class LiveFile:
                 file._checkpointed = file._commits
         except sqlite3.Error as error:
             connection.close()
-            if is_damage(error):
+            if is_damage(error) or _primary_code(error) == sqlite3.SQLITE_ERROR:  # the latter: not our tables
                 raise DamagedFile(str(error)) from None
             raise
         except BaseException:

@@ -14,11 +14,11 @@ import errno
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from agent.store import displaced, header, identity, records, schema, session
+from agent.store import displaced, entries, header, identity, records, schema, session
 from agent.store.directory import PARTS, Directory, DiskTrouble, set_aside
 from agent.store.displaced import Hold
 from agent.store.identity import Evidence, Left, Origin, Witness
@@ -71,7 +71,9 @@ class Opening:
         if self._lost is not None:
             first_seq = self._recover(self._lost, first_seq)
         if self.directory is None:
+            moved = entries.clear_lock(self._path)
             self.directory = Directory.claim(self._path, self._owner)
+            self._note_moved([*moved, *entries.clear(self._path)])
             self._written_ns = _written_ns(self.directory.live)
             self._evidence = identity.gather(self._path, self.directory.live, self.directory.witness)
         directory = self.directory
@@ -204,8 +206,9 @@ class Opening:
 
     def _try(self, live: Path, first_seq: int, *, checked: bool) -> LiveFile:
         give_up = self._clock.monotonic() + CHECK_NS
-        if first_page := header.read(live):
-            schema.check_version(live, first_page.version)
+        schema.check_file(live)
+        if live.exists() and live.stat().st_size and header.read(live) is None:
+            raise DamagedFile("file is not a database")  # SQLite writes over one that is shorter than its header
         write_over(Path(f"{live}-wal"), self._alive)
         if self._first and not identity.log_fits(live):
             self._set_log_aside(live)
@@ -236,6 +239,12 @@ class Opening:
                 self._unreadable_ns = now
             if now - self._unreadable_ns < UNREADABLE_NS:
                 raise OSError(error.errno, f"the database cannot be read: {error.strerror}") from None
+
+    def _note_moved(self, names: Sequence[str]) -> None:
+        for name in names:
+            text = f"what stood in the store under the name of one of its files is now damaged/{name}"
+            log.error("%s", text)
+            self._records.append(EventRecord(records.DAMAGED, self._clock.wall(), text, reason="another kind of file"))
 
     def _set_log_aside(self, live: Path) -> None:
         logs = [path for path in (Path(f"{live}{part}") for part in PARTS[1:]) if path.exists()]

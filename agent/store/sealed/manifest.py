@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -243,6 +244,10 @@ def load(store: Path, name: str) -> Part:
     except FileNotFoundError:
         if path.parent.exists():
             raise DamagedSeal(path, "it is missing") from None
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+            raise DamagedSeal(path, f"it is no file: {error.strerror}") from None
         raise
     part = decode(path, data)
     if part.name != name:
