@@ -224,7 +224,10 @@ def _read(reader: Iterator[bytes]) -> Request | None:
     while line := reader.readline(65_536).decode("latin-1").strip():  # type: ignore[attr-defined]
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    body = reader.read(int(headers.get("content-length", "0")))  # type: ignore[attr-defined]
+    length = int(headers.get("content-length", "0"))
+    body = reader.read(length)  # type: ignore[attr-defined]
+    if len(body) < length:
+        return None  # as every real server does: half a request is none
     if headers.get("content-encoding") == "gzip":
         body = gzip.decompress(body)
     return Request(first[0], first[1], headers, tuple(body.decode("utf-8").splitlines()))

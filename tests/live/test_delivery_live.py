@@ -7,26 +7,31 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from agent.config import SinkSettings
-from agent.deliver import Delivery, readback
+from agent.deliver import readback
 from agent.deliver.batch import Outcome
+from agent.deliver.supply import Consignment
 from agent.deliver.worker import SinkWorker
-from agent.sla.columns import INTEGER_COLUMNS, SampleColumns
-from agent.store import Store, StoredSample, StoreReader
-from probes.core.arrays import ABSENT
-from probes.core.clock import MILLISECOND, SECOND, SystemClock
+from agent.store import Store, StoreReader
+from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Sample
 from tests.fakes.series import BEGIN_NS, CIRCUITS, sample_series
+from tests.live.comparison import (
+    DEADLINE_S,
+    arriving,
+    delivery,
+    in_influx,
+    in_victoria,
+    influx_sink,
+    kept,
+    victoria_sink,
+    wait_until_delivered,
+)
 from tests.live.servers import InfluxDB1, VictoriaMetrics
 
 pytestmark = [pytest.mark.live("influxdb", "victoria-metrics"), pytest.mark.serial]
-
-COLUMNS = (*INTEGER_COLUMNS, "histogram")
-PROBES = [(circuit, kind) for circuit in CIRCUITS for kind in ("icmp", "udp", "tcp", "throughput")]
-DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -47,54 +52,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store.open(tmp_path / "store", clock=SystemClock(), site="lab")
     yield opened
     opened.close()
-
-
-def influx_sink(server: InfluxDB1, **more: object) -> SinkSettings:
-    return SinkSettings("influx", server.url, "auto", database="sla", timeout_ns=5 * SECOND, **more)
-
-
-def victoria_sink(server: VictoriaMetrics) -> SinkSettings:
-    return SinkSettings("victoria", server.url, "v2", org="lab", bucket="sla", timeout_ns=5 * SECOND)
-
-
-def delivery(store: Store, path: Path, *sinks: SinkSettings) -> Delivery:
-    opened = Delivery(sinks, store, path, {}, "lab", SystemClock())
-    opened.start()
-    return opened
-
-
-def wait_until_delivered(store: Store, path: Path, *sinks: str) -> None:
-    assert store.flush(10)
-    deadline = time.monotonic() + DEADLINE_S
-    with StoreReader.open(path) as reader:
-        newest = reader.status().newest_seq
-        while any(store.cursor(sink) < newest for sink in sinks):
-            assert time.monotonic() < deadline, "not delivered in time"
-            time.sleep(0.05)
-
-
-def kept(path: Path, circuit: str, probe: str) -> SampleColumns:
-    with StoreReader.open(path) as reader:
-        return reader.read(circuit, probe, COLUMNS, 0, 2**62)
-
-
-def differences(one: SampleColumns, other: SampleColumns) -> list[str]:
-    """Names of the columns that are not equal, value by value."""
-    found = [name for name in INTEGER_COLUMNS if not np.array_equal(one.column(name), other.column(name))]
-    texts = [[h.to_text() if h else None for h in columns.histogram or ()] for columns in (one, other)]
-    return found + ([] if texts[0] == texts[1] else ["histogram"])
-
-
-def in_influx(sink: SinkSettings, path: Path) -> list[str]:
-    """What differs between the store and the database, over all probes."""
-    found = []
-    for circuit, probe in PROBES:
-        back = readback.read(sink, circuit, probe, COLUMNS, 0, 2**62)
-        here = kept(path, circuit, probe)
-        if len(here) != len(back):
-            found.append(f"{circuit}/{probe}: {len(here)} kept, {len(back)} in the database")
-        found += [f"{circuit}/{probe}: {name}" for name in differences(here, back) if len(here) == len(back)]
-    return found
 
 
 def append(store: Store, samples: Sequence[Sample]) -> None:
@@ -142,37 +99,8 @@ def test_victoria_metrics_has_every_sample_through_the_client_library(
     wait_until_delivered(store, tmp_path / "store", "victoria")
     opened.close()
     assert opened.status()[0].server == "VictoriaMetrics"
-    names = {"icmp": "ping", "udp": "udp_echo", "tcp": "net_response", "throughput": "throughput"}
-    for circuit, probe in PROBES:
-        here = kept(tmp_path / "store", circuit, probe)
-        for column in INTEGER_COLUMNS[1:]:
-            values = here.column(column)
-            present = values != ABSENT
-            quoted = circuit.replace("\\", "\\\\").replace('"', '\\"')
-            series = victoria.export(f'{names[probe]}_{column}{{circuit="{quoted}"}}')
-            assert len(series) == int(present.any()), (circuit, column)
-            if series:
-                assert series[0]["timestamps"] == (here.start_ns[present] // MILLISECOND).tolist()
-                assert series[0]["values"] == values[present].astype(np.float64).tolist()
+    assert in_victoria(victoria, tmp_path / "store") == []
     assert victoria.export('{__name__=~".*_(histogram|reason|remote)"}') == []
-
-
-def arriving(store: Store, stop: threading.Event) -> threading.Thread:
-    """Samples that keep coming, fifty at a time, until told to stop.
-
-    All of one week, so of one shard: killed while it creates a shard, InfluxDB 1.6 leaves it unusable and answers 500
-    to it for ever. Then the samples of that shard are parked, which is not what is asked here.
-    """
-
-    def feed() -> None:
-        for number in range(400):
-            store.append(list(sample_series(50, seed=number, begin_ns=10**18 + 1 + number * 130 * SECOND)))
-            if stop.wait(0.02):
-                return
-
-    thread = threading.Thread(target=feed)
-    thread.start()
-    return thread
 
 
 def interrupted(
@@ -209,26 +137,20 @@ def test_victoria_metrics_stopped_and_started_again_gets_every_sample_once(
     victoria: VictoriaMetrics, store: Store, tmp_path: Path
 ) -> None:
     interrupted(victoria, store, tmp_path / "store", victoria_sink(victoria), victoria.stop)
-    for circuit, probe in PROBES:
-        name = {"icmp": "ping", "udp": "udp_echo", "tcp": "net_response", "throughput": "throughput"}[probe]
-        quoted = circuit.replace("\\", "\\\\").replace('"', '\\"')
-        here = kept(tmp_path / "store", circuit, probe)
-        series = victoria.shown(f'{name}_state{{circuit="{quoted}"}}', len(here))
-        assert series["timestamps"] == (here.start_ns // MILLISECOND).tolist()
-        assert series["values"] == here.state.astype(np.float64).tolist()
+    assert in_victoria(victoria, tmp_path / "store") == []
 
 
 def test_the_interruption_catches_a_cursor_that_moves_before_the_acknowledgement(
     influx: InfluxDB1, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = SinkWorker._deliver
+    send = SinkWorker._offer
 
-    def hasty(worker: SinkWorker, stored: Sequence[StoredSample]) -> Outcome:
-        if stored:
-            store.advance("influx", stored[-1].seq)
-        return send(worker, stored)
+    def hasty(worker: SinkWorker, consignment: Consignment) -> Outcome:
+        if len(consignment):
+            store.advance("influx", consignment.seq(len(consignment) - 1))
+        return send(worker, consignment)
 
-    monkeypatch.setattr(SinkWorker, "_deliver", hasty)
+    monkeypatch.setattr(SinkWorker, "_offer", hasty)
     sink = influx_sink(influx, batch=100)
     interrupted(influx, store, tmp_path / "store", sink, influx.stop)
     assert in_influx(sink, tmp_path / "store") != []
