@@ -27,6 +27,9 @@ class Debts:
         self._skip: dict[str, int] = {}
         """part -> samples of the next batch that are done with"""
         self._put_off: dict[str, int] = {}
+        """part -> until when"""
+        self.trouble = ""
+        """why a part is put off"""
 
     def oldest(self) -> Owed | None:
         """Of the oldest part that can be read, what is left."""
@@ -37,6 +40,7 @@ class Debts:
             self._row = {part: row for part, row in self._row.items() if part in kept}
             self._skip = {part: skip for part, skip in self._skip.items() if part in kept}
             self._put_off = {part: until for part, until in self._put_off.items() if until > now}
+            self.trouble = self.trouble if self._put_off else ""
         return next((left for left in map(self._left, self._notes) if left and left.part not in self._put_off), None)
 
     @property
@@ -62,8 +66,9 @@ class Debts:
         """The sink has some more samples of the next batch. Not durable: they are sent again after a restart."""
         self._skip[owed.part] = self.skip(owed) + samples
 
-    def put_off(self, owed: Owed) -> None:
+    def put_off(self, owed: Owed, words: str) -> None:
         """The part cannot be read now."""
+        self.trouble = words
         self._put_off[owed.part] = self._clock.monotonic() + PUT_OFF_NS
 
     def _left(self, note: Owed) -> Owed | None:

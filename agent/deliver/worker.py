@@ -202,6 +202,7 @@ class SinkWorker:
         if not live and owed is None:
             self.status = replace(self.status, lag_ns=None)
             self._tell("idle" if self.status.state in ("starting", "idle") else "ok", "")
+            self.status = replace(self.status, words=self._debts.trouble)
             return POLL_NS
         outcome, count = self._send_next(cursor, newest, live, owed)
         self._live_turn = not self._live_turn
@@ -258,7 +259,7 @@ class SinkWorker:
             outcome, count = self._send(order, self._supply.take, paid)
         except LocalError as error:
             log.warning("sink %s: %s is put off: %s", self._settings.name, owed.part, error)
-            self._debts.put_off(owed)
+            self._debts.put_off(owed, str(error))
             return Outcome(0, (), Reply(Answer.WRITTEN)), 0
         if outcome.reply.answer is Answer.WRITTEN and not count:
             self._debts.paid_all(owed)

@@ -214,3 +214,4 @@ def test_a_part_that_cannot_be_read_holds_up_nothing_else(
     assert set(rig.server.stored) == set(lines(range(1, DAYS)))
     assert rig.worker.status.lag == A_DAY
     assert [item.rows for item in rig.owed()] == [A_DAY]
+    assert "samples" in rig.worker.status.words
