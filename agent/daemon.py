@@ -9,7 +9,7 @@ from agent import config as configuration
 from agent import contract_files
 from agent.closing import Closing
 from agent.config import AgentConfig
-from agent.deliver import Delivery
+from agent.deliver.care import AttendedDelivery
 from agent.discover import find
 from agent.flows import Key
 from agent.health import HostHealth
@@ -225,9 +225,9 @@ class Daemon:
         for sentence in unfit(circuits, self._contracts, config.span_ns):
             self._view.warn(sentence)
 
-    def _open_delivery(self) -> Delivery:
+    def _open_delivery(self) -> AttendedDelivery:
         circuits = {circuit.id: circuit for circuit in self._circuits}
-        delivery = Delivery(
+        delivery = AttendedDelivery(
             self._config.sinks, self._store, self._config.store.path, circuits, self._config.site, self._clock
         )
         delivery.start()
@@ -376,7 +376,7 @@ class Daemon:
 
     def _ailments(self) -> list[str]:
         """What is wrong with the agent itself."""
-        found = [*self._troubles.values(), *self._reflecting.troubles.values()]
+        found = [*self._troubles.values(), *self._reflecting.troubles.values(), *self._delivery.troubles()]
         failure, dropped = self._store.failure(), self._store.counters()["dropped"]
         if failure is not None:
             found.append(f"the store cannot write, samples wait in memory: {failure}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -18,22 +18,55 @@ from agent.deliver import parked, requests
 from agent.deliver.examination import Remark, remarks
 from agent.deliver.requests import Done, Request
 from agent.deliver.trial import attempt
-from agent.deliver.worker import SinkStatus
+from agent.deliver.worker import CLOSE_S as CLOSE_DELIVERY_S
+from agent.deliver.worker import Delivery, SinkStatus
 from agent.store import EventRecord, Store, StoreReader, sink_state
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
+from probes.core.model import Circuit
 
 log = logging.getLogger(__name__)
 
 CHECK_EVENT: Final = "sink_check"
 """Event kind: what was found wrong with a sink when the agent started."""
 STATE_SCHEMA: Final = "linkwitness.sinks-live/1"
+KNOWN_NS: Final = 86_400 * SECOND
+"""What was found within this time is not recorded again."""
 LOOK_NS: Final = SECOND
+CLOSE_S: Final = 0.2
 STATE_EVERY_NS: Final = 5 * SECOND
 
 
+class AttendedDelivery(Delivery):
+    """Delivery as the agent runs it: with a SinkCare beside it."""
+
+    def __init__(
+        self,
+        sinks: Sequence[SinkSettings],
+        store: Store,
+        store_path: Path,
+        circuits: Mapping[str, Circuit],
+        site: str,
+        clock: Clock,
+    ) -> None:
+        super().__init__(sinks, store, store_path, circuits, site, clock)
+        self._care = SinkCare(sinks, store, store_path, clock, self.status)
+
+    def start(self) -> None:
+        super().start()
+        self._care.start()
+
+    def close(self, timeout_s: float = CLOSE_DELIVERY_S) -> None:
+        self._care.close(min(CLOSE_S, timeout_s))
+        super().close(timeout_s)
+
+    def troubles(self) -> list[str]:
+        """What the trials of the sinks found wrong, one sentence each."""
+        return self._care.troubles()
+
+
 class SinkCare:
-    """status: how the delivery stands. Open one for each Delivery and close it before."""
+    """status: how the delivery stands."""
 
     def __init__(
         self,
@@ -53,7 +86,7 @@ class SinkCare:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self, timeout_s: float = 1.0) -> None:
+    def close(self, timeout_s: float = CLOSE_S) -> None:
         """A trial under way is left alone: it ends by itself, and touches nothing but its server."""
         self._stop.set()
         if self._thread.is_alive():
@@ -88,15 +121,16 @@ class SinkCare:
         trial = attempt(self._sinks[name], self._clock)
         if self._stop.is_set():
             return
+        now_ns = self._clock.wall()
         with StoreReader(self._path) as reader:
+            known = {event.text for event in reader.events(now_ns - KNOWN_NS, kind=CHECK_EVENT)}
             oldest_ns = sink_state.oldest_lacking(reader, name, self._store.cursor(name))
         self._found[name] = tuple(remarks(trial, oldest_ns))
         for item in self._found[name]:
-            if item.state != "ok" and not (item.state == "fail" and trial.obstacle is not None):
-                # An obstacle is told by the delivery itself, as soon as it meets it.
-                text = f"sink {name}: {item.text}"
+            text = f"sink {name}: {item.text}"
+            if item.state != "ok" and text not in known:
                 log.warning("%s (%s)", text, item.remedy)
-                self._store.event(EventRecord(CHECK_EVENT, self._clock.wall(), text, reason=item.remedy or None))
+                self._store.event(EventRecord(CHECK_EVENT, now_ns, text, reason=item.remedy or None))
 
     def _attend(self) -> None:
         now = self._clock.monotonic()

@@ -217,8 +217,9 @@ def states() -> list[SinkState]:
     findings = [{"state": "warn", "text": "its clock is 9 s ahead of this host's", "remedy": "synchronise both"}]
     live = {"server": "InfluxDB 2.7.5", "rate": 20_000.0, "findings": findings}
     refused = ParkedLine("a", 77, NOW_NS - 3600 * SECOND, "ping,circuit=x lost=1i 1", "HTTP 422: field type conflict")
+    position, oldest_ns = SinkPosition("a", 1_000_000, 1_200_000, 3), NOW_NS - 6000 * SECOND
     return [
-        SinkState("a", NOW_NS, SinkPosition("a", 1_000_000, 1_200_000, 3), NOW_NS - 6000 * SECOND, since, refused, True, 0, live),
+        SinkState("a", NOW_NS, position, oldest_ns, since, refused, True, 0, live),
         SinkState("b", NOW_NS, SinkPosition("b", 7, 12, 0), NOW_NS - 7300 * SECOND, held, None, True, 2500, {}),
         SinkState("new", NOW_NS, None, None, None, None, True),
     ]  # fmt: skip
