@@ -1,22 +1,23 @@
 """A process that seals, releases or retires and kills itself before its n-th step towards the disk.
 
-`python -m tests.fakes.killed_sealer STORE STEP [early]`: prints the number of steps when it came through. Steps are
-every fsync, rename, unlink, directory made or removed, Parquet file written, and SQLite commit of the release.
-`early`: the seeded bug, rows leave the live database before their files have a manifest.
+`run` does it in a process forked from one that has loaded everything; it answers with the number of steps when it came
+through. Steps are every fsync, rename, unlink, directory made or removed, Parquet file written, and SQLite commit of
+the release. Seeded bugs: `early`, rows leave the live database before their files have a manifest; `unowed`, they leave
+without a note of the sinks that lack them.
 """
 
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from agent.config.settings import StoreSettings
-from agent.store import Store, livefile
+from agent.store import Store, livefile, owing, writer
 from agent.store.records import Retired
-from agent.store.sealed import manifest, parquet, process, sealing
+from agent.store.sealed import manifest, parquet, process, sealing, slices
 from agent.store.sealed.keeper import Keeper
 from probes.core.clock import SystemClock
 
@@ -39,24 +40,27 @@ class Steps:
         return step
 
 
-def seal_here(path: Path, *, before_day: int, now_ns: int, **_more: object) -> str | None:
+def seal_here(path: Path, *, timeout_s: float, stop: object, **what: int) -> str | None:  # noqa: ARG001 # the process'
     """What the process does, without the process."""
-    part = sealing.seal_next(path, before_day=before_day, now_ns=now_ns)
+    part = sealing.seal_next(path, **what)
     return None if part is None else part.name
 
 
-def main() -> None:
-    path, fatal, early = Path(sys.argv[1]), int(sys.argv[2]), "early" in sys.argv[3:]
+def run(path: Path, fatal: int, sliced: bool, bug: str | None, answer: Connection) -> None:
+    """One pass of the keeper. sliced: parts of a day, because the live database is too large."""
     store = Store.open(path, clock=SystemClock(), site="lab")
     steps = Steps(fatal)
+    if bug == "unowed":
+        owing.note = lambda *_values: None
     for place, name in (
         (os, "fsync"), (Path, "rename"), (Path, "unlink"), (Path, "mkdir"), (shutil, "rmtree"), (parquet, "write"),
         (livefile.LiveFile, "release"),
     ):  # fmt: skip
         setattr(place, name, steps.counted(getattr(place, name)))
     process.seal_one = seal_here
+    slices.MOST_ROWS, writer.LEAVING_ROWS = 26, 15
     Store.retire = lambda *_values, **_more: Retired(0, 0, True)  # packets leave only once they are sealed
-    if early:
+    if bug == "early":
         honest = manifest.write
 
         def write(directory: Path, part: manifest.Part) -> None:
@@ -64,11 +68,8 @@ def main() -> None:
             honest(directory, part)
 
         manifest.write = write
-    policy = StoreSettings(path, keep_packets_ns=0, keep_samples_ns=KEPT_NS, seal_after_ns=0)
+    bounds = {"seal_after_ns": KEPT_NS, "live_bytes": 1} if sliced else {"seal_after_ns": 0}
+    policy = StoreSettings(path, keep_packets_ns=0, keep_samples_ns=KEPT_NS, **bounds)
     Keeper(path, store, SystemClock(), lambda _kind, _text: None).work(policy)
-    print(steps.done, flush=True)
+    answer.send(steps.done)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,13 +18,17 @@ from probes.core.errors import LocalError
 
 ROW_GROUP: Final = 10_240
 """Rows: a multiple of DuckDB's vector of 2,048 that holds a day of a stream at 10 s: little beside it is read."""
+DICTIONARY: Final = 2_048
+"""Different values in a row group beyond which a column is written as differences: times of histograms above all."""
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "threads": "2",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "temp_directory": "",
     "memory_limit": "256MB",
+    "enable_external_file_cache": "false",
 }
+"""Files are not kept in memory: the kernel does that, and the agent stays small however much is sealed."""
 
 Columns = Mapping[str, np.ndarray[Any, Any]]
 
@@ -47,7 +51,8 @@ def write(path: Path, columns: Columns, select: Mapping[str, str], row_group: in
         try:
             cursor.execute(
                 f"COPY (SELECT {wanted} FROM batch) TO '{_quoted(path)}' "
-                f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {row_group})"
+                f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {row_group}, "
+                f"DICTIONARY_SIZE_LIMIT {DICTIONARY})"
             )
         except duckdb.Error as error:
             raise OSError(str(error)) from None
@@ -64,7 +69,7 @@ def join(parts: Sequence[Path], path: Path) -> None:
         try:
             alone.execute(
                 f"COPY (SELECT * FROM read_parquet(?)) TO '{_quoted(path)}' "
-                f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {ROW_GROUP})",
+                f"(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {4 * ROW_GROUP})",
                 [_texts(parts)],
             )
         except duckdb.Error as error:
