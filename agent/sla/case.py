@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from agent.sla.availability import Availability
 from agent.sla.causes import Cause, Circumstances
 from agent.sla.columns import SampleColumns
 from agent.sla.measured import Pace
@@ -43,12 +44,13 @@ class Feed:
 @dataclass(frozen=True, slots=True)
 class Moment:
     """When the judge looks: now, since when the circuit has been measured at all, what does not count, what is known
-    of this agent."""
+    of this agent. machines: runs of the availability machine that several objectives of one judgement need."""
 
     now_ns: int
     since_ns: int
     excluded: Spans = NOWHERE
     known: Circumstances = field(default_factory=Circumstances)
+    machines: dict[tuple[str, str, int, int, int], Availability] = field(default_factory=dict)
 
 
 class UnusableError(Exception):

@@ -15,8 +15,11 @@ from agent.sla.columns import SampleColumns
 from agent.sla.measured import feeds_verdict, held
 from agent.sla.spans import NOWHERE, Spans
 from agent.sla.wording import spoken
+from probes.core.clock import SECOND
 from probes.core.model import SampleState
 
+BESIDE_NS: Final = 30 * SECOND
+"""A gap takes with it what had been measured and was not kept yet, and the time until the streams run again."""
 SHARED_FATE: Final = "all circuits failed at once"
 UNRECORDED: Final = "without a record"
 _WORDS: Final = {
@@ -44,6 +47,12 @@ class Gap:
     reason: str
     probe: str | None = None
 
+    def taken(self, after_ns: int) -> tuple[int, int]:
+        """The time it explains; a run that did not take place, until the next one is due."""
+        if self.probe is not None:
+            return self.start_ns, self.end_ns + after_ns
+        return self.start_ns - BESIDE_NS, self.end_ns + max(after_ns, BESIDE_NS)
+
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -58,7 +67,7 @@ class Circumstances:
 
     def recorded(self, after_ns: int = 0) -> Spans:
         """All time there is a record for, and after_ns after each gap: until the first attempt is due."""
-        return Spans.of((gap.start_ns, gap.end_ns + after_ns) for gap in self.gaps) | self.shared
+        return Spans.of(gap.taken(after_ns) for gap in self.gaps) | self.shared
 
 
 NOTHING_KNOWN: Final = Circumstances()
@@ -78,8 +87,7 @@ def causes(missing: Spans, columns: SampleColumns, known: Circumstances, stands_
         return ()
     by_reason: dict[str, list[tuple[int, int]]] = {}
     for gap in known.gaps:
-        end_ns = gap.end_ns + (0 if gap.probe is None else stands_for_ns)
-        by_reason.setdefault(_WORDS.get(gap.reason, gap.reason), []).append((gap.start_ns, end_ns))
+        by_reason.setdefault(_WORDS.get(gap.reason, gap.reason), []).append(gap.taken(stands_for_ns))
     impaired = columns.state == SampleState.IMPAIRED.code
     claims = [
         (SHARED_FATE, known.shared),

@@ -56,7 +56,7 @@ def evaluate_statistic(
     rows = every & ~excluded.touches(columns.start_ns, columns.start_ns + (1 if pace.attempts else columns.span_ns))
     out, doubtful = np.zeros_like(rows), np.zeros_like(rows)
     if available is not None:
-        out, doubtful = _unavailable(*available, columns, period, moment.since_ns)
+        out, doubtful = _unavailable(*available, columns, period, moment)
     taken = rows & ~out & ~doubtful
     unit = _unit_pace(objective, feed)
     there = _carrying(objective, feed) if pace.attempts else every
@@ -166,12 +166,16 @@ def _could_hold(length_ns: int, pace: Pace) -> int:
 
 
 def _unavailable(
-    objective: Objective, feed: Feed, columns: SampleColumns, period: Period, since_ns: int
+    objective: Objective, feed: Feed, columns: SampleColumns, period: Period, moment: Moment
 ) -> tuple[Flags, Flags]:
     """(certainly unavailable, perhaps unavailable) for each row, by the machine of the availability objective."""
     dt = interval_of(objective, feed)
     start, end = period.start_ns // dt * dt, -(-period.end_ns // dt) * dt
-    _, state = machine(objective, feed, dt, start, end, since_ns)
+    key = (objective.id, feed.columns.probe, dt, start, end)
+    state = moment.machines.get(key)
+    if state is None:
+        _, state = machine(objective, feed, dt, start, end, moment.since_ns)
+        moment.machines[key] = state
     size = len(state.best)
     first = np.clip((columns.start_ns - state.start_ns) // dt, 0, size)
     last = np.clip(-(-(columns.start_ns + columns.span_ns - state.start_ns) // dt), first, size)

@@ -136,13 +136,13 @@ def judge(
     if contract.shared_fate == "count":
         known = replace(known, shared=NOWHERE)
     seen = {probe: blameless(columns, known.shared) for probe, columns in series.items()}
-    cases = []
+    cases, machines = [], Moment(now_ns, since).machines
     for objective in contract.objectives:
         instants = window_of(contract, objective, now_ns, window)
         ruling = rule(
             contract.exclusions, circuit.id, start_ns=instants.start_ns, end_ns=instants.end_ns, now_ns=now_ns
         )
-        when = Moment(now_ns, since, ruling.time, known)
+        when = Moment(now_ns, since, ruling.time, known, machines)
         cases.append(_Case(contract, circuit, objective, instants, when, ruling))
     return tuple(case.verdict(seen) for case in cases)
 

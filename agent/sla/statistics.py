@@ -7,7 +7,7 @@ distribution).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from agent.sla.columns import SampleColumns, present
 from agent.sla.contract import Direction
-from probes.core.arrays import ABSENT, Histogram, Int64
+from agent.sla.histograms import Histograms
+from probes.core.arrays import ABSENT, Int64
 from probes.metrics.histogram import bounds as bucket_bounds
 
 Flags = NDArray[np.bool_]
@@ -202,15 +203,15 @@ class _Ranked:
 
 def _distribution(columns: SampleColumns, rows: Flags) -> tuple[Int64, Int64, Int64, int]:
     """(low, high, weight) of all delays in the rows, and how many rows had no histogram."""
-    chosen = np.flatnonzero(rows)
-    stored: Sequence[Histogram | None] = columns.histogram or [None] * len(columns)
-    found = [(row, stored[row]) for row in chosen.tolist()]
-    full = [item for _, item in found if item is not None]
-    bare = np.array([row for row, item in found if item is None], np.int64)
-    index = np.concatenate([np.zeros(0, np.int64), *(item.index for item in full)])
-    count = np.concatenate([np.zeros(0, np.int64), *(item.count for item in full)])
-    unique, inverse = np.unique(index, return_inverse=True)
-    weight = np.bincount(inverse, weights=count, minlength=len(unique)).astype(np.int64)
+    there, index, count = np.zeros_like(rows), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if columns.histogram is not None:
+        stored = Histograms.of(columns.histogram)
+        there = rows & stored.there
+        index, count = stored.taken(there).buckets()
+    bare = np.flatnonzero(rows & ~there)
+    weight = np.bincount(index, weights=count).astype(np.int64)  # float64 sums of integers below 2^53 are exact
+    unique = np.flatnonzero(weight)
+    weight = weight[unique]
     lower, upper = bucket_bounds(unique)
     low, high, more = _from_percentiles(columns, bare)
     return (

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from agent.sla.columns import SampleColumns
+from agent.sla.histograms import Histograms
 from agent.store import columnar, owing, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
@@ -65,9 +66,8 @@ class Combined:
             columns = {name: np.concatenate((found[name], live.column(name))) for name in names}
         shapes = None
         if histogram:
-            shapes = [
-                *self._sealed.histograms(key, found[layout.BUCKETS], start_ns, end_ns), *(live.histogram or ()),
-            ]  # fmt: skip
+            sealed = self._sealed.histograms(key, found[layout.BUCKETS], start_ns, end_ns)
+            shapes = Histograms.joined((sealed, live.histogram or ()))
         return _ascending(SampleColumns(circuit=circuit, probe=probe, kind=kind, histogram=shapes, **columns))
 
     def samples(self, circuit: str, probe: str, start_ns: int, end_ns: int, limit: int) -> list[StoredSample]:
@@ -258,7 +258,7 @@ def _ascending(columns: SampleColumns) -> SampleColumns:
         if isinstance(value, np.ndarray):
             sorted_values[item.name] = value[order]
         elif item.name == "histogram" and value is not None:
-            sorted_values[item.name] = [value[at] for at in order.tolist()]
+            sorted_values[item.name] = Histograms.of(value).taken(order)
     count = np.arange(len(columns))
     start = columns.start_ns[order]
     sorted_values["start_ns"] = np.maximum.accumulate(start - count) + count

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from agent.sla.histograms import Histograms
 from agent.store import rows as row_form
 from agent.store.records import NOTHING_LEFT, Owed, StoredSample
 from agent.store.rows import SAMPLE_COLUMNS
@@ -21,7 +22,7 @@ from agent.store.sealed.layout import BUCKETS, OTHER_COLUMNS, STORED_INTEGERS
 from agent.store.sealed.manifest import HISTOGRAMS, PACKETS, SAMPLES, DamagedSeal, Part, SealedFile
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.verification import check_file
-from probes.core.arrays import ABSENT, Histogram, Int64
+from probes.core.arrays import ABSENT, Int64
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -77,20 +78,16 @@ class SealedDays:
         found = dict(zip(written, values, strict=True))
         return layout.from_written(names, found.__getitem__)
 
-    def histograms(self, key: manifest.SeriesKey, sizes: Int64, start_ns: int, end_ns: int) -> list[Histogram | None]:
+    def histograms(self, key: manifest.SeriesKey, sizes: Int64, start_ns: int, end_ns: int) -> Histograms:
         """One for each row of `integers`, whose number of buckets is `sizes`."""
         files = self._files(HISTOGRAMS, key, start_ns, end_ns)
         index = count = np.empty(0, np.int64)
         if files:
             index, count = self._load(files, ["bucket", "packets"], key, start_ns, end_ns)
         lengths = np.where(sizes == ABSENT, 0, sizes)
-        ends = np.cumsum(lengths)
-        if len(index) != (ends[-1] if len(ends) else 0):
+        if len(index) != lengths.sum():
             raise DamagedSeal(files[0][0] if files else self._folder, "histograms and samples do not fit")
-        return [
-            None if size == ABSENT else Histogram(index[first:last], count[first:last])
-            for size, first, last in zip(sizes.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True)
-        ]
+        return Histograms.by_size(index, count, lengths, sizes != ABSENT)
 
     def samples(self, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> list[StoredSample]:
         """Whole samples, by day, part and start_ns."""

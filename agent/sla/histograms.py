@@ -1,0 +1,99 @@
+"""The histograms of many samples as one column: views into two flat arrays instead of an object for every row. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.core.arrays import Histogram, Int64
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histograms(Sequence[Histogram | None]):
+    """One entry a row: the buckets bucket[start[k]:end[k]] with so many packets each; none where not there[k].
+
+    bucket, packets: int64 (buckets,); start, end: int64 (rows,); there: bool (rows,).
+    """
+
+    bucket: Int64
+    packets: Int64
+    start: Int64
+    end: Int64
+    there: Flags
+
+    @staticmethod
+    def of(items: Iterable[Histogram | None]) -> Histograms:
+        """From an object for each row."""
+        if isinstance(items, Histograms):
+            return items
+        rows = list(items)
+        sizes = np.array([0 if item is None else len(item.index) for item in rows], np.int64)
+        full = [item for item in rows if item is not None]
+        nothing = np.zeros(0, np.int64)
+        index = np.concatenate([nothing, *(item.index for item in full)])
+        count = np.concatenate([nothing, *(item.count for item in full)])
+        return Histograms.by_size(index, count, sizes, np.array([item is not None for item in rows], np.bool_))
+
+    @staticmethod
+    def by_size(bucket: Int64, packets: Int64, sizes: Int64, there: Flags) -> Histograms:
+        """Rows that follow one another in the flat arrays, `sizes` buckets each."""
+        end = np.cumsum(sizes)
+        return Histograms(bucket, packets, end - sizes, end, there)
+
+    @staticmethod
+    def joined(parts: Iterable[Iterable[Histogram | None]]) -> Histograms:
+        """One after the other."""
+        all_parts = [Histograms.of(part) for part in parts]
+        if len(all_parts) == 1:
+            return all_parts[0]
+        before = np.cumsum([0, *(len(part.bucket) for part in all_parts)])
+        nothing = np.zeros(0, np.int64)
+        return Histograms(
+            np.concatenate([nothing, *(part.bucket for part in all_parts)]),
+            np.concatenate([nothing, *(part.packets for part in all_parts)]),
+            np.concatenate([nothing, *(part.start + at for part, at in zip(all_parts, before, strict=False))]),
+            np.concatenate([nothing, *(part.end + at for part, at in zip(all_parts, before, strict=False))]),
+            np.concatenate([np.zeros(0, np.bool_), *(part.there for part in all_parts)]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @overload
+    def __getitem__(self, row: int) -> Histogram | None: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Histograms: ...
+
+    def __getitem__(self, row: int | slice) -> Histogram | Histograms | None:
+        if isinstance(row, slice):
+            return self.taken(row)
+        if not self.there[row]:
+            return None
+        view = slice(int(self.start[row]), int(self.end[row]))
+        return Histogram(self.bucket[view], self.packets[view])
+
+    def taken(self, rows: slice | Int64 | Flags) -> Histograms:
+        """Those rows, in the order given, over the same flat arrays."""
+        return Histograms(self.bucket, self.packets, self.start[rows], self.end[rows], self.there[rows])
+
+    def buckets(self) -> tuple[Int64, Int64]:
+        """(bucket, packets) of all rows one after the other, a bucket as often as rows have it."""
+        sizes = self.end - self.start
+        total = int(sizes.sum())
+        if not total:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        some = sizes > 0
+        start, end = self.start[some], self.end[some]
+        if (start[1:] == end[:-1]).all():
+            whole = slice(int(start[0]), int(end[-1]))
+            return self.bucket[whole], self.packets[whole]
+        sizes = sizes[some]
+        at = np.repeat(start - (np.cumsum(sizes) - sizes), sizes) + np.arange(total)
+        return self.bucket[at], self.packets[at]
