@@ -33,7 +33,6 @@ from agent.store import Store, StoreReader
 from benchmarks.encode import CIRCUIT, samples
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Sample
-from tests.fakes.sealed import release_all, seal_all
 from tests.live.servers import VictoriaMetrics
 
 CIRCUITS = {f"ACME-AMS-{number:04}": replace(CIRCUIT, id=f"ACME-AMS-{number:04}") for number in range(100)}
@@ -56,7 +55,7 @@ class Drained:
     seconds: float
     cpu_s: float
     lags_s: list[float]
-    peak_mib: float
+    peak_mib: tuple[float, float]
     parked: int
 
 
@@ -81,6 +80,8 @@ def fill(path: Path, count: int, end_ns: int) -> None:
 
 def seal(path: Path) -> int:
     """All of it leaves the live database, owed to the sink. How many samples are owed."""
+    from tests.fakes.sealed import release_all, seal_all  # which would make the measured process larger
+
     store = Store.open(path, clock=SystemClock(), site="benchmark")
     store.keep_sinks([SINK])
     store.cursor(SINK)
@@ -91,9 +92,10 @@ def seal(path: Path) -> int:
         return sum(item.rows for item in reader.owed(SINK))
 
 
-def resident_mib(field: str) -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith(field)).split()[1]) / 1024
+def resident_mib() -> tuple[float, float]:
+    """Of this process, and what of it is its own and not pages of programme files."""
+    found = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(found["VmRSS"].split()[0]) / 1024, int(found["RssAnon"].split()[0]) / 1024
 
 
 class Live:
@@ -134,13 +136,13 @@ def drain(path: Path, url: str, count: int) -> Drained:
     delivery.start()
     ready_s = time.monotonic() - begin
     [worker] = delivery._workers
-    cpu, begin, live, lags, peak = time.process_time(), time.monotonic(), Live(store), list[float](), 0.0
+    cpu, begin, live, lags, peak = time.process_time(), time.monotonic(), Live(store), list[float](), (0.0, 0.0)
     while worker.status.written < count:
         assert time.monotonic() - begin < DEADLINE_S, worker.status
         newest = max(worker._live_to, store.cursor(SINK)) - count
         waiting = next((at for number, at in live.appended if number > newest), None)
         lags.append(0.0 if waiting is None else time.monotonic() - waiting)
-        peak = max(peak, resident_mib("VmRSS"))
+        peak = max(peak, resident_mib())
         time.sleep(0.05)
     seconds, cpu_s = time.monotonic() - begin, time.process_time() - cpu
     total = count + live.stop()
@@ -229,14 +231,15 @@ def run(path: Path, count: int, limit: int, sealed: bool) -> None:
     lags = sorted(done.lags_s)
     print(
         f"  delivery: {rate:,.0f} samples/s, {done.cpu_s / (done.delivered + done.live) * 1e6:.1f} us of CPU each "
-        f"(the server: {server_us:.1f}); memory {done.peak_mib:.0f} MiB at the peak; ready after {done.ready_s:.2f} s"
+        f"(the server: {server_us:.1f}); memory {done.peak_mib[0]:.0f} MiB at the peak, "
+        f"{done.peak_mib[1]:.0f} of them its own; ready after {done.ready_s:.2f} s"
     )
     print(
         f"  lag of the newest meanwhile: p50 {statistics.median(lags):.2f} s, p99 {lags[len(lags) * 99 // 100]:.2f} s, "
         f"most {lags[-1]:.2f} s; {done.live} of them came in"
     )
     print(f"  in the database: {found:,} of {done.delivered + done.live:,}; parked {done.parked}")
-    for gzip in (False, True):
+    for gzip in () if sealed else (False, True):
         ready = bodies(path, limit, gzip)
         with VictoriaMetrics() as server:
             bare = post(server, ready, limit, gzip)
