@@ -31,6 +31,9 @@ STEP: Final = 2_000
 PART: Final = 10_000
 """Rows of a part of a Parquet file, kept in memory."""
 
+MANY: Final = 64
+"""Parts joined at once."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EVERYTHING: Final = 1 << 62
 _TYPES: Final = dict.fromkeys(STORED_INTEGERS, "BIGINT") | {
@@ -98,13 +101,12 @@ def to_parquet(groups: Iterable[Sequence[Sample]], path: Path) -> Iterator[int]:
     select = {name: f"{name}::{_TYPES.get(name, 'VARCHAR')}" for name in COLUMNS}
     select["start"] = "make_timestamp_ns(start)"
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as directory:
-        parts: list[Path] = []
+        heap = _Heap(Path(directory))
         waiting: list[dict[str, np.ndarray[Any, Any]]] = []
 
         def write() -> None:
-            parts.append(Path(directory) / f"{len(parts):06}.parquet")
             joined = {name: np.concatenate([columns[name] for columns in waiting]) for name in COLUMNS}
-            parquet.write(parts[-1], {name: _masked(values) for name, values in joined.items()}, select)
+            parquet.write(heap.next(), {name: _masked(values) for name, values in joined.items()}, select)
             waiting.clear()
 
         for group in groups:
@@ -112,12 +114,43 @@ def to_parquet(groups: Iterable[Sequence[Sample]], path: Path) -> Iterator[int]:
             if sum(len(columns["start"]) for columns in waiting) >= PART:
                 write()
             yield len(group)
-        if waiting or not parts:
+        if waiting or not heap.parts:
             waiting.append(_columns([]))
             write()
-        whole = Path(directory) / "whole.parquet"
+        heap.join().replace(path)
+
+
+class _Heap:
+    """Parts of a file, in order; MANY of them become one, so that never more are open at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self.parts: list[Path] = []
+        self._directory, self._number = directory, 0
+
+    def next(self) -> Path:
+        """Where the next part goes."""
+        small = [part for part in self.parts if part.name.startswith("part")]
+        if len(small) >= MANY:
+            self.parts = [part for part in self.parts if part not in small] + [self._joined(small)]
+        self.parts.append(self._path("part"))
+        return self.parts[-1]
+
+    def join(self) -> Path:
+        """All of them as one file."""
+        return self._joined(self.parts)
+
+    def _joined(self, parts: Sequence[Path]) -> Path:
+        from agent.store.sealed import parquet
+
+        whole = self._path("whole")
         parquet.join(parts, whole)
-        whole.replace(path)
+        for part in parts:
+            part.unlink()
+        return whole
+
+    def _path(self, word: str) -> Path:
+        self._number += 1
+        return self._directory / f"{word}-{self._number:06}.parquet"
 
 
 def _columns(group: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:

@@ -15,8 +15,10 @@ from typing import Final
 import numpy as np
 
 from agent.store import directory, schema
+from agent.store.combined import stored
 from agent.store.importing import IMPORTED
 from agent.store.records import DAMAGED, GAP, LIVE_FILE, EventRecord
+from agent.store.rows import SAMPLE_COLUMNS, Value
 from agent.store.sealed import manifest
 from agent.store.sealed.keeper import RETIRED, still_live
 from agent.store.sealed.manifest import FOLDER, MANIFEST, SAMPLES, UNFINISHED, DamagedSeal, Part
@@ -24,12 +26,25 @@ from agent.store.sealed.verification import Finding, Verified
 from agent.store.sealed.verification import verify as verify_sealed
 from probes.core.arrays import Int64
 from probes.core.errors import LocalError
+from probes.metrics.histogram import bucket_of
 
 Run = tuple[int, int]
 """First and last of seqs without a hole."""
 
+IMPOSSIBLE: Final = (
+    "state NOT BETWEEN 0 AND 4", "stamps NOT BETWEEN 0 AND 2", "span_ns < 0", "length(histogram) % 8 <> 0",
+    "sent <> received + lost", "min(sent, received, lost, late, duplicate, reordered, corrupt, not_sent) < 0",
+    "rtt_min_ns > rtt_p50_ns", "rtt_p50_ns > rtt_p95_ns", "rtt_p95_ns > rtt_p99_ns", "rtt_p99_ns > rtt_max_ns",
+    "rtt_count * rtt_min_ns > rtt_sum_ns", "rtt_count * rtt_max_ns < rtt_sum_ns", "rtt_count < 0",
+    "rtt_stddev_ns > rtt_max_ns - rtt_min_ns",
+)  # fmt: skip
+"""What no sample says, in SQL."""
 NAMED: Final = 20
 """Ranges of seqs named in words."""
+CHUNK: Final = 2_000
+"""Live rows looked at together."""
+_AT: Final = {name: at for at, name in enumerate(SAMPLE_COLUMNS, 4)}
+"""Place of a column in a row of SELECT_STORED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +135,7 @@ def _check_order(store: Path, parts: Sequence[Part], found: Wholeness) -> None:
         live = (store / LIVE_FILE).absolute().as_uri()
         with contextlib.closing(sqlite3.connect(f"{live}?mode=ro", uri=True, timeout=5.0)) as connection:
             connection.execute("BEGIN")
-            seqs = (row[0] for row in connection.execute("SELECT seq FROM samples ORDER BY seq"))
+            seqs = (int(row[0]) for row in connection.execute("SELECT seq FROM samples ORDER BY seq"))
             live_runs, found.live_rows = _runs(seqs)
             newest = connection.execute("SELECT next_seq FROM meta").fetchone()[0] - 1
             highest = max((last for _first, last in (*runs, *live_runs)), default=0)
@@ -129,7 +144,8 @@ def _check_order(store: Path, parts: Sequence[Part], found: Wholeness) -> None:
                     reason = f"the position of sink {sink} is {seq}; samples end at {max(newest, highest)}"
                     found.findings.append(Finding(store / LIVE_FILE, reason))
             _name_missing(connection, [*runs, *live_runs], found)
-    except sqlite3.Error as error:
+            found.findings += [Finding(store / LIVE_FILE, reason) for reason in _contradictions(connection)]
+    except (sqlite3.Error, ValueError, TypeError) as error:  # a damaged database may hold a text where a number was
         if not any(finding.path == store / LIVE_FILE for finding in found.findings):
             found.findings.append(Finding(store / LIVE_FILE, str(error)))
     for item in [item for item in found.missing if item.reason is None][:NAMED]:
@@ -137,6 +153,55 @@ def _check_order(store: Path, parts: Sequence[Part], found: Wholeness) -> None:
         found.findings.append(
             Finding(store, f"samples {item.first} to {item.last}, {number} in number, are neither live nor sealed")
         )
+
+
+def _contradictions(connection: sqlite3.Connection) -> Iterator[str]:
+    """Live samples that cannot be true: SQLite has no checksums, so this is how a changed octet shows, if it does."""
+    wrong = " OR ".join(f"({condition})" for condition in IMPOSSIBLE)
+    number = 0
+    example = ""
+    cursor = connection.execute(f"SELECT {wrong}, {schema.SELECT_STORED.removeprefix('SELECT ')}")
+    while chunk := cursor.fetchmany(CHUNK):
+        found = [row[1:] for row in chunk if row[0] or not _decodes(row[1:])]
+        found += _against_histograms([row[1:] for row in chunk])
+        number += len({row[:4] for row in found})
+        if found and not example:
+            example = f"{found[0][0]}/{found[0][1]} at {found[0][4]}"
+    if number:
+        yield f"{number} samples contradict themselves, the first is of {example}"
+    for circuit, probe, kind, rows, kept in connection.execute(
+        "SELECT t.circuit, t.probe, t.kind, t.rows, (SELECT count(*) FROM samples WHERE series = t.id) AS kept "
+        "FROM series t WHERE kept <> t.rows"
+    ):
+        yield f"{kept} samples of {circuit}/{probe} ({kind}) are there, {rows} were kept"
+
+
+def _decodes(row: tuple[Value, ...]) -> bool:
+    try:
+        stored(row)
+    except (LocalError, AssertionError):
+        return False
+    return True
+
+
+def _against_histograms(chunk: Sequence[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
+    """Samples of streams whose histogram is not that of their count, least and greatest delay."""
+    rows, expected, there = [], [], []
+    for row in chunk:
+        shape, values = row[-1], [row[_AT[name]] for name in ("rtt_count", "rtt_min_ns", "rtt_max_ns")]
+        if row[2] not in ("icmp", "udp") or not isinstance(shape, bytes) or len(shape) < 8 or len(shape) % 8:
+            continue
+        if not all(isinstance(value, int) for value in values):
+            continue
+        pairs = np.frombuffer(shape, "<u4").reshape(-1, 2)
+        rows.append(row)
+        expected.append(values)
+        there.append((int(pairs[:, 1].sum()), int(pairs[0, 0]), int(pairs[-1, 0])))
+    if not rows:
+        return []
+    numbers, found = np.array(expected, np.int64), np.array(there, np.int64)
+    numbers[:, 1:] = bucket_of(np.maximum(numbers[:, 1:], 0))
+    return [rows[at] for at in np.flatnonzero((numbers != found).any(1)).tolist()]
 
 
 def _runs(seqs: Iterator[int]) -> tuple[list[Run], int]:

@@ -108,7 +108,7 @@ def _live(store: Path) -> list[Finding]:
     path = store / LIVE_FILE
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            found = [row[0] for row in connection.execute("PRAGMA quick_check(10)")]
+            found = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
     except sqlite3.Error as error:
         found = [str(error)]
     return [Finding(path, str(text).replace("\n", " ")) for text in found if text != "ok"]

@@ -19,8 +19,8 @@ from agent.report.terminal import print_grid
 from agent.store import EventRecord, Store, StoreReader
 from agent.store.records import GAP, DayStatus
 from agent.store.sealed.manifest import FOLDER, day_text
-from probes.core.arrays import Histogram
 from probes.core.model import Counts, Rate, Sample, SampleState
+from probes.metrics.histogram import build
 from tests.agent.cli.commands import linkwitness
 from tests.fakes.samples import START, SteppedClock, ping, some_packets
 from tests.fakes.sealed import DAY, release_all, seal_all
@@ -33,10 +33,12 @@ SECOND = 10**9
 def fill(path: Path) -> None:
     """Two sealed days and a live one, of a stream, a stream with texts that must be escaped, and a capacity run."""
     store = Store.open(path, clock=SteppedClock(), site="lab")
-    shape = Histogram(np.array([3, 9]), np.array([4, 6]))
     for day in range(3):
         at = day * 8640
-        store.append([ping(at + n, histogram=shape, packets=some_packets(n), rtt_ns=10**7 + n) for n in range(4)])
+        store.append([
+            ping(at + n, histogram=build(np.full(10, 10**7 + n)), packets=some_packets(n), rtt_ns=10**7 + n)
+            for n in range(4)
+        ])  # fmt: skip
         store.append([
             ping(at + n, circuit="ACME, 2", probe="p=1", reason='why "so" \\ x', state=SampleState.NO_REPLY,
                  counts=Counts(sent=10, lost=10), delay=None, variation=None)
@@ -210,8 +212,6 @@ def test_sealing_by_hand(store_path: Path, capsys: pytest.CaptureFixture[str]) -
     tomorrow = "2999-01-01"
     assert run("seal", "--store", store_path, "--until", tomorrow) == 2
     assert "only days that are over" in capsys.readouterr().err
-    assert run("seal", "--store", store_path, "--until", day_text(FIRST_DAY + 1)) == 0
-    assert capsys.readouterr().out == "no day is ready to be sealed\n"
     assert run("seal", "--store", store_path, "--until", day) == 0
     assert capsys.readouterr().out.startswith(f"{day}.1: 8 samples sealed in ")
     assert run("verify", "--store", store_path) == 0
