@@ -123,12 +123,12 @@ def _about_types(trial: Trial) -> Iterator[Remark]:
         fields = list(found)
         listed = ", ".join(f"{item.field} ({item.theirs}, sent as {item.ours})" for item in fields[:4])
         more = f" and {len(fields) - 4} more" if len(fields) > 4 else ""
-        text = f"{name} there has fields of other types: {listed}{more}; the server refuses such samples"
+        text = f"{name} there has fields of other types: {listed}{more}; the server may refuse such samples"
         remedy = (
             f"give linkwitness a {_place(trial).split()[0]} of its own, or drop {name} there; "
             "then `linkwitness sink retry`"
         )
-        yield Remark("fail", text, remedy)
+        yield Remark("warn", text, remedy)
 
 
 def _about_retention(trial: Trial, oldest_ns: int | None) -> Iterator[Remark]:

@@ -154,7 +154,7 @@ def _row(state: SinkState) -> Row:
         str(position.seq) if position else ABSENT,
         str(state.lag),
         ABSENT if oldest is None else _seconds(oldest),
-        ABSENT if state.rate is None else f"{state.rate:.0f}/s",
+        ABSENT if state.rate is None else f"{state.rate:.{0 if state.rate >= 10 else 1}f}/s",
         ABSENT if drain_ns is None else _seconds(drain_ns),
         Cell(str(parked), "warn" if parked else "plain"),
         state.words or state.server,
