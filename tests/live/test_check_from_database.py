@@ -137,6 +137,7 @@ def test_store_and_database_give_the_same_verdicts(
     by_id = {item["objective"]: item for item in stored["verdicts"]}
     assert by_id["up"]["evidence"]["intervals_down"] == 6
     assert by_id["rate"]["value"] == 91_000_000
+    # Most of the closed day has neither samples nor a record of why: only what is proven is decided.
     assert {item["state"] for item in stored["verdicts"]} <= (
-        {"on_track", "at_risk", "breached"} if state == "open" else {"met", "breached"}
+        {"on_track", "at_risk", "breached"} if state == "open" else {"met", "breached", "inconclusive"}
     )
