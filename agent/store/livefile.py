@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ CHECK_STEPS: Final = 100_000
 
 LONG_WAL: Final = 16_384
 """Pages: 64 MiB."""
+_LOG_HEADER: Final = 32
+_FRAME_HEADER: Final = 24
 
 EPOCHS: Final = 10_000
 """Epochs that are remembered: a start every hour for a year."""
@@ -117,7 +120,7 @@ class LiveFile:
         self.created = False
         self.previous: PreviousSession | None = None
         self._owner, self._site, self._boot = owner, site, boot
-        self._commits = self._checkpointed = 0
+        self._commits = self._checkpointed = self._unsynced = 0
         self._begins: tuple[int, str, int, str, str | None] | None = None
         self._table: SampleTable
 
@@ -325,6 +328,7 @@ class LiveFile:
         A WAL that long readers kept from restarting is cut once it exceeds LONG_WAL pages.
         """
         _busy, pages, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._unsynced = 0 if moved == pages else moved
         if moved == pages:
             self._checkpointed = self._commits
         if pages > LONG_WAL and moved == pages:
@@ -332,7 +336,12 @@ class LiveFile:
         return int(pages - moved)
 
     def close(self, *, checkpoint: bool = True) -> None:
-        """Checkpoint what can be, unless the disk has just failed, and close; never raises."""
+        """Checkpoint what can be, unless the disk has just failed, and close.
+
+        Raises OSError, and stays open, while that disk does not take again what a checkpoint had begun to move.
+        """
+        if not checkpoint and self._unsynced:
+            put_again(self.path, self._unsynced)
         if checkpoint:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -350,3 +359,21 @@ class LiveFile:
                 with contextlib.suppress(sqlite3.Error):
                     self.connection.execute("ROLLBACK")
             raise
+
+
+def put_again(live: Path, frames: int) -> None:
+    """Write the pages of the first frames of the log into the database once more, and sync it. Raises OSError.
+
+    A checkpoint that a reader cuts short does not sync the database, and SQLite never moves those frames again. Should
+    the sync of the next one fail, the kernel may have dropped their pages; closing the last connection would then
+    delete the log, the only place where they are. Layout: https://www.sqlite.org/fileformat2.html section 4.1.
+    """
+    with open(f"{live}-wal", "rb", buffering=0) as log, live.open("r+b", buffering=0) as database:
+        size = int.from_bytes(os.pread(log.fileno(), 4, 8), "big")
+        starts = range(_LOG_HEADER, _LOG_HEADER + frames * (_FRAME_HEADER + size), _FRAME_HEADER + size)
+        newest = {int.from_bytes(os.pread(log.fileno(), 4, start), "big"): start for start in starts}
+        for page, start in newest.items():
+            data = os.pread(log.fileno(), size, start + _FRAME_HEADER)
+            if os.pwrite(database.fileno(), data, (page - 1) * size) != size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(database.fileno())

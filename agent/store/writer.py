@@ -48,6 +48,7 @@ class Store:
         owner = Owner(os.getpid(), boot_id(), clock.wall())
         self._opening = Opening(path, owner, site, clock, self._note_progress)
         self._file: LiveFile | None = None
+        self._given_up: LiveFile | None = None
         self._tried = threading.Event()
         self._refusal: LocalError | None = None
         self._attempt: Attempt | None = None
@@ -63,11 +64,8 @@ class Store:
         self._failing_since_ns: int | None = None
         self._failure: str | None = None
         self._progress = self._checkpointed = clock.monotonic()
-        self._uncheckpointed = 0
-        self._newest_seq = 0
-        self._stop_by = 0
-        self._clean = False
-        self.epoch = ""
+        self._uncheckpointed = self._newest_seq = self._stop_by = 0
+        self._clean, self.epoch = False, ""
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
     @staticmethod
@@ -246,6 +244,9 @@ class Store:
         self._finish()
 
     def _open_file(self) -> LiveFile:
+        if self._given_up is not None:
+            self._given_up.close(checkpoint=False)
+            self._given_up = None
         file, events = self._opening.open(self._newest_seq + 1, self._doubts)
         for event in events:
             self._waiting.put_note(event)
@@ -368,8 +369,7 @@ class Store:
         self._waiting.refusal = trouble(error)
         self._doubts += isinstance(error, DamagedFile) or (isinstance(error, sqlite3.Error) and is_damage(error))
         if self._file is not None and not is_harmless(error):
-            self._file.close(checkpoint=False)
-            self._file = None
+            self._given_up, self._file = self._file, None
 
     def _finish(self) -> None:
         """Last commits until the deadline of close; then, if the disk still refuses, the record of what that cost."""

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.store import Store, StoreReader, opening, writer
+from agent.store import Store, StoreReader, livefile, opening, writer
 from agent.store.livefile import Batch, LiveFile
 from agent.store.records import LIVE_FILE
 from agent.store.waiting import Waiting
@@ -44,7 +44,8 @@ class Orders:
 
     bug: "" | early (acknowledges before the commit) | believes (the log as the kernel shows it) | NORMAL or OFF
     (SQLite's `synchronous`). hold: wait for a word before the store is opened. rest_s: pause after each group.
-    stays: does not close the store at the end, and waits to be killed.
+    stays: does not close the store at the end, and waits to be killed. looks: a reader in the same process looks at
+    one instant for some groups, and keeps checkpoints from their end.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Orders:
     largest: int = 40
     checkpoint: int = 0
     stays: bool = False
+    looks: bool = False
 
 
 class EarlyWaiting(Waiting):
@@ -78,6 +80,8 @@ def _apply(orders: Orders, chance: random.Random) -> None:
         writer.Waiting = EarlyWaiting
     elif orders.bug == "believes":
         opening.write_over = lambda *_: None
+    elif orders.bug == "forgets":
+        livefile.put_again = lambda *_: None
     elif orders.bug:
         original = LiveFile.open
 
@@ -101,8 +105,13 @@ def keep(orders: Orders, told: Connection, heard: Connection) -> None:
         told.send(("refused", str(error)))
         return
     told.send(("open", os.getpid()))
+    uri = f"{(orders.path / LIVE_FILE).as_uri()}?mode=ro"
+    looking = sqlite3.connect(uri, uri=True, isolation_level=None) if orders.looks else None
     number = orders.first
     for group in range(orders.groups or 1 << 62):
+        if looking is not None and group % 4 in (1, 3):
+            looking.execute("BEGIN" if group % 4 == 1 else "COMMIT")
+            looking.execute("SELECT count(*) FROM samples").fetchone()
         size = chance.randint(1, orders.largest)
         store.append([interval(n) for n in range(number, number + size)])
         number += size
