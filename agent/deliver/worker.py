@@ -26,6 +26,7 @@ from agent.deliver.debts import Debts
 from agent.deliver.line import LineEncoder, LineError
 from agent.deliver.sink import Sink
 from agent.deliver.supply import Consignment, Order, Supply
+from agent.deliver.telling import IDLE, OK, Telling
 from agent.store import EventRecord, Store, StoreReader
 from agent.store.records import NOTHING_LEFT, Owed
 from probes.core.clock import MILLISECOND, SECOND, Clock
@@ -139,8 +140,8 @@ class SinkWorker:
         self._broken_words = ""
         self._lately: deque[tuple[int, int]] = deque(maxlen=RATE_BATCHES)
         """monotonic ns and size of the batches delivered last"""
-        self._troubled = _remembers_trouble(self._reader, settings.name)
-        """the last that the store was told of this sink is trouble; None: the store cannot be read yet"""
+        self._telling = _remembered(self._reader, settings.name, IDLE)
+        """None: the store cannot be read yet"""
         self._thread = threading.Thread(target=self._run, name=f"sink-{settings.name}", daemon=True)
         self.status = SinkStatus(settings.name, "", "starting", 0, 0, 0, 0)
         with contextlib.suppress(LocalError):  # the disk may refuse just now: asked again before every batch
@@ -330,7 +331,8 @@ class SinkWorker:
 
     def _line(self, sample: Sample) -> str | None:
         try:
-            return self._encoder.encode(sample, text=self._sink.keeps_text)
+            branch = next((name for _, name in reversed(self._reader.branches())), None)
+            return self._encoder.encode(sample, text=self._sink.keeps_text, branch=branch)
         except LineError:
             return None
 
@@ -365,25 +367,30 @@ class SinkWorker:
 
     def _tell(self, state: str, words: str) -> None:
         """Record a change of state once, not every try."""
-        before, self.status = self.status, replace(self.status, state=state, words=words)
-        if self._troubled is None:
-            self._troubled = _remembers_trouble(self._reader, self._settings.name)
-        known = not self._troubled if state == "ok" else state in ("idle", before.state)
-        if known or self._stop.is_set():
+        self.status = replace(self.status, state=state, words=words)
+        if self._stop.is_set():
             return
-        self._troubled = state != "ok"
+        if self._telling is None:
+            self._telling = _remembered(self._reader, self._settings.name, state)
+        left_out = None if self._telling is None else self._telling.due(state, self._clock.monotonic())
+        if left_out is None:
+            return
         text = f"sink {self._settings.name}: {state}{f': {words}' if words else ''}"
+        if left_out:
+            text += f": {left_out} changes before this one are not recorded"
         log.log(logging.INFO if state == "ok" else logging.WARNING, "%s", text)
         self._store.event(EventRecord("sink", self._clock.wall(), text, reason=words or None))
 
 
-def _remembers_trouble(reader: StoreReader, sink: str) -> bool | None:
+def _remembered(reader: StoreReader, sink: str, state: str) -> Telling | None:
+    """From what the store was told last; None where it cannot be read, and `state` is no trouble to be told."""
+    beginning = f"sink {sink}: "
     try:
-        events = reader.events(kind="sink")
+        told = (event.text for event in reader.events(kind="sink") if event.text.startswith(beginning))
+        last = next(told, beginning + OK).removeprefix(beginning).partition(":")[0]
     except LocalError:
-        return None
-    told = (event.text for event in events if event.text.startswith(f"sink {sink}: "))
-    return next(told, f"sink {sink}: ok") != f"sink {sink}: ok"
+        return None if state in (OK, IDLE) else Telling()
+    return Telling(OK if last == OK else "trouble")
 
 
 def _rate(lately: Sequence[tuple[int, int]]) -> float | None:
