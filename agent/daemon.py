@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 STALLED_NS = 30 * SECOND
 """A part that made no progress for so long is stalled, and the watchdog is not fed."""
 LOOP_S = 0.5
-RETENTION_EVERY_NS = 3600 * SECOND
+RETENTION_EVERY_NS = 60 * SECOND
 RETENTION_FIRST_NS = 60 * SECOND
 STATUS_EVERY_NS = 10 * SECOND
 MEND_EVERY_NS = 30 * SECOND
@@ -168,11 +168,7 @@ class Daemon:
                 run_class="background",
             ),
             Work(
-                "agent: retention", lambda: self._keeper.begin(self._config.store), every_ns=RETENTION_EVERY_NS,
-                first_after_ns=RETENTION_FIRST_NS, run_class="background",
-            ),
-            Work(
-                "agent: live database", lambda: self._keeper.watch(self._config.store), every_ns=60 * SECOND,
+                "agent: retention", lambda: self._keeper.watch(self._config.store), every_ns=RETENTION_EVERY_NS,
                 first_after_ns=RETENTION_FIRST_NS, run_class="background",
             ),
         )  # fmt: skip

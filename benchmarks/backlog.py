@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -37,15 +38,15 @@ from agent.store.sealed.manifest import DAY_NS
 from probes.core.arrays import ABSENT
 from probes.core.clock import SECOND, SystemClock
 
-STREAMS, SAMPLES = 2_000, 121_000_000
+STREAMS, SAMPLES, KINDS = 2_000, 121_000_000, 20
 SINK = "away"
 
 
 def fill(path: Path, begin: int, rows: int, seq: int) -> int:
     """Live rows of every stream from the interval `begin` on; returns the next seq."""
     chance = np.random.default_rng(begin)
-    packets = days.some_packets(chance)
-    kinds = [days.day_of(0, days.FIRST_DAY, 1, chance)[:rows] for _ in range(20)]
+    packets = [item for _ in range(8) for item in days.some_packets(chance)]
+    kinds = [days.day_of(0, days.FIRST_DAY, 1, chance) for _ in range(KINDS)]
     connection = sqlite3.connect(path / LIVE_FILE, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
@@ -53,10 +54,12 @@ def fill(path: Path, begin: int, rows: int, seq: int) -> int:
     for stream in range(STREAMS):
         found = [
             (stream + 1, seq + n * STREAMS + stream, first + n * 10 * SECOND, *row[3:])
-            for n, row in enumerate(kinds[stream % len(kinds)])
+            for n, row in enumerate(_some(kinds[stream % KINDS], stream // KINDS * rows, rows))
         ]
         connection.executemany(schema.INSERT_SAMPLE, found)
-        kept = [(row[1], row[2], packets[row[1] % len(packets)]) for row in found]
+        kept = [
+            (row[1], row[2], packets[at]) for row, at in zip(found, chance.integers(0, len(packets), rows), strict=True)
+        ]
         connection.executemany("INSERT INTO packets VALUES (?, ?, ?)", kept)
     last = first + (rows - 1) * 10 * SECOND
     connection.executemany(
@@ -68,6 +71,11 @@ def fill(path: Path, begin: int, rows: int, seq: int) -> int:
     connection.execute("COMMIT")
     connection.close()
     return seq + STREAMS * rows
+
+
+def _some(whole: list[tuple[Any, ...]], first: int, rows: int) -> list[tuple[Any, ...]]:
+    """Rows from `first` on, round and round: no file holds a row twice."""
+    return [whole[at % len(whole)] for at in range(first, first + rows)]
 
 
 def store_slices(path: Path, slices: int, rows: int) -> list[manifest.Part]:

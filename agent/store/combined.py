@@ -14,7 +14,7 @@ from agent.store import columnar, owing, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
 from agent.store.samplebatch import SampleBatch, empty
-from agent.store.sealed import extract, layout
+from agent.store.sealed import extract, layout, overview
 from agent.store.sealed.manifest import PACKETS, Part, SealedSeries, SeriesKey, day_text, series_of
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.reading import SealedDays
@@ -96,8 +96,9 @@ class Combined:
         )
         live = {(row[0], row[1], row[2]): stored(row) for row in found}
         best: dict[SeriesKey, _Newest] = {}
-        for part in self._sealed.parts:
-            for of in part.series:
+        for current in (True, False):
+            parts = [part for part in self._sealed.parts if (self._shared[part.name] > 0) == current]
+            for of, part in overview.newest(parts, by_seq=current):
                 item = self._sealed_newest(part, of)
                 if of.key not in best or item.order > best[of.key].order:
                     best[of.key] = item
@@ -132,8 +133,7 @@ class Combined:
             for key, number in self._twice(part).items():
                 twice[key] = twice.get(key, 0) + number
         total: dict[SeriesKey, Series] = {}
-        sealed = [item for part in self._sealed.parts for item in part.series]
-        every: list[Series | SealedSeries] = [*status.series(self._connection), *sealed]
+        every: list[Series | SealedSeries] = [*status.series(self._connection), *overview.totals(self._sealed.parts)]
         for item in every:
             key = (item.circuit, item.probe, item.kind)
             before = total.get(key)

@@ -23,7 +23,7 @@ from agent.store.owing import Note
 from agent.store.records import LIVE_FILE, LOST, EventRecord, Retired
 from agent.store.sealed import manifest, process, retention, slices, verification
 from agent.store.sealed.manifest import DAY_NS, FOLDER, Part
-from probes.core.clock import Clock
+from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.units import format_bytes
 
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 SEAL_TIMEOUT_S: Final = 1800.0
 """Far beyond what a day of ten thousand probes takes at the lowest priority."""
 FLUSH_S: Final = 30.0
+PASS_NS: Final = 3600 * SECOND
 SEALED: Final = "sealed"
 SEAL_FAILED: Final = "seal_failed"
 RETIRED: Final = "retired"
@@ -54,6 +55,7 @@ class Keeper:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._trouble = ""
+        self._due = 0
 
     def begin(self, policy: StoreSettings) -> None:
         """Start a pass."""
@@ -63,13 +65,15 @@ class Keeper:
         self._thread.start()
 
     def watch(self, policy: StoreSettings) -> None:
-        """Start a pass if the live database is larger than it may be. Costs nothing where it is not."""
+        """Start a pass every hour, and when the live database is larger than it may be. Looking costs nothing."""
         try:
             with _reading(self._path) as connection:
                 used = slices.used_bytes(connection)
         except (OSError, sqlite3.Error):
             return  # the store tells what is wrong with it
-        if used > policy.live_bytes:
+        now = self._clock.monotonic()
+        if now >= self._due or used > policy.live_bytes:
+            self._due = now + PASS_NS
             self.begin(policy)
 
     def close(self, timeout_s: float = 5.0) -> None:

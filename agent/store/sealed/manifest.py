@@ -15,12 +15,15 @@ import json
 import os
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from agent.store.sealed.tables import Table
 from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 
@@ -106,8 +109,8 @@ class Part:
     through_seq: int
     rows: int
     sealed_ns: int
-    files: tuple[SealedFile, ...]
-    series: tuple[SealedSeries, ...]
+    files: Sequence[SealedFile]
+    series: Sequence[SealedSeries]
     """in ascending order of their names"""
     epochs: tuple[tuple[int, str], ...] = ()
     """first seq and epoch of its samples, ascending; `epoch` is the last of them"""
@@ -139,7 +142,7 @@ class Part:
         return tuple(file for file in self.files if file.what == what)
 
 
-def series_of(part: Part, circuit: str, probe: str) -> tuple[SealedSeries, ...]:
+def series_of(part: Part, circuit: str, probe: str) -> Sequence[SealedSeries]:
     """The series of one probe, one for each of its kinds."""
     first = bisect_left(part.series, (circuit, probe), key=lambda item: (item.circuit, item.probe))
     last = bisect_right(part.series, (circuit, probe), key=lambda item: (item.circuit, item.probe))
@@ -159,6 +162,7 @@ def day_text(day: int) -> str:
 def encode(part: Part) -> bytes:
     """The manifest's text, signed with the SHA-256 of its own content."""
     document = {"format": FORMAT, "version": VERSION, "date": day_text(part.day)} | dataclasses.asdict(part)
+    document["files"] = [dataclasses.asdict(item) for item in part.files]
     document["series"] = [list(dataclasses.astuple(item)) for item in part.series]
     body = json.dumps(document, ensure_ascii=True, sort_keys=True)
     signature = hashlib.sha256(body.encode("ascii")).hexdigest()
@@ -181,11 +185,7 @@ def decode(path: Path, data: bytes) -> Part:
                 hint="use the newer linkwitness, or give this one another store path; nothing was changed",
             )
         del document["date"]
-        files = tuple(
-            SealedFile(**item | {"first": _key(item["first"]), "last": _key(item["last"])})
-            for item in document.pop("files")
-        )
-        series = tuple(SealedSeries(*item) for item in document.pop("series"))
+        files, series = _files(document.pop("files")), _series(document.pop("series"))
         epochs = tuple((int(first), str(epoch)) for first, epoch in document.pop("epochs", ()))
         if not epochs:
             epochs = ((document["first_seq"], document["epoch"]),)
@@ -194,8 +194,23 @@ def decode(path: Path, data: bytes) -> Part:
             begin, end = bounds
             bounds = (int(begin), int(end))
         return Part(**document, files=files, series=series, epochs=epochs, slice_ns=bounds)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise DamagedSeal(path, f"it cannot be read: {error}") from None
+
+
+def _files(items: list[dict[str, Any]]) -> Table[SealedFile]:
+    names = tuple((item["name"], item["what"], _key(item["first"]), _key(item["last"])) for item in items)
+    numbers = np.array([(item["bytes"], item["rows"]) for item in items], np.int64).reshape(len(items), 2)
+    return Table(_file, names, numbers, b"".join(bytes.fromhex(item["sha256"]) for item in items))
+
+
+def _file(name: str, what: str, first: SeriesKey, last: SeriesKey, sha256: bytes, size: int, rows: int) -> SealedFile:
+    return SealedFile(name, what, size, sha256.hex(), rows, first, last)
+
+
+def _series(items: list[list[Any]]) -> Table[SealedSeries]:
+    numbers = np.array([item[3:] for item in items], np.int64).reshape(len(items), 5)
+    return Table(SealedSeries, tuple(_key(item[:3]) for item in items), numbers)
 
 
 def _key(values: list[str]) -> SeriesKey:

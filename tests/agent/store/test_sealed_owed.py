@@ -230,12 +230,15 @@ def test_a_large_live_database_is_sealed_slice_by_slice_whatever_the_sinks_have(
 
 def test_a_small_live_database_is_left_alone(store: Store, store_path: Path, keeper: Keeper) -> None:
     fill(store, 2)
-    keeper.work(policy(store_path, seal_after_ns=100_000 * DAY))
+    keeper.watch(policy(store_path, seal_after_ns=100_000 * DAY))
+    hourly = keeper._thread
+    assert hourly is not None
+    hourly.join(60)
     assert manifest.names(store_path) == []
     keeper.watch(policy(store_path, seal_after_ns=100_000 * DAY))
-    assert keeper._thread is None
+    assert keeper._thread is hourly, "not again within the hour"
     keeper.watch(policy(store_path, seal_after_ns=100_000 * DAY, live_bytes=1))
-    assert keeper._thread is not None
+    assert keeper._thread is not hourly
     keeper._thread.join(60)
     assert len(manifest.names(store_path)) == 2
 
