@@ -80,7 +80,8 @@ def export(
                     known = {item.id: item for item in settings.circuits} if settings else {}
                     encoder = LineEncoder(reader.status().site, known)
                     written = exporting.to_lines(groups, stream, lambda sample: encoder.encode(sample, text=True))
-                total = progress.count(written, "samples")
+                shown = output is not None or not sys.stdout.isatty()
+                total = progress.count(written, "samples") if shown else sum(written)
     if output is not None:
         print(f"{total} samples written to {output}", file=sys.stderr)
 

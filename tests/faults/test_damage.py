@@ -16,6 +16,7 @@ from agent.sla.columns import INTEGER_COLUMNS
 from agent.store import Store, StoreReader, wholeness
 from agent.store.sealed import manifest, reading, verification
 from agent.store.sealed.manifest import FOLDER, MANIFEST, DamagedSeal
+from agent.store.sealed.offline import opened
 from probes.metrics.histogram import build
 from tests.fakes.samples import MAXIMUM, START, SteppedClock, ping, some_packets
 from tests.fakes.sealed import DAY, Told, release_all, seal_all, told
@@ -269,8 +270,6 @@ def test_a_deleted_day_is_named_by_the_hole_it_leaves(place: Path, part: Path) -
 
 
 def test_what_is_set_aside_leaves_a_gap_and_is_not_deleted(place: Path, part: Path) -> None:
-    from agent.store.sealed.offline import opened
-
     file = next(part.glob("samples.*"))
     file.write_bytes(file.read_bytes()[:-1])
     kept = {file.name: file.read_bytes() for file in files_of(part)}
@@ -291,3 +290,26 @@ def test_what_is_set_aside_leaves_a_gap_and_is_not_deleted(place: Path, part: Pa
     assert found.findings == []
     assert [item.reason for item in found.missing] == ["moved aside as damaged"]
     assert not part.exists()
+
+
+def test_a_day_without_a_readable_manifest_is_a_gap_of_the_whole_day(place: Path, part: Path) -> None:
+    (part / MANIFEST).write_bytes(b"{}")
+    with opened(place, SteppedClock()) as writer:
+        assert len(wholeness.set_aside(place, wholeness.check(place).findings, START, writer.event)) == 1
+    with StoreReader.open(place) as reader:
+        (gap,) = [event for event in reader.events(kind="gap") if event.reason == "damaged"]
+    assert (gap.at_ns, gap.end_ns, gap.count) == ((FIRST_DAY + 1) * DAY, (FIRST_DAY + 2) * DAY, None)
+
+
+def test_a_damaged_day_whose_samples_are_still_live_loses_nothing(place: Path) -> None:
+    before = truth(place)
+    (sealed,) = seal_all(place, FIRST_DAY + 4)
+    file = next((place / FOLDER / sealed.name).glob("samples.*"))
+    file.write_bytes(file.read_bytes()[:-1])
+    with opened(place, SteppedClock()) as writer:
+        (text,) = wholeness.set_aside(place, wholeness.check(place).findings, START, writer.event)
+    assert "its samples are still live and will be sealed again" in text
+    assert truth(place) == before
+    with StoreReader.open(place) as reader:
+        assert [event for event in reader.events(kind="gap") if event.reason == "damaged"] == []
+    assert wholeness.check(place).findings == []
