@@ -13,11 +13,12 @@ from agent.config import SecretSource, SinkSettings
 from agent.deliver.examination import remarks
 from agent.deliver.server import Server
 from agent.deliver.survey import FOR_EVER, HOUR_NS, MONTH_NS, Conflict, Survey, survey
-from agent.deliver.trial import Trial
-from probes.core.clock import SECOND
+from agent.deliver.trial import Trial, attempt
+from probes.core.clock import SECOND, SystemClock
 from tests.fakes.scripted_server import INFLUX_1, Answer, Request, ScriptedServer
 
 DAY_NS = 24 * HOUR_NS
+TLS = Path(__file__).parents[2] / "fakes" / "tls"
 
 
 class Telling(ScriptedServer):
@@ -129,3 +130,13 @@ def test_what_is_said_of_it() -> None:
     )
     [(state, text, _)] = said(trial(Survey(unread="HTTP 403")))
     assert (state, "may write, but not read (HTTP 403)" in text) == ("ok", True)
+
+
+def test_certificate_of_a_server_behind_tls() -> None:
+    with ScriptedServer([Answer()], certificate=TLS / "good.pem") as server:
+        settings = SinkSettings("a", server.url, "v1", database="sla", ca_file=TLS / "ca.pem", timeout_ns=3 * SECOND)
+        found = attempt(settings, SystemClock())
+    assert found.obstacle is None
+    assert found.certificate_ns is not None
+    assert found.certificate_ns > found.at_ns
+    assert any("its TLS certificate is good for" in item.text for item in remarks(found, None))
