@@ -32,7 +32,7 @@ OPEN_S: Final = 10.0
 """A start waits so long for the disk, then goes on without it."""
 CHECKPOINT_NS: Final = 60 * SECOND
 CHECKPOINT_SAMPLES: Final = 20_000
-LEAVING_ROWS: Final = 2_000
+LEAVING_ROWS: Final = 1_000
 
 
 class Store:
@@ -173,10 +173,7 @@ class Store:
         return Retired(retirement.samples, retirement.packets, done)
 
     def release(self, part: Part, still_sealed: Callable[[], bool] = lambda: True, timeout_s: float = 600.0) -> int:
-        """Remove the samples of a part whose files and manifest are durable and verified; returns how many went.
-
-        Every sink is owed those it lacks from the first step on. Waits as retire does. Other histories' samples stay.
-        """
+        """Remove, as retire does, a part's samples, sealed and verified; a sink is owed those it lacks. Returns how many."""
         release = Release(part, still_sealed)
         self._leave(release, timeout_s)
         return release.samples
@@ -334,17 +331,19 @@ class Store:
 
     def _leave_step(self, file: LiveFile) -> None:
         with self._lock:
-            leaving = self._leaving[0] if self._leaving else None
+            leaving = next(iter(self._leaving), None)
             delivered = min(self._cursors.values(), default=self._newest_seq)
         if leaving is None:
             return
+        begin = self._clock.monotonic()
         removed = leaving.step(file, delivered, LEAVING_ROWS)
         self._uncheckpointed += removed
-        if not removed:
-            with self._lock:
-                if leaving in self._leaving:
-                    self._leaving.remove(leaving)
-            leaving.finished.set()
+        if removed:  # for twice as long, processor and disk are there for others
+            self._clock.wait(self._stopping, 2 * (self._clock.monotonic() - begin))
+            return
+        with self._lock:
+            self._leaving = [item for item in self._leaving if item is not leaving]
+        leaving.finished.set()
 
     def _checkpoint(self, file: LiveFile) -> None:
         now = self._clock.monotonic()
