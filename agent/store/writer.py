@@ -173,7 +173,7 @@ class Store:
         return Retired(retirement.samples, retirement.packets, done)
 
     def release(self, part: Part, still_sealed: Callable[[], bool] = lambda: True, timeout_s: float = 600.0) -> int:
-        """Remove, as retire does, a part's samples, sealed and verified; sinks are owed what they lack. Returns how many."""
+        """Remove, as retire does, a part's samples, sealed and verified. Sinks are owed what they lack."""
         release = Release(part, still_sealed)
         self._leave(release, timeout_s)
         return release.samples
