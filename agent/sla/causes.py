@@ -20,6 +20,7 @@ from probes.core.model import SampleState
 
 BESIDE_NS: Final = 30 * SECOND
 """A gap takes with it what had been measured and was not kept yet, and the time until the streams run again."""
+BEFORE: Final = "before the first sample"
 SHARED_FATE: Final = "all circuits failed at once"
 UNRECORDED: Final = "without a record"
 _WORDS: Final = {

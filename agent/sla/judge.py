@@ -10,7 +10,7 @@ from typing import Final
 from agent.sla import causes
 from agent.sla.calendar import WindowInstants, window_at, within_validity
 from agent.sla.case import Evaluation, Feed, Moment, UnusableError
-from agent.sla.causes import NOTHING_KNOWN, Circumstances, Gap
+from agent.sla.causes import BEFORE, NOTHING_KNOWN, Circumstances, Gap
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract, JitterDefinition, Metric, Objective, StatisticType
 from agent.sla.definitions import definition, name
@@ -129,12 +129,15 @@ def judge(
 
     series: by probe name, as columns_needed asks for. measured_since_ns: start of the circuit's first sample ever;
     None takes the first in the series. window: judge the windows that hold the end of this one instead of now.
-    known: gaps this agent recorded, and when all its circuits failed at once.
+    known: gaps this agent recorded, and when all its circuits failed at once. The time before measured_since_ns is
+    on record too.
     """
     firsts = [int(columns.start_ns[0]) for columns in series.values() if len(columns)]
     since = measured_since_ns if measured_since_ns is not None else min(firsts, default=now_ns)
     if contract.shared_fate == "count":
         known = replace(known, shared=NOWHERE)
+    if measured_since_ns is not None:
+        known = replace(known, gaps=(*known.gaps, Gap(0, measured_since_ns, BEFORE)))
     seen = {probe: blameless(columns, known.shared) for probe, columns in series.items()}
     cases, machines = [], Moment(now_ns, since).machines
     for objective in contract.objectives:
