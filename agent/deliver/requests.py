@@ -13,8 +13,9 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from agent.store.sink_state import small_document
 from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 
@@ -65,7 +66,7 @@ def ask(store: Path, action: Action, sink: str, now_ns: int, reason: str = "") -
 def answer_to(store: Path, request: Request) -> Done | None:
     """The answer once it is there; it is taken away."""
     path = store / FOLDER / f"{request.id}{_ANSWERED}"
-    found = _read(path)
+    found = small_document(path, LARGEST)
     if found is None:
         return None
     with contextlib.suppress(OSError):
@@ -104,22 +105,13 @@ def answer(store: Path, request: Request, done: Done) -> None:
 
 
 def _request(path: Path) -> Request | None:
-    found = _read(path)
+    found = small_document(path, LARGEST)
     if found is None or found.get("action") not in ("retry", "drop") or found.get("id") != path.stem:
         return None
     sink, asked_ns = found.get("sink"), found.get("asked_ns")
     if not isinstance(sink, str) or type(asked_ns) is not int:
         return None
     return Request(path.stem, found["action"], sink, asked_ns, str(found.get("reason", ""))[:1000])
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        with path.open("rb") as stream:
-            found = json.loads(stream.read(LARGEST))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _write(path: Path, document: dict[str, object]) -> None:

@@ -6,6 +6,8 @@ Not synced and not needed: written anew every few seconds, worth nothing once th
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,12 +29,21 @@ def publish(store: Path, document: Mapping[str, object]) -> None:
 
 def published(store: Path) -> dict[str, Any]:
     """The file as it is; empty where there is none or it makes no sense."""
+    return small_document(store / STATE_FILE, LARGEST) or {}
+
+
+def small_document(path: Path, limit: int) -> dict[str, Any] | None:
+    """The JSON object in a small file; None where there is none. Whatever lies there, it never waits."""
     try:
-        with (store / STATE_FILE).open("rb") as stream:
-            found = json.loads(stream.read(LARGEST))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            data = os.read(descriptor, limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        finally:
+            os.close(descriptor)
+        found = json.loads(data)
     except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def oldest_lacking(reader: StoreReader, sink: str, cursor: int) -> int | None:

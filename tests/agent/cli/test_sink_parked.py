@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +168,8 @@ def test_requests_that_make_no_sense_or_are_old_are_cleared_away(tmp_path: Path)
     old = requests.ask(tmp_path, "drop", "a", NOW_NS - 2 * requests.OLDEST_NS, "x")
     for name, text in (("x.request", "{"), ("y.request", '{"action": "rm"}'), ("z", "?"), ("w.request", "[" * 9000)):
         (folder / name).write_text(text)
+    os.mkfifo(folder / "pipe.request")
+    (folder / "link.request").symlink_to(tmp_path / "nowhere")
     (folder / f"{asked.id[::-1]}.request").write_text((folder / f"{asked.id}.request").read_text())
     assert list(requests.waiting(tmp_path, NOW_NS)) == [asked]
     assert list(requests.waiting(tmp_path, NOW_NS)) == []
