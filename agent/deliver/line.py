@@ -77,11 +77,11 @@ class LineEncoder:
 
     def __init__(self, site: str, circuits: Mapping[str, Circuit]) -> None:
         self._site, self._circuits = site, circuits
-        self._heads: dict[tuple[str, str, str], str] = {}
+        self._heads: dict[tuple[str, str, str, str | None], str] = {}
 
-    def encode(self, sample: Sample, *, text: bool) -> str:
-        """One line without its end. text: the server keeps text fields. Raises LineError."""
-        key = (sample.circuit, sample.probe, sample.kind)
+    def encode(self, sample: Sample, *, text: bool, branch: str | None = None) -> str:
+        """One line without its end. text: the server keeps text fields; branch: as in `head`. Raises LineError."""
+        key = (sample.circuit, sample.probe, sample.kind, branch)
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = self.head(*key)
@@ -91,8 +91,11 @@ class LineEncoder:
             _add_text_fields(fields, sample)
         return f"{head} {','.join(fields)} {sample.start_ns}"
 
-    def head(self, circuit: str, probe: str, kind: str) -> str:
-        """Measurement and tags. Raises LineError."""
+    def head(self, circuit: str, probe: str, kind: str, branch: str | None = None) -> str:
+        """Measurement and tags. Raises LineError.
+
+        branch: tells a copy of the store on another machine from the original (docs/decisions/0006-*.md).
+        """
         known = self._circuits.get(circuit)
         tags = {"circuit": circuit, "probe": probe, "kind": kind}
         if empty := [name for name, value in tags.items() if not value]:
@@ -100,6 +103,8 @@ class LineEncoder:
         tags["site"] = self._site
         if known is not None:
             tags |= _description(known, probe, kind)
+        if branch:
+            tags["branch"] = branch
         written = (f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(tags.items()) if value)
         # In a measurement the equals sign is not escaped: a backslash before it would be part of the name.
         return f"{_escaped(measurement(kind), ', ')},{','.join(written)}"
@@ -123,8 +128,8 @@ def _description(circuit: Circuit, probe: str, kind: str) -> dict[str, str]:
 
 _OWN_TAGS: Final = 4
 _RESERVED: Final = frozenset((
-    "circuit", "probe", "kind", "site", "customer", "provider", "url", "server", "port", "protocol", "result", "time",
-    "reason", "remote", "histogram", *OWN_INTEGERS,
+    "circuit", "probe", "kind", "site", "branch", "customer", "provider", "url", "server", "port", "protocol", "result",
+    "time", "reason", "remote", "histogram", *OWN_INTEGERS,
 ))  # fmt: skip
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _AMBIGUOUS: Final = re.compile(r"\\(?=[,= ]|$)")

@@ -8,8 +8,8 @@ is written by LineEncoder, sample by sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -55,20 +55,25 @@ class LineBatch:
         return found
 
 
-class BatchEncoder:
-    """Encodes batches of the samples of one site. text: the server keeps text fields."""
+Branches = Sequence[tuple[int, str | None]]
+"""(first seq, branch) ascending: the tag that samples carry from that seq on. Empty: none does."""
 
-    def __init__(self, plain: LineEncoder, *, text: bool) -> None:
-        self._plain, self._text = plain, text
+
+class BatchEncoder:
+    """Encodes batches of the samples of one site. text: the server keeps text fields; branches: asked every time."""
+
+    def __init__(self, plain: LineEncoder, *, text: bool, branches: Callable[[], Branches] = tuple) -> None:
+        self._plain, self._text, self._branches = plain, text, branches
         self._shapes = Shapes(text)
-        self._heads: dict[tuple[str, str, str], bytes | LineError] = {}
+        self._heads: dict[tuple[str, str, str, str | None], bytes | LineError] = {}
 
     def encode(self, batch: SampleBatch) -> LineBatch:
         """Never fails: what cannot be written is `unwritable`."""
         if not len(batch):
             return LineBatch(batch.seq, (), np.empty(0, np.int64))
         unwritable = dict(batch.unreadable)
-        heads = [self._head(key) for key in batch.keys]
+        batch, branch = _by_branch(batch, self._branches())
+        heads = [self._head((*key, of)) for key, of in zip(batch.keys, branch, strict=True)]
         refused = np.array([isinstance(head, LineError) for head in heads])[batch.key]
         for row in np.flatnonzero(refused).tolist():
             unwritable.setdefault(row, str(heads[int(batch.key[row])]))
@@ -89,12 +94,12 @@ class BatchEncoder:
             parts += self._tables(one, self._shapes.fields(number), prefixes)
             order.append(rows)
         for rows in singly:
-            written = [self._one(batch, row, unwritable) for row in rows.tolist()]
+            written = [self._one(batch, row, branch[int(batch.key[row])], unwritable) for row in rows.tolist()]
             order.append(rows[[line is not None for line in written]])
             parts += [line + b"\n" for line in written if line is not None]
         return LineBatch(batch.seq, tuple(parts), np.concatenate(order) if order else batch.seq[:0], unwritable)
 
-    def _head(self, key: tuple[str, str, str]) -> bytes | LineError:
+    def _head(self, key: tuple[str, str, str, str | None]) -> bytes | LineError:
         head = self._heads.get(key)
         if head is None:
             try:
@@ -104,9 +109,9 @@ class BatchEncoder:
             self._heads[key] = head
         return head
 
-    def _one(self, batch: SampleBatch, row: int, unwritable: dict[int, str]) -> bytes | None:
+    def _one(self, batch: SampleBatch, row: int, branch: str | None, unwritable: dict[int, str]) -> bytes | None:
         try:
-            return self._plain.encode(batch.stored(row).sample, text=self._text).encode("utf-8")
+            return self._plain.encode(batch.stored(row).sample, text=self._text, branch=branch).encode("utf-8")
         except LocalError as error:
             unwritable[row] = str(error)
             return None
@@ -118,6 +123,16 @@ class BatchEncoder:
             pieces += (item.before, _written(item, batch), item.after)
         pieces += (b" ", _integers(batch.start_ns), b"\n")
         return _put_together(_merged(pieces), len(batch))
+
+
+def _by_branch(batch: SampleBatch, branches: Branches) -> tuple[SampleBatch, list[str | None]]:
+    """The batch with series told apart by branch, and the branch of each of its keys."""
+    if not any(branch for _, branch in branches):
+        return batch, [None] * len(batch.keys)
+    first = np.array([seq for seq, _ in branches], np.int64)
+    number = np.maximum(np.searchsorted(first, batch.seq, "right") - 1, 0)
+    names = [branch for _, branch in branches for _ in batch.keys]
+    return replace(batch, keys=batch.keys * len(branches), key=batch.key + number * len(batch.keys)), names
 
 
 def _groups(shape: Int64) -> Iterable[tuple[int, Int64]]:

@@ -98,7 +98,7 @@ class Supply:
         self, reader: StoreReader, plain: LineEncoder, name: str, pack: Callable[[Iterable[bytes]], Body]
     ) -> None:
         self._reader, self._pack = reader, pack
-        self._encoders = {text: BatchEncoder(plain, text=text) for text in (False, True)}
+        self._encoders = {text: BatchEncoder(plain, text=text, branches=reader.branches) for text in (False, True)}
         self._pool = ThreadPoolExecutor(1, f"sink-{name}-ahead")
         self._ahead: tuple[Order, Future[Consignment]] | None = None
         self._taken: Consignment | None = None

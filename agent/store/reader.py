@@ -217,6 +217,21 @@ class StoreReader:
         known = unmeasured(EventRecord(*row) for row in reversed(found))
         return [gap for gap in reversed(known) if gap.at_ns < until_ns and (gap.end_ns or gap.at_ns) >= since_ns]
 
+    def branches(self) -> list[tuple[int, str | None]]:
+        """(first seq, branch) ascending: the tag that samples carry in the sinks from that seq on; empty where none do.
+
+        See docs/decisions/0006-identity-of-the-store.md.
+        """
+        with self._reading() as connection:
+            if connection.execute("SELECT 1 FROM epochs WHERE branch IS NOT NULL LIMIT 1").fetchone() is None:
+                return []
+            found = connection.execute("SELECT first_seq, branch FROM epochs ORDER BY first_seq").fetchall()
+        changes: list[tuple[int, str | None]] = [(0, None)]
+        for first, branch in found:
+            if branch != changes[-1][1]:
+                changes.append((first, branch))
+        return changes
+
     def cursors(self) -> dict[str, int]:
         """Position of every sink."""
         with self._reading() as connection:
