@@ -1,4 +1,4 @@
-"""Beside the delivery: each sink is tried once at the start, requests of the operator are taken up, state is shown.
+"""Beside the delivery: each sink is tried at the start, requests of the operator are taken up, state is shown.
 
 One thread of its own: a server that does not answer holds up neither the delivery nor the measuring.
 """
@@ -32,6 +32,8 @@ CHECK_EVENT: Final = "sink_check"
 STATE_SCHEMA: Final = "linkwitness.sinks-live/1"
 KNOWN_NS: Final = 86_400 * SECOND
 """What was found within this time is not recorded again."""
+DAILY_NS: Final = 86_400 * SECOND
+AGAIN_NS: Final = 60 * SECOND
 LOOK_NS: Final = SECOND
 CLOSE_S: Final = 0.2
 STATE_EVERY_NS: Final = 5 * SECOND
@@ -80,6 +82,10 @@ class SinkCare:
         self._store, self._path, self._clock, self._status = store, path, clock, status
         self._stop = threading.Event()
         self._found: dict[str, tuple[Remark, ...]] = {}
+        self._tried: dict[str, int] = {}
+        """monotonic ns of the last trial"""
+        self._open: set[str] = set()
+        """sinks that took no samples when they were tried"""
         self._shown_at: int | None = None
         self._thread = threading.Thread(target=self._run, name="sink-care", daemon=True)
 
@@ -102,13 +108,25 @@ class SinkCare:
         ]
 
     def _run(self) -> None:
+        while not self._stop.is_set():
+            self._guard(self._attend)
+            name = self._due()
+            if name is not None:
+                self._tried[name] = self._clock.monotonic()
+                self._guard(lambda name=name: self._try(name))  # type: ignore[misc] # the name of this turn
+            else:
+                self._clock.wait(self._stop, LOOK_NS)
+
+    def _due(self) -> str | None:
+        """A sink to try: at the start, once a day, and after trouble as soon as it takes samples again."""
+        now = self._clock.monotonic()
+        well = {item.name for item in self._status() if item.state in ("ok", "idle")}
         for name in self._sinks:
-            if self._stop.is_set():
-                return
-            self._guard(lambda name=name: self._try(name))  # type: ignore[misc] # the name of this turn
-            self._guard(self._attend)
-        while not self._clock.wait(self._stop, LOOK_NS):
-            self._guard(self._attend)
+            at = self._tried.get(name)
+            wait_ns = AGAIN_NS if name in self._open and name in well else DAILY_NS
+            if at is None or now - at >= wait_ns:
+                return name
+        return None
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
@@ -126,6 +144,10 @@ class SinkCare:
             known = {event.text for event in reader.events(now_ns - KNOWN_NS, kind=CHECK_EVENT)}
             oldest_ns = sink_state.oldest_lacking(reader, name, self._store.cursor(name))
         self._found[name] = tuple(remarks(trial, oldest_ns))
+        if trial.obstacle is None:
+            self._open.discard(name)
+        else:
+            self._open.add(name)
         for item in self._found[name]:
             text = f"sink {name}: {item.text}"
             if item.state != "ok" and text not in known:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from agent.cli.sink import app
 from agent.config import SinkSettings
-from agent.deliver import Delivery, requests
+from agent.deliver import Delivery, SinkStatus, requests
 from agent.deliver.care import CHECK_EVENT, SinkCare
 from agent.report import sink_status
 from agent.report.parked_lines import tag
@@ -24,6 +25,7 @@ from agent.store.sink_state import published
 from probes.core.clock import SECOND, SystemClock
 from tests.fakes.point_server import PointServer
 from tests.fakes.samples import ping
+from tests.fakes.scripted_server import Answer
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NOW_NS = 1_795_000_000 * SECOND
@@ -189,8 +191,6 @@ def test_the_agents_own_trial_of_a_sink_is_an_event_and_a_status_line(home: Path
                 return super().answer_read(request)  # type: ignore[arg-type]
             found = [{"name": "ping", "columns": ["fieldKey", "fieldType"], "values": [["lost", "float"]]}]
             body = json.dumps({"results": [{"series": found}]}).encode()
-            from tests.fakes.scripted_server import Answer
-
             return Answer(200, {}, body)
 
     clock = SystemClock()
@@ -212,6 +212,37 @@ def test_the_agents_own_trial_of_a_sink_is_an_event_and_a_status_line(home: Path
     assert any("ping there has fields of other types" in text for text in events(home, CHECK_EVENT))
     assert not any(request.lines and not request.lines[0].startswith("#") for request in server.asked)
     assert published(home / "store")["schema"] == "linkwitness.sinks-live/1"
+
+
+def test_trouble_at_the_start_is_forgotten_once_the_sink_takes_samples(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.deliver.care.AGAIN_NS", 0)
+    well = SinkStatus("central", "", "waiting", 0, 0, 0, 0)
+    status = [well]
+    with PointServer([Answer(401), Answer(401)], dialect="1.x") as server:
+        store = Store.open(home / "store", clock=SystemClock(), site="here")
+        settings = SinkSettings("central", server.url, "v1", database="sla", timeout_ns=2 * SECOND)
+        care = SinkCare([settings], store, home / "store", SystemClock(), lambda: status)
+        care.start()
+        refused = "sink central: takes no samples: HTTP 401"
+        until(lambda: refused in care.troubles())
+        asked = len(server.writes)
+        threading.Event().wait(0.3)
+        assert len(server.writes) == asked == 1, "a server in trouble is left to the delivery"
+        status[0] = replace(well, state="ok")
+        until(lambda: refused not in care.troubles())
+        care.close()
+        store.close(10)
+    assert events(home, CHECK_EVENT).count(refused) == 1
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not come to that")
 
 
 def states() -> list[SinkState]:
