@@ -7,7 +7,7 @@ nothing, and no verdict rests on its absence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -86,24 +86,32 @@ def causes(missing: Spans, columns: SampleColumns, known: Circumstances, stands_
     """Each ns of `missing` under one reason, longest first, what has no record last; nothing for no time."""
     if not len(missing):
         return ()
-    by_reason: dict[str, list[tuple[int, int]]] = {}
-    for gap in known.gaps:
-        by_reason.setdefault(_WORDS.get(gap.reason, gap.reason), []).append(gap.taken(stands_for_ns))
+    exact = _by_reason(known.gaps, lambda gap: (gap.start_ns, gap.end_ns))
+    beside = _by_reason(known.gaps, lambda gap: gap.taken(stands_for_ns))
     impaired = columns.state == SampleState.IMPAIRED.code
     claims = [
         (SHARED_FATE, known.shared),
-        *((reason, Spans.of(pairs)) for reason, pairs in by_reason.items()),
+        *exact,
         ("host in trouble or loading the circuit", held(columns, impaired, stands_for_ns)),
         ("nothing could be sent or kept", held(columns, ~impaired & ~feeds_verdict(columns), stands_for_ns)),
+        *beside,
     ]
-    found = []
+    taken: dict[str, int] = {}
     for reason, spans in claims:
         part = missing & spans
         if len(part):
-            found.append(Cause(reason, part.length_ns))
+            taken[reason] = taken.get(reason, 0) + part.length_ns
             missing = missing - part
+    found = [Cause(reason, ns) for reason, ns in taken.items()]
     found.sort(key=lambda cause: -cause.ns)
     return (*found, *((Cause(UNRECORDED, missing.length_ns),) if len(missing) else ()))
+
+
+def _by_reason(gaps: Iterable[Gap], extent: Callable[[Gap], tuple[int, int]]) -> list[tuple[str, Spans]]:
+    pairs: dict[str, list[tuple[int, int]]] = {}
+    for gap in gaps:
+        pairs.setdefault(_WORDS.get(gap.reason, gap.reason), []).append(extent(gap))
+    return [(reason, Spans.of(each)) for reason, each in pairs.items()]
 
 
 def told(found: Sequence[Cause]) -> str:

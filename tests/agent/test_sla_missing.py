@@ -7,6 +7,7 @@ import pytest
 
 from agent.sla import availability, feeds
 from agent.sla.calendar import WindowInstants, parse, parse_instant
+from agent.sla.causes import Circumstances, Gap
 from agent.sla.contract import Metric, Objective, Window
 from agent.sla.judge import judge
 from agent.sla.verdict import Verdict, VerdictState
@@ -137,3 +138,24 @@ def test_a_hole_from_a_time_of_more_packets_held_as_many() -> None:
     (loss,) = judged([*before, *after], LOSS)
     assert loss.evidence["unknown_at_most"] == 1001
     assert loss.worst == Fraction(1001, 431000 + 43200 + 1001)
+
+
+def test_the_time_not_measured_is_told_by_its_reasons() -> None:
+    """The agent stopped for 1 h 50 min, then the disk was full for 20 min; two minutes more are missing."""
+    begin, lost = START + 6 * 3600 * SECOND, range(2160, 2160 + 780)
+    rows = [stream(k, 10, 0, 0) for k in ALL_DAY if k not in lost and not 6000 <= k < 6006]
+    rows = [row | {"state": SampleState.IMPAIRED.code} if 7000 * SPAN <= row["start_ns"] - START < 7006 * SPAN else row
+            for row in rows]  # fmt: skip
+    gaps = (
+        Gap(begin, begin + 6600 * SECOND, "stopped"),
+        Gap(begin + 6600 * SECOND, begin + 7800 * SECOND, "disk full"),
+    )
+    (loss,) = judge(
+        contract(LOSS), CIRCUIT, {"icmp": columns(rows)}, now_ns=AFTER, window=DAY,
+        measured_since_ns=START - 86400 * SECOND, known=Circumstances(gaps),
+    )  # fmt: skip
+    assert "2 h 12 min not measured: agent stopped 1 h 50 min, disk full 20 min, host in trouble or " in loss.sentence
+    assert loss.sentence.count("without a record 1 min") == 1
+    told = {str(item["reason"]): item["ns"] for item in loss.evidence["not_measured"]}
+    assert sum(told.values()) == 7800 * SECOND + 120 * SECOND
+    assert told["without a record"] == told["host in trouble or loading the circuit"] == 60 * SECOND
