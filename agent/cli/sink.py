@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from agent.store import StoreReader, StoreStatus
 
 app = typer.Typer(help="State of the databases delivered to; try one; what one refused.", no_args_is_help=True)
-app.command()(sink_parked.parked)
-app.command()(sink_parked.retry)
-app.command()(sink_parked.drop)
 
 LIVE_S = 30
 """What the running agent tells is not older."""
@@ -131,6 +128,11 @@ def check(
     elif not chosen:
         print("no sink is configured: samples stay in the store")
     raise typer.Exit(0 if all(report.ok for report in reports) else 1)
+
+
+app.command()(sink_parked.parked)
+app.command()(sink_parked.retry)
+app.command()(sink_parked.drop)
 
 
 def _chosen(config: Path, names: list[str]) -> tuple[list[SinkSettings], dict[str, int | None]]:
