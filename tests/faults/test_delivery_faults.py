@@ -20,14 +20,16 @@ from typing import Any, Final
 
 import pytest
 
-from agent.deliver import http
+from agent.deliver import http, requests
 from agent.deliver.answer import LONGEST_WAIT_NS, Reply
 from agent.deliver.answer import Answer as Meaning
 from agent.deliver.backoff import HOLD_NS
 from agent.deliver.batch import PIECE, Batches
+from agent.deliver.care import SinkCare
 from agent.deliver.http import MAXIMUM_BODY, Response, Transport
+from agent.deliver.influx_v2 import V2Writer
 from agent.deliver.sink import Sink
-from probes.core.clock import MILLISECOND, SECOND
+from probes.core.clock import MILLISECOND, SECOND, SystemClock
 from tests.fakes.point_server import Dialect, PointServer
 from tests.fakes.scripted_server import Action, Answer, Misbehaviour, Request, ScriptedServer
 from tests.faults.counts import count
@@ -528,6 +530,31 @@ def test_random_cuts(tmp_path: Path, figure: Figure) -> None:
     assert found.balanced, str(found)
     assert cuts >= CUTS
     figure(f"delivery, random cuts: {cuts} connections cut, {found}, 0 lost, 0 twice, {writes} whole requests arrived")
+
+
+def test_no_tool_and_no_traceback_tells_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """no_secret looks afterwards through logs, tracebacks, output, database, state and requests."""
+    with Rig(tmp_path / "rig") as rig:
+        server = rig.serve()
+        server.trouble = lambda _request: Answer(403, body=b'{"message":"not you"}')
+        settings = rig.sink(server.url)
+        rig.store.cursor("central")
+        rig.store.park("central", 1, "ping,circuit=a lost=1i 1", "HTTP 400: no")
+        rig.feed(20)
+        care = SinkCare([settings], rig.store, rig.path, SystemClock(), lambda: [])
+        care.start()
+        asked = requests.ask(rig.path, "retry", "central", SystemClock().wall())
+        done: list[requests.Done] = []
+        until(lambda: bool(done.append(found) if (found := requests.answer_to(rig.path, asked)) else done), lambda: "")
+        care.close(5)
+        assert done[0].failed
+        monkeypatch.setattr(V2Writer, "write", lambda *_: 1 // 0)
+        rig.run(settings)
+        until(lambda: "ZeroDivisionError" in rig.status().words, lambda: str(rig.status()))
+        shown = [repr(item) for item in (done, care.troubles(), rig.status(), settings, vars(care), rig.events())]
+        assert leaks(tmp_path / "nowhere", *shown) == []
+        assert any(SECRET in str(request.headers) for request in server.writes), "told to its own server only"
+        assert not any(SECRET in str(request.headers) for request in server.asked if request.path.startswith("/ping"))
 
 
 # The harness catches what it is for.
