@@ -1,6 +1,6 @@
 """Line protocol of samples, beside influxdb_client's Point with the same tags, fields and time.
 
-`python -m benchmarks.encode`: a batch of samples as delivery has it (BatchEncoder), the same samples one by one
+`python -m benchmarks.encode`: a batch of 100 circuits as delivery has it (BatchEncoder), the same samples one by one
 (LineEncoder) and as Points, in turn, in the same run. The lines of the first two are shown to be the same octets, those
 of Point to be equal but for the order of their fields. CPU time of this process, so that other load changes little.
 """
@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -84,10 +85,13 @@ def main() -> None:
     options.add_argument("--samples", type=int, default=5000, help="in one batch; 5000 is what a sink is sent at once")
     options.add_argument("--rounds", type=int, default=9)
     chosen = options.parse_args()
-    source = samples(chosen.samples)
+    circuits = {f"ACME-AMS-{number:04}": replace(CIRCUIT, id=f"ACME-AMS-{number:04}") for number in range(100)}
+    source = [
+        replace(sample, circuit=f"ACME-AMS-{number % 100:04}") for number, sample in enumerate(samples(chosen.samples))
+    ]
     batch = of_samples([StoredSample(seq, sample) for seq, sample in enumerate(source)])
     for text in (False, True):
-        plain = LineEncoder("ams-edge-01", {CIRCUIT.id: CIRCUIT})
+        plain = LineEncoder("ams-edge-01", circuits)
         encoder = BatchEncoder(plain, text=text)
         ours = [plain.encode(sample, text=text) for sample in source]
         assert [line.decode() for line in encoder.encode(batch).lines()] == ours
