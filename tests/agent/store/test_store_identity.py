@@ -146,6 +146,19 @@ def test_whatever_is_restored_copied_and_cloned_no_name_is_used_twice_and_nothin
             world.session(path, chance.randint(0, 4))
 
 
+def test_the_harness_catches_an_epoch_that_is_not_new_at_every_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "fresh_epoch", lambda: "0" * 16)
+    world, path, backup = World(tmp_path), tmp_path / "store", tmp_path / "backup"
+    world.session(path)
+    copy(path, backup)
+    world.session(path)
+    copy(backup, path)
+    with pytest.raises(AssertionError, match="names two samples"):
+        world.session(path)
+
+
 def test_the_whole_directory_copied_back_over_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "TOUCHED_NS", 0)  # a file system may give the new file the number of the old one
     world, path, backup = World(tmp_path), tmp_path / "store", tmp_path / "backup"
