@@ -69,7 +69,7 @@ class _Table:
 
 
 class Bundle:
-    """Fill with `add`, series in ascending order; `write` takes what is there and leaves the bundle empty."""
+    """Fill with `add`, series in ascending order; `taken` empties it and is what was there, to be written."""
 
     def __init__(self, sorts: Sequence[str], limit: int) -> None:
         self._sorts, self._limit = sorts, limit
@@ -86,14 +86,18 @@ class Bundle:
         """True when it is time to write."""
         return sum(map(len, self._rows)) >= self._limit
 
-    def write(self, directory: Path) -> list[SealedFile]:
-        """Write and sync the bundle's files, then read them back. Raises OSError, LocalError."""
-        if not self._rows:
-            return []
-        self._number += 1
-        written = [file for what in self._sorts for file in self._write(directory, what)]
+    def taken(self) -> Bundle:
+        """All that was added since the last time."""
+        found = Bundle(self._sorts, self._limit)
+        if self._rows:
+            self._number += 1
+        found._keys, found._rows, found._number = self._keys, self._rows, self._number
         self._keys, self._rows = [], []
-        return written
+        return found
+
+    def write(self, directory: Path) -> list[SealedFile]:
+        """Write and sync the files, then read them back. Raises OSError, LocalError."""
+        return [file for what in self._sorts if self._rows for file in self._write(directory, what)]
 
     def _write(self, directory: Path, what: str) -> list[SealedFile]:
         table, lengths = {

@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ from agent.store.sealed.manifest import FOLDER, Part, SealedFile, SealedSeries
 from agent.store.sealed.slices import Slice
 from probes.core.errors import LocalError
 
+AHEAD: Final = 2
+"""Bundles that wait to be written, at most."""
 _LOCK: Final = "lock"
 
 
@@ -88,22 +91,26 @@ def _write(
     directory: Path, connection: sqlite3.Connection, wanted: Slice
 ) -> tuple[list[SealedFile], list[SealedSeries]]:
     start, end = wanted.start_ns, wanted.end_ns
-    files: list[SealedFile] = []
     series: list[SealedSeries] = []
     bundles = [Bundle(sorts, limit) for sorts, limit in BUNDLES]
-    for identity, key in extract.series_of(connection, start, end):
-        chunks = list(extract.rows_of(connection, identity, start, end, wanted.last_seq))
-        if not chunks:
-            continue
-        series.append(bundle.describe(key, chunks))
-        for gathering in bundles:
-            for rows in chunks:
-                gathering.add(key, rows)
-            if gathering.full():
-                files += gathering.write(directory)
-    for gathering in bundles:
-        files += gathering.write(directory)
-    return files, series
+    with ThreadPoolExecutor(1, "sealing") as writer:  # while the next series are read
+        written: list[Future[list[SealedFile]]] = []
+        for identity, key in extract.series_of(connection, start, end):
+            chunks = list(extract.rows_of(connection, identity, start, end, wanted.last_seq))
+            if not chunks:
+                continue
+            series.append(bundle.describe(key, chunks))
+            for gathering in bundles:
+                for rows in chunks:
+                    gathering.add(key, rows)
+                if gathering.full():
+                    written.append(writer.submit(gathering.taken().write, directory))
+            for done in written[-AHEAD - 1 : -AHEAD]:
+                done.result()
+        written += [writer.submit(gathering.taken().write, directory) for gathering in bundles]
+        files = [file for done in written for file in done.result()]
+    order = [what for sorts, _limit in BUNDLES for what in sorts]
+    return sorted(files, key=lambda file: order.index(file.what)), series
 
 
 @contextlib.contextmanager
