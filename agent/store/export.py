@@ -28,7 +28,7 @@ COLUMNS: Final = ("circuit", "probe", "kind", "start", *rows.SAMPLE_COLUMNS)
 `phases` is JSON, `histogram` is `bucket:packets` pairs joined by `;`. All others are numbers in the unit they name."""
 STEP: Final = 2_000
 """Rows read at once."""
-PART: Final = 10_000
+PART: Final = 4_000
 """Rows of a part of a Parquet file, kept in memory."""
 
 MANY: Final = 64
