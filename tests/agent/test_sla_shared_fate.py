@@ -214,6 +214,7 @@ def random_texts(seed: int, circuits: int) -> dict[str, str]:
     return texts
 
 
+@pytest.mark.timeout(7200)
 def test_what_is_shared_agrees_with_a_loop_over_the_intervals() -> None:
     for seed in range(count("FATES", 60, 5_000)):
         texts = random_texts(seed, 4)
@@ -226,6 +227,7 @@ def test_what_is_shared_agrees_with_a_loop_over_the_intervals() -> None:
             assert got == own, (seed, name)
 
 
+@pytest.mark.timeout(7200)
 def test_when_all_fail_at_once_there_is_no_breach_however_they_were_cut() -> None:
     """Only common failures, of any length and number, with edges that hit every circuit differently."""
     for seed in range(count("FATES", 60, 5_000)):
