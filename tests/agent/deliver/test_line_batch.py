@@ -28,7 +28,7 @@ number = st.sampled_from((0, 1, 9, 10, 99, 100, 9_999, 10_000, 10**8, 10**12, 1 
     0, 10**13
 )
 LIMITS = [0, 1, -1, MAXIMUM, -MAXIMUM, (1 << 53) - 1, 1 << 53, (1 << 53) + 1, layout.HIGHEST - 1, layout.HIGHEST]
-relaxed = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

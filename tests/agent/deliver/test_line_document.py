@@ -29,7 +29,7 @@ def points() -> list[Point]:
     for sample in sample_series(200):
         circuit = Circuit(sample.circuit, "198.51.100.7", customer="ACME", provider="P", probes=probes)
         encoder = LineEncoder("ams", {sample.circuit: circuit})
-        found.append(parse(encoder.encode(replace(sample, reason="because"), text=True)))
+        found.append(parse(encoder.encode(replace(sample, reason="because"), text=True, branch="1a2b3c4d")))
     return found
 
 

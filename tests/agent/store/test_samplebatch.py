@@ -17,7 +17,7 @@ from tests.fakes import samples as shapes
 from tests.fakes.samples import ping, plain
 
 stored_lists = st.lists(st.builds(StoredSample, st.integers(1, 1 << 40), shapes.samples), max_size=8)
-relaxed = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def as_delivered(sample: Sample) -> Sample:
