@@ -48,7 +48,8 @@ live:  ## real servers and peers
 faults:  ## the fault harnesses with their long counts: figures at the end (root, hours)
 	@tests/packages.sh
 	@.ci/environment dev
-	LINKWITNESS_FAULTS=long $(PYTEST) -q tests/faults </dev/null
+	LINKWITNESS_FAULTS=long $(PYTEST) -q tests/faults tests/agent/test_sla_zones.py tests/agent/test_sla_deletion.py \
+	  tests/agent/test_sla_shared_fate.py </dev/null
 
 bench:  ## benchmarks, with peers beside us
 	@.ci/environment dev
