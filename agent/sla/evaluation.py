@@ -113,7 +113,10 @@ def _unrecorded(objective: Objective, feed: Feed, period: Period, moment: Moment
     if feed.pace.every_ns is None:
         return 0
     rows, step = _carrying(objective, feed), stands_for(feed.pace)
-    aside = excluded | moment.known.recorded(step) | held(feed.columns, ~rows, step)
+    records = moment.known.recorded(step) | held(feed.columns, ~rows, step)
+    aside = excluded | Spans.union(
+        records.start_ns - step // 2, records.end_ns
+    )  # a try may have come before it was due
     return extent(feed.columns, rows, _unit_pace(objective, feed), period.start_ns, period.end_ns, aside).unknown
 
 

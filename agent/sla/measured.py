@@ -131,12 +131,19 @@ def extent(
         return Extent(length, measured, length - measured, wanted - got)
     whole = holes(columns, rows, pace, start_ns, end_ns)
     left = whole - aside
-    pieces = left.end_ns - left.start_ns
-    unknown = -(-pieces // pace.every_ns)
-    if pace.attempts:  # cut off by what is set aside, a hole can hold a try at its very edge
-        uncut = np.isin(left.start_ns, whole.start_ns) & np.isin(left.end_ns, whole.end_ns)
-        unknown = np.where(uncut, (2 * pieces + pace.every_ns) // (2 * pace.every_ns), unknown)
-    else:
-        unknown += 1  # pacing may slip a packet over the edge
+    if pace.attempts:
+        unknown = _tries(whole, aside, pace.every_ns)
+    else:  # one more in each: pacing may slip a packet over the edge
+        unknown = int((-(-(left.end_ns - left.start_ns) // pace.every_ns) + 1).sum())
     missing = min(length, left.length_ns)
-    return Extent(length, length - missing, missing, int(unknown.sum()))
+    return Extent(length, length - missing, missing, unknown)
+
+
+def _tries(whole: Spans, aside: Spans, every_ns: int) -> int:
+    """Most tries that holes can hold outside of what is set aside. A try may come half a spacing before it is due, so
+    that a hole that is cut holds one more at each of its edges."""
+    reach = Spans(whole.start_ns - every_ns // 2, whole.end_ns)
+    left = reach - aside
+    pieces = left.end_ns - left.start_ns
+    uncut = np.isin(left.start_ns, reach.start_ns) & np.isin(left.end_ns, reach.end_ns)
+    return int(np.where(uncut, pieces // every_ns, -(-pieces // every_ns) + 1).sum())
