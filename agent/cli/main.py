@@ -32,7 +32,7 @@ COMMANDS = (
         "status", "What is measured and stored, newest samples.", attribute("agent.cli.status:command"), "Operate"
     ),
     Entry("config", "Check, show or describe the configuration.", attribute("agent.cli.config:app"), "Operate"),
-    Entry("store", "What is kept: days, checks, sealing by hand, export.", attribute("agent.cli.store:app"), "Operate"),
+    Entry("store", "What is kept: days, checks, export, import, backup.", attribute("agent.cli.store:app"), "Operate"),
     Entry("sink", "State of the databases delivered to; try one.", attribute("agent.cli.sink:app"), "Operate"),
     Entry(
         "doctor", "Find what keeps this host from measuring, and the remedy.", attribute("agent.cli.doctor:command"),
