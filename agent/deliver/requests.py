@@ -20,7 +20,7 @@ from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 
 FOLDER: Final = "requests"
-_ASKED, _ANSWERED = ".request", ".answer"
+_ASKED, _ANSWERED, _UNFINISHED = ".request", ".answer", ".unfinished"
 OLDEST_NS: Final = 600 * SECOND
 """Nobody waits for an answer any more, and what was asked may not be wanted any more."""
 MOST: Final = 100
@@ -87,7 +87,7 @@ def waiting(store: Path, now_ns: int) -> Iterator[Request]:
         request = _request(path) if name.endswith(_ASKED) else None
         if request is not None and abs(now_ns - request.asked_ns) <= OLDEST_NS:
             found.append((request.asked_ns, path, request))
-        elif not name.endswith(_ANSWERED) or _is_old(path, now_ns):
+        elif not name.endswith((_ANSWERED, _UNFINISHED)) or _is_old(path, now_ns):
             with contextlib.suppress(OSError):
                 path.unlink()
     for _at, path, request in sorted(found, key=lambda item: item[0]):
@@ -115,7 +115,7 @@ def _request(path: Path) -> Request | None:
 
 
 def _write(path: Path, document: dict[str, object]) -> None:
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = path.with_suffix(_UNFINISHED)
     unfinished.write_text(json.dumps(document), encoding="utf-8")
     unfinished.chmod(0o644)
     unfinished.rename(path)

@@ -18,7 +18,8 @@ _CALL: Final = re.compile(r"^\d+ +(\w+)\((.*)\) += +(-?\d+)")
 _DESCRIPTOR: Final = re.compile(r"^\d+<(.*?)>(?:\(deleted\))?(?:, |$)")
 _STRING: Final = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
-_CUT: Final = re.compile(r'unfinished|"\.\.\.')
+_CUT: Final = re.compile(r'(?<!\?\?\?\( <)unfinished|"\.\.\.')
+"""A call that was cut short. `???(` is none: the process was killed on its way into a call that is not known yet."""
 
 
 def _text(escaped: str) -> bytes:

@@ -183,6 +183,18 @@ def test_requests_that_make_no_sense_or_are_old_are_cleared_away(tmp_path: Path)
     assert list(requests.waiting(tmp_path / "none", NOW_NS)) == []
 
 
+def test_a_request_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / requests.FOLDER
+    folder.mkdir()
+    half, left_behind = folder / "0123456789abcdef.unfinished", folder / "fedcba9876543210.unfinished"
+    half.write_text("{")
+    left_behind.write_text("{")
+    os.utime(half, ns=(NOW_NS, NOW_NS))
+    os.utime(left_behind, ns=(NOW_NS - 2 * requests.OLDEST_NS,) * 2)
+    assert list(requests.waiting(tmp_path, NOW_NS)) == []
+    assert (half.exists(), left_behind.exists()) == (True, False)
+
+
 def test_the_agents_own_trial_of_a_sink_is_an_event_and_a_status_line(home: Path) -> None:
     class Mistyped(PointServer):
         def answer_read(self, request: object) -> object:
