@@ -56,7 +56,7 @@ def group_of(entries: Callable[[], Sequence[Entry]]) -> type[TyperGroup]:
         def __init__(self, **settings: object) -> None:
             super().__init__(**settings)  # type: ignore[arg-type] # typer's own, handed through
             self._entries = {entry.name: entry for entry in entries()}
-            self.commands = {name: _placeholder(entry) for name, entry in self._entries.items()}
+            self.commands = {name: _stand_in(entry) for name, entry in self._entries.items()}
 
         def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
             name, command, rest = super().resolve_command(ctx, args)
@@ -75,7 +75,7 @@ def _help(entry: Entry) -> str:
     return entry.help if isinstance(entry.help, str) else entry.help()
 
 
-def _placeholder(entry: Entry) -> Command:
+def _stand_in(entry: Entry) -> Command:
     return TyperCommand(entry.name, help=entry.help if isinstance(entry.help, str) else None)
 
 

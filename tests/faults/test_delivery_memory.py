@@ -1,4 +1,4 @@
-"""Row 69: what a process takes that delivers a backlog does not depend on how long the backlog is."""
+"""What a process takes that delivers a backlog does not depend on how long the backlog is."""
 
 from __future__ import annotations
 
@@ -68,5 +68,5 @@ def test_memory_at_a_backlog(tmp_path: Path, url: str, figure: Callable[[str], N
     assert done.returncode == 0, done.stderr
     peak = float(done.stdout)
     assert Counting.lines == SAMPLES
-    figure(f"row 69: {SAMPLES:,} samples delivered, at most {peak:.0f} MiB resident; bar {BAR_MIB}")
+    figure(f"memory at a backlog: {SAMPLES:,} samples delivered, at most {peak:.0f} MiB resident; bar {BAR_MIB}")
     assert peak <= BAR_MIB

@@ -147,7 +147,7 @@ def test_what_is_read_is_what_was_meant_or_there_is_no_line(figure: Callable[[st
     written, refused = run(CASES, seed=CASES)
     assert written + refused == CASES
     assert min(written, refused) > CASES // 10, "both are to be seen"
-    figure(f"row 60: {CASES:,} cases: {written:,} lines read as they were meant, {refused:,} refused")
+    figure(f"lines: {CASES:,} cases: {written:,} lines read as they were meant, {refused:,} refused")
 
 
 @pytest.mark.parametrize(
