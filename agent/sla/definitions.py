@@ -26,7 +26,8 @@ def definition(objective: Objective, dt_ns: int | None = None) -> str:
     elif objective.metric is Metric.JITTER:
         text = f"{_how(objective)} of {_JITTER[statistic.definition]}"
     elif objective.metric is Metric.THROUGHPUT:
-        text = f"{_how(objective)} of capacity runs, {statistic.direction} direction, layer 4 payload"
+        direction = statistic.direction if _one_way(objective) else "worst"
+        text = f"{_how(objective)} of capacity runs, {direction} direction, layer 4 payload"
     else:
         text = f"{_how(objective)} of round-trip delay (RFC 2681) of packets answered in time"
     return text + (", available time only (MEF 10.4)" if objective.only_available_time else "")
@@ -40,9 +41,13 @@ def name(objective: Objective) -> str:
     if objective.metric is Metric.JITTER:
         return f"jitter {_short(objective)} {_JITTER_NAMES[statistic.definition]}"
     if objective.metric is Metric.THROUGHPUT:
-        where = "" if statistic.direction == "worst" else f" {statistic.direction}"
+        where = f" {statistic.direction}" if _one_way(objective) else ""
         return f"throughput{where} {_short(objective)}"
     return f"round-trip time {_short(objective)}"
+
+
+def _one_way(objective: Objective) -> bool:
+    return objective.statistic.direction in ("forward", "backward")
 
 
 def _short(objective: Objective) -> str:

@@ -9,15 +9,55 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
+from agent.sla.hours import Hours
+from agent.sla.objective import CalendarUnit
 from agent.sla.spans import NOWHERE, Spans
+
+
+class ExclusionKind(StrEnum):
+    """Why time is taken out."""
+
+    MAINTENANCE = "maintenance"
+    EMERGENCY_MAINTENANCE = "emergency_maintenance"
+    CUSTOMER = "customer"
+    THIRD_PARTY = "third_party"
+    FORCE_MAJEURE = "force_majeure"
+    ACCESS_REFUSED = "access_refused"
+    SUSPENSION = "suspension"
+    NO_TICKET = "no_ticket"
+
+
+@dataclass(frozen=True, slots=True)
+class ExclusionTerms:
+    """What the contract asks of exclusions of one kind, and what they do. A kind without terms excludes nothing once
+    the contract states terms for any kind; a contract that states none takes every confirmed entry.
+
+    notice_ns: notice must have been given so long before the start. hours: only this time may be excluded.
+    allowance_ns: at most so much in each `per`. evidence: an entry without it does not apply. approval: role that must
+    have confirmed. effect: both takes the time out of numerator and denominator; numerator_only counts it as up.
+    overlap: whether time that is excluded and also the provider's fault is out or counts.
+    """
+
+    kind: ExclusionKind
+    notice_ns: int = 0
+    hours: Hours | None = None
+    allowance_ns: int | None = None
+    per: CalendarUnit = "month"
+    evidence: bool = False
+    approval: str = ""
+    effect: Literal["both", "numerator_only"] = "both"
+    overlap: Literal["excluded_wins", "provider_wins"] = "excluded_wins"
 
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
     """[start_ns, end_ns) does not count, for `reason`. UTC ns. circuits: those it is for, all of the contract if empty.
 
-    entered_ns: when the entry was made. confirmed_by: who agreed to it, or the empty text.
+    entered_ns: when the entry was made. confirmed_by: who agreed to it, or the empty text. notified_ns: when the other
+    side was told, None where that is not known. source: the ledger written by hand, an imported notice, a ticket.
+    proposed: imported and confirmed by nobody, so that it excludes nothing. cancelled_ns: called off then.
     """
 
     id: str
@@ -27,6 +67,12 @@ class Exclusion:
     entered_ns: int
     confirmed_by: str = ""
     circuits: tuple[str, ...] = ()
+    kind: ExclusionKind = ExclusionKind.MAINTENANCE
+    notified_ns: int | None = None
+    evidence: str = ""
+    source: Literal["ledger", "notice", "ticket"] = "ledger"
+    proposed: bool = False
+    cancelled_ns: int | None = None
 
     @property
     def retroactive(self) -> bool:

@@ -43,6 +43,22 @@ EvidenceValue = int | str | bool | None | Fraction | tuple["EvidenceValue", ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What the target still allows, in its own unit (ns down, packets lost, outages). projection: the value that the
+    whole window will have if it goes on as it went, None where that says nothing. text: for people."""
+
+    allowed: Fraction
+    used: Fraction
+    noun: str
+    projection: Fraction | None = None
+    text: str = ""
+
+    @property
+    def left(self) -> Fraction:
+        return self.allowed - self.used
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """One objective of one circuit in one window. Values in base units: ns, ratio 0..1, bit/s; None is not known.
 
@@ -65,6 +81,9 @@ class Verdict:
     estimated: bool
     sentence: str
     evidence: Mapping[str, EvidenceValue]
+    budget: Budget | None = None
+    remark: str = ""
+    """no_events, disputed, excused, or the empty text"""
 
 
 @dataclass(frozen=True, slots=True)
