@@ -12,28 +12,22 @@ from agent.sla.calendar import WindowInstants, window_at, within_validity
 from agent.sla.case import Evaluation, Feed, Moment, UnusableError
 from agent.sla.causes import BEFORE, NOTHING_KNOWN, Circumstances, Gap
 from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, JitterDefinition, Metric, Objective, StatisticType
+from agent.sla.contract import Contract, Metric, Objective
 from agent.sla.definitions import definition, name
 from agent.sla.evaluation import evaluate_statistic
 from agent.sla.exclusions import Ruling, Standing, rule
 from agent.sla.feeds import every_ns, feed, makes_attempts, missing_feed
 from agent.sla.measured import pace
+from agent.sla.needs import columns_for, margins
 from agent.sla.period import SETTLING_NS
 from agent.sla.shared_fate import blameless
 from agent.sla.spans import NOWHERE, Spans
 from agent.sla.statistics import Estimate
-from agent.sla.uptime import WARM_UP_NS, evaluate_availability
+from agent.sla.uptime import evaluate_availability
 from agent.sla.verdict import UNRECORDED, Decision, EvidenceValue, Findings, Verdict, VerdictState, decide
 from agent.sla.wording import moment, plural, quantity, share, spoken
 from agent.sla.zones import zone
-from probes.core.clock import SECOND
 from probes.core.model import Circuit
-
-_PERCENTILES: Final = (
-    "rtt_count", "rtt_min_ns", "rtt_max_ns", "rtt_p50_ns", "rtt_p95_ns", "rtt_p99_ns", "histogram",
-)  # fmt: skip
-_LONGEST_SPAN_NS: Final = 60 * SECOND
-"""Taken for dt where the contract leaves it to the samples: how far to read before and after a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +71,9 @@ def columns_needed(
         probe = feed(objective, circuit)
         if probe is None:
             return
-        start, end, columns = instants.start_ns, instants.end_ns, set(_columns(objective))
-        if objective.metric is Metric.AVAILABILITY:
-            run = objective.statistic.n * (objective.statistic.dt_ns or _LONGEST_SPAN_NS)
-            start, end = start - WARM_UP_NS - run, end + run
+        start, end, columns = instants.start_ns, instants.end_ns, set(columns_for(objective))
+        before_ns, after_ns = margins(objective)
+        start, end = start - before_ns, end + after_ns
         if makes_attempts(probe):
             start -= every_ns(probe) or 0  # the last one before the window stands for the time until the next
         before = needed.get(probe.name)
@@ -98,21 +91,6 @@ def columns_needed(
         if objective.only_available_time and available is not None:
             want(available, instants)
     return tuple(needed.values())
-
-
-def _columns(objective: Objective) -> tuple[str, ...]:
-    if objective.metric is Metric.THROUGHPUT:
-        return ("forward_bps", "backward_bps")
-    if objective.metric is Metric.AVAILABILITY:
-        return ("sent", "lost", "not_sent")
-    if objective.metric is Metric.LOSS:
-        return ("sent", "lost", "late", "not_sent")
-    if objective.metric is Metric.JITTER and objective.statistic.definition is not JitterDefinition.PDV:
-        ipdv = objective.statistic.definition is JitterDefinition.IPDV
-        return ("sent", "not_sent", *(("ipdv_pairs", "ipdv_abs_sum_ns") if ipdv else ("rfc3550_ns",)))
-    if objective.statistic.type is StatisticType.PERCENTILE:
-        return ("sent", "not_sent", *_PERCENTILES)
-    return ("sent", "not_sent", "rtt_count", "rtt_sum_ns")
 
 
 def judge(
