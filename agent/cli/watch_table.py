@@ -195,7 +195,7 @@ def throughput(sample: Sample | None) -> Cell:
 def _availability(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         if verdict.objective.metric is Metric.AVAILABILITY and verdict.value is not None:
-            return quantity(Metric.AVAILABILITY, verdict.value, verdict.target)
+            return quantity(verdict.objective, verdict.value, verdict.target)
     return ABSENT
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.contract import Metric
+from agent.sla.contract import Objective, Unit
 from agent.sla.verdict import Verdict, VerdictState, worst
 from agent.sla.wording import number, plural, spoken
 
@@ -26,7 +26,7 @@ _CODES: Final = {
     VerdictState.INCONCLUSIVE: UNKNOWN,
     VerdictState.UNMEASURABLE: UNKNOWN,
 }
-_UOM: Final = {Metric.RTT: "ms", Metric.JITTER: "ms", Metric.LOSS: "%", Metric.AVAILABILITY: "%"}
+_UOM: Final = {Unit.DELAY: "ms", Unit.RATIO: "%", Unit.DURATION: "s"}
 
 
 def exit_code(verdicts: Sequence[Verdict], silent: Mapping[str, int] | None = None) -> int:
@@ -70,18 +70,19 @@ def perfdata(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _item(verdict: Verdict, prefix: str) -> str:
-    metric = verdict.objective.metric
-    label = f"{prefix}{verdict.objective.id}".replace("'", "").replace("=", "-")
-    value = "U" if verdict.value is None else _number(metric, verdict.value, verdict.target) + _UOM.get(metric, "")
-    critical = "" if verdict.target is None else _number(metric, verdict.target, verdict.target)
-    if critical and verdict.objective.comparison == "min":
+    objective = verdict.objective
+    label = f"{prefix}{objective.id}".replace("'", "").replace("=", "-")
+    uom = _UOM.get(objective.unit, "")
+    value = "U" if verdict.value is None else _number(objective, verdict.value, verdict.target) + uom
+    critical = "" if verdict.target is None else _number(objective, verdict.target, verdict.target)
+    if critical and objective.comparison == "min":
         critical += ":"
-    limits = "0;100" if _UOM.get(metric) == "%" else "0"
+    limits = "0;100" if uom == "%" else "0"
     return f"'{label}'={value};;{critical};{limits}"
 
 
-def _number(metric: Metric, value: Fraction, target: Fraction | None) -> str:
-    return str(int(value)) if metric is Metric.THROUGHPUT else number(metric, value, target)
+def _number(objective: Objective, value: Fraction, target: Fraction | None) -> str:
+    return str(int(value)) if objective.unit is Unit.RATE else number(objective, value, target)
 
 
 def _clean(text: str) -> str:

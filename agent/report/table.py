@@ -47,7 +47,7 @@ def verdict_grid(verdicts: Sequence[Verdict]) -> Grid:
             verdict.objective.id,
             name(verdict.objective),
             state_cell(verdict),
-            quantity(verdict.objective.metric, verdict.value, verdict.target),
+            quantity(verdict.objective, verdict.value, verdict.target),
             ("at least " if verdict.objective.comparison == "min" else "at most ") + verdict.objective.target.text,
             share(verdict.coverage),
             verdict.window.label,

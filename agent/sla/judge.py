@@ -291,7 +291,7 @@ def _sentence(
 ) -> str:
     """`availability 99.93 % of 4 h 12 min measured since 2026-11-01 00:00 UTC (target 99.9 %): 18 s down in ...`."""
     period, found = evaluation.period, evaluation.findings
-    what = f"{name(objective)} {quantity(objective.metric, found.estimate.value, target)}"
+    what = f"{name(objective)} {quantity(objective, found.estimate.value, target)}"
     if period.closed:
         basis = f"{spoken(evaluation.measured_ns)} measured in {_period_name(period.window)}"
     else:
@@ -307,7 +307,7 @@ def _sentence(
         parts.append(f"estimated, {_between(objective, found.estimate, target)}")
     promised = objective.target.text
     if objective.target.of_committed_rate:
-        promised += f" = {quantity(objective.metric, target)}"
+        promised += f" = {quantity(objective, target)}"
     link = "of" if objective.metric is Metric.AVAILABILITY else "over"
     return f"{what} {link} {basis} (target {promised}): {'; '.join(part for part in parts if part)}"
 
@@ -344,5 +344,5 @@ def _between(objective: Objective, estimate: Estimate, target: Fraction | None) 
         return "the unmeasured time could change it"
     if high is None:
         known = "at best" if low == estimate.best else "at worst"
-        return f"{known} {quantity(objective.metric, low, target)}"
-    return f"between {quantity(objective.metric, low, target)} and {quantity(objective.metric, high, target)}"
+        return f"{known} {quantity(objective, low, target)}"
+    return f"between {quantity(objective, low, target)} and {quantity(objective, high, target)}"

@@ -7,64 +7,111 @@ throughput are rounded down, loss is rounded up.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC
 from fractions import Fraction
 from math import ceil, floor
-from typing import Final
+from typing import Final, Protocol
 
 from agent.sla.calendar import local_time
-from agent.sla.contract import Metric
+from agent.sla.contract import Comparison, Unit
 from probes.core.clock import MILLISECOND, SECOND
 
 MOST_DIGITS: Final = 15
 _MINUTE, _HOUR, _DAY = 60 * SECOND, 3600 * SECOND, 86400 * SECOND
-_SCALE: Final[dict[Metric, tuple[Fraction, str, int]]] = {
-    Metric.RTT: (Fraction(1, 10**6), "ms", 3),
-    Metric.JITTER: (Fraction(1, 10**6), "ms", 3),
-    Metric.LOSS: (Fraction(100), "%", 2),
-    Metric.AVAILABILITY: (Fraction(100), "%", 2),
-    Metric.THROUGHPUT: (Fraction(1, 10**6), "Mbit/s", 2),
-}
-_ROUNDING: Final[dict[Metric, Callable[[Fraction], int]]] = {
-    Metric.LOSS: ceil,
-    Metric.AVAILABILITY: floor,
-    Metric.THROUGHPUT: floor,
+_SCALE: Final[dict[Unit, tuple[Fraction, str, int]]] = {
+    Unit.DELAY: (Fraction(1, 10**6), "ms", 3),
+    Unit.RATIO: (Fraction(100), "%", 2),
+    Unit.RATE: (Fraction(1, 10**6), "Mbit/s", 2),
+    Unit.MOS: (Fraction(1), "", 2),
+    Unit.COUNT: (Fraction(1), "", 0),
+    Unit.DURATION: (Fraction(1, SECOND), "s", 0),
 }
 
 
-def number(metric: Metric, value: Fraction, target: Fraction | None = None) -> str:
-    """The value in the metric's unit, without it: digits enough to tell it from the target, and from zero."""
-    scale, _, digits = _SCALE[metric]
+class Measure(Protocol):
+    """What a value is of: its unit, and on which side of a target it must stay. Every Objective is one."""
+
+    @property
+    def unit(self) -> Unit: ...
+
+    @property
+    def comparison(self) -> Comparison: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A measure that is no objective."""
+
+    unit: Unit
+    comparison: Comparison
+
+
+LOSS: Final = Plain(Unit.RATIO, "max")
+AVAILABILITY: Final = Plain(Unit.RATIO, "min")
+DELAY: Final = Plain(Unit.DELAY, "max")
+RATE: Final = Plain(Unit.RATE, "min")
+
+
+def number(measure: Measure, value: Fraction, target: Fraction | None = None) -> str:
+    """The value in the measure's unit, without it: digits enough to tell it from the target, and a share from zero."""
+    scale, _, digits = _SCALE[measure.unit]
     shown = value * scale
     room = [abs(shown - target * scale) / 2] if target is not None else []
-    if metric is Metric.LOSS:
+    if measure.unit is Unit.RATIO and measure.comparison == "max":
         room.append(shown / 20)
     while True:
-        whole = _ROUNDING.get(metric, round)(shown * 10**digits)
+        whole = _rounding(measure)(shown * 10**digits)
         error = abs(Fraction(whole, 10**digits) - shown)
         if error <= min(room, default=error) or digits >= MOST_DIGITS:
             return _decimal(whole, digits, exact=error == 0)
         digits += 1
 
 
-def unit(metric: Metric) -> str:
-    return _SCALE[metric][1]
+def _rounding(measure: Measure) -> Callable[[Fraction], int]:
+    if measure.unit in (Unit.RATIO, Unit.RATE, Unit.MOS):
+        return floor if measure.comparison == "min" else ceil
+    return round
 
 
-def quantity(metric: Metric, value: Fraction | None, target: Fraction | None = None) -> str:
+def unit(measure: Measure) -> str:
+    """`ms`, `%`, `Mbit/s`, `s`; empty for what has none."""
+    return _SCALE[measure.unit][1]
+
+
+def quantity(measure: Measure, value: Fraction | None, target: Fraction | None = None) -> str:
     """Value with its unit; a dash where there is none."""
-    return "–" if value is None else f"{number(metric, value, target)} {unit(metric)}"
+    if value is None:
+        return "–"
+    text = number(measure, value, target)
+    if measure.unit is Unit.DURATION:
+        return _clock(text)
+    return f"{text} {unit(measure)}".rstrip()
+
+
+def _clock(seconds: str) -> str:
+    """`15125.5` as `4 h 12 min 5.5 s`."""
+    whole, dot, rest = seconds.partition(".")
+    ns = abs(int(whole)) * SECOND
+    parts = [f"{ns // _DAY} d"] if ns >= _DAY else []
+    parts += [f"{ns % _DAY // _HOUR} h"] if ns % _DAY >= _HOUR else []
+    parts += [f"{ns % _HOUR // _MINUTE} min"] if ns % _HOUR >= _MINUTE else []
+    if ns % _MINUTE or rest or not parts:
+        parts.append(f"{ns % _MINUTE // SECOND}{dot}{rest} s")
+    return ("-" if whole.startswith("-") else "") + " ".join(parts)
 
 
 def _decimal(whole: int, digits: int, *, exact: bool) -> str:
     sign, whole = "-" if whole < 0 else "", abs(whole)
+    if not digits:
+        return f"{sign}{whole}"
     text = f"{sign}{whole // 10**digits}.{whole % 10**digits:0{digits}d}"
     return text.removesuffix("." + "0" * digits) if exact else text
 
 
 def share(value: Fraction) -> str:
     """A coverage as per cent, rounded down: never 100 % unless it is."""
-    return f"{number(Metric.AVAILABILITY, value)} %"
+    return f"{number(AVAILABILITY, value)} %"
 
 
 def spoken(ns: int) -> str:

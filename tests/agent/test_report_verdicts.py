@@ -150,4 +150,4 @@ def test_a_narrow_terminal_cuts_no_number_and_no_verdict(width: int) -> None:
     print_grid(table.verdict_grid(verdicts()), out, width)
     assert "…" not in out.getvalue()
     for verdict in verdicts():
-        assert quantity(verdict.objective.metric, verdict.value, verdict.target) in out.getvalue()
+        assert quantity(verdict.objective, verdict.value, verdict.target) in out.getvalue()
