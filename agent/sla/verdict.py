@@ -112,6 +112,10 @@ class Findings:
     obstacle: str = ""
     budget_used: Fraction | None = None
     unrecorded: Estimate | None = None
+    budget: Budget | None = None
+    """what the target still allows, with the projection where the window is open"""
+    remark: str = ""
+    """no_events, or the empty text"""
 
 
 def decide(objective: Objective, target: Fraction, found: Findings, *, closed: bool) -> Decision:
