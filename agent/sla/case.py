@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from agent.sla.availability import Availability
 from agent.sla.causes import Cause, Circumstances
 from agent.sla.columns import SampleColumns
+from agent.sla.contract import Contract
+from agent.sla.events import Event
+from agent.sla.incidents import Incident
 from agent.sla.measured import Pace
 from agent.sla.period import Period
 from agent.sla.spans import NOWHERE, Spans
 from agent.sla.verdict import EvidenceValue, Findings
+from probes.core.arrays import Int64, Packets
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +45,31 @@ class Feed:
     timeout_ns: int | None = None
 
 
+PacketReader = Callable[[str, Int64], Sequence[Packets | None]]
+"""Packets of the samples of the named probe that start at these instants, None for each that has none any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """When the judge looks: now, since when the circuit has been measured at all, what does not count, what is known
-    of this agent. machines: runs of the availability machine that several objectives of one judgement need."""
+    of this agent. machines: runs of the availability machine that several objectives of one judgement need; memo:
+    other things that they share.
+
+    excluded: agreed not to count, and time outside the service hours. credited: agreed to count as up. contract: whose
+    objective it is. incidents: of the circuit. events: of the contract. packets: None where none can be had.
+    """
 
     now_ns: int
     since_ns: int
     excluded: Spans = NOWHERE
     known: Circumstances = field(default_factory=Circumstances)
     machines: dict[tuple[str, str, int, int, int], Availability] = field(default_factory=dict)
+    credited: Spans = NOWHERE
+    contract: Contract | None = None
+    incidents: tuple[Incident, ...] = ()
+    events: tuple[Event, ...] = ()
+    packets: PacketReader | None = None
+    memo: dict[object, object] = field(default_factory=dict)
 
 
 class UnusableError(Exception):
