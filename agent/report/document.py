@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from agent.report.samples import utc
+from agent.sla.contract import Unit
 from agent.sla.definitions import definition
 from agent.sla.verdict import EvidenceValue, Verdict
 
 CHECK_SCHEMA = "linkwitness.check/1"
-UNITS = {"rtt": "ns", "jitter": "ns", "loss": "ratio", "availability": "ratio", "throughput": "bit/s"}
+UNITS = {
+    Unit.DELAY: "ns", Unit.RATIO: "ratio", Unit.RATE: "bit/s", Unit.MOS: "mos", Unit.COUNT: "count",
+    Unit.DURATION: "ns",
+}  # fmt: skip
 
 Document = dict[str, object]
 
@@ -36,7 +40,7 @@ def verdict_document(verdict: Verdict) -> Document:
         "objective": objective.id,
         "clause": objective.text or None,
         "metric": objective.metric.value,
-        "unit": UNITS[objective.metric.value],
+        "unit": UNITS[objective.unit],
         "definition": verdict.evidence.get("definition", definition(objective)),
         "comparison": objective.comparison,
         "target_text": objective.target.text,
@@ -56,8 +60,25 @@ def verdict_document(verdict: Verdict) -> Document:
         **_number("worst", verdict.worst),
         **_number("coverage", verdict.coverage),
         **_number("window_coverage", verdict.window_coverage),
+        "remark": verdict.remark or None,
+        "budget": _budget(verdict),
         "sentence": verdict.sentence,
         "evidence": {key: _plain(value) for key, value in verdict.evidence.items()},
+    }
+
+
+def _budget(verdict: Verdict) -> Document | None:
+    """What the target still allows, in its own unit."""
+    budget = verdict.budget
+    if budget is None:
+        return None
+    return {
+        "of": budget.noun,
+        **_number("allowed", budget.allowed),
+        **_number("used", budget.used),
+        **_number("left", budget.left),
+        **_number("projection", budget.projection),
+        "text": budget.text or None,
     }
 
 

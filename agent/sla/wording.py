@@ -51,6 +51,7 @@ LOSS: Final = Plain(Unit.RATIO, "max")
 AVAILABILITY: Final = Plain(Unit.RATIO, "min")
 DELAY: Final = Plain(Unit.DELAY, "max")
 RATE: Final = Plain(Unit.RATE, "min")
+QUALITY: Final = Plain(Unit.MOS, "min")
 
 
 def number(measure: Measure, value: Fraction, target: Fraction | None = None) -> str:
