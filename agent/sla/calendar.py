@@ -1,33 +1,64 @@
-"""Windows of a contract as UTC instants: calendar units of an IANA zone, and rolling ones. Pure: `now` is an argument.
+"""Windows of a contract as UTC instants: calendar units of an IANA zone, rolling ones and fixed ones. Pure: `now` is an
+argument.
 
-A day is what the zone's law makes of it: 23, 24 or 25 hours, or 24.5 on Lord Howe Island.
+A day is what the zone's law makes of it: 23, 24 or 25 hours, or 24.5 on Lord Howe Island. Where a window begins on a
+day that its month lacks (a billing day 31 in April, a contract year since 29 February), it begins on the last one.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
-from agent.sla.contract import SECOND_NS, CalendarUnit, Contract, Window
+from agent.sla.contract import SECOND_NS, CalendarUnit, Contract, Objective, Window
+from agent.sla.wall_clock import day_start, from_datetime, local_date, local_time
 from agent.sla.zones import zone as zone_named
 from probes.core.errors import ValueFormatError
 from probes.core.units import format_duration
+
+__all__ = [
+    "ROLLING_GRID_NS",
+    "WindowInstants",
+    "calendar_window",
+    "day_start",
+    "from_datetime",
+    "local_time",
+    "parse",
+    "parse_instant",
+    "previous",
+    "resolve",
+    "window_at",
+    "windows_ending_in",
+    "within_validity",
+]
 
 ROLLING_GRID_NS: Final = 10 * SECOND_NS
 """Rolling windows end on a multiple of this, so that they hold whole samples."""
 
 _FIRST_YEAR: Final = 1971
 _LAST_YEAR: Final = 2199
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER: Final = re.compile(r"(\d{4})-?Q([1-4])", re.IGNORECASE)
+_WEEK: Final = re.compile(r"(\d{4})-?W(\d{2})", re.IGNORECASE)
 _DATE: Final = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
+_NEW_YEAR: Final = date(2000, 1, 1)
+_MONTHS: Final[dict[CalendarUnit, int]] = {
+    "month": 1,
+    "quarter": 3,
+    "year": 12,
+    "contract_year": 12,
+    "billing_month": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class WindowInstants:
-    """Half-open [start_ns, end_ns) in UTC ns. `first` is the first local date of a calendar window."""
+    """Half-open [start_ns, end_ns) in UTC ns. `first` is the first local date of a calendar window.
+
+    anchor: the date from which contract years and fixed windows are counted, or whose day a billing month begins on.
+    """
 
     start_ns: int
     end_ns: int
@@ -35,6 +66,7 @@ class WindowInstants:
     zone: str
     unit: CalendarUnit | None = None
     first: date | None = None
+    anchor: date | None = None
 
     def closed(self, now_ns: int) -> bool:
         """True when all of it has passed."""
@@ -45,71 +77,133 @@ class WindowInstants:
         return self.end_ns - self.start_ns
 
 
-def from_datetime(moment: datetime) -> int:
-    """Aware datetime to UTC ns, exact."""
-    since = moment - _EPOCH
-    return (since.days * 86400 + since.seconds) * SECOND_NS + since.microseconds * 1000
+@lru_cache(maxsize=8192)
+def calendar_window(unit: CalendarUnit, day: date, zone: str, anchor: date | None = None) -> WindowInstants:
+    """The calendar unit of `zone` that holds the local date `day`.
 
-
-def local_time(instant_ns: int, zone: tzinfo) -> datetime:
-    """UTC ns to local time, whole microseconds."""
-    return (_EPOCH + timedelta(microseconds=instant_ns // 1000)).astimezone(zone)
-
-
-def day_start(day: date, zone: tzinfo) -> int:
-    """First instant whose local date is `day` or later, even where midnight was skipped."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
-    instant = from_datetime(midnight.astimezone(UTC))
-    if local_time(instant, zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
-        return instant
-    early, late = instant // SECOND_NS - 2 * 86400, instant // SECOND_NS
-    while late - early > 1:  # local dates never run back over midnight here: the clock jumped forward
-        middle = (early + late) // 2
-        early, late = (early, middle) if local_time(middle * SECOND_NS, zone).date() >= day else (middle, late)
-    return late * SECOND_NS
-
-
-def calendar_window(unit: CalendarUnit, day: date, zone: str) -> WindowInstants:
-    """The day, month, quarter or year of `zone` that holds the local date `day`."""
-    first = _first_day(unit, day)
+    anchor: start of the contract years, or any date whose day is the billing day; None is 1 January.
+    """
     info = zone_named(zone).info
-    start, end = day_start(first, info), day_start(_next_first_day(unit, first), info)
-    return WindowInstants(start, end, _label(unit, first), zone, unit, first)
+    if unit in ("day", "week"):
+        first = day if unit == "day" else day - timedelta(days=day.weekday())
+        following = first + timedelta(days=1 if unit == "day" else 7)
+        anchor = None
+    else:
+        if unit not in ("contract_year", "billing_month"):
+            anchor = None
+        first, following = _around(_MONTHS[unit], day, anchor or _NEW_YEAR)
+    return WindowInstants(
+        day_start(first, info), day_start(following, info), _label(unit, first), zone, unit, first, anchor
+    )
 
 
 def window_at(window: Window, zone: str, now_ns: int) -> WindowInstants:
-    """The window that holds `now`; a rolling one ends at the last full grid step before it."""
+    """The window that holds `now`; a rolling one ends at the last full grid step before it.
+
+    Contract years begin on the window's anchor: resolve() takes it from the contract.
+    """
+    if window.fixed_ns:
+        begin = day_start(window.anchor or _NEW_YEAR, zone_named(zone).info)
+        return _fixed(window.anchor or _NEW_YEAR, window.fixed_ns, (now_ns - begin) // window.fixed_ns, zone)
     if window.calendar is None:
         length = window.rolling_ns or 0
         end = now_ns // ROLLING_GRID_NS * ROLLING_GRID_NS
         return WindowInstants(end - length, end, f"last {format_duration(length)}", zone)
-    found = calendar_window(window.calendar, local_time(now_ns, zone_named(zone).info).date(), zone)
+    anchor = _NEW_YEAR.replace(day=window.billing_day) if window.calendar == "billing_month" else window.anchor
+    found = calendar_window(window.calendar, local_date(now_ns, zone), zone, anchor)
     if now_ns >= found.end_ns:  # St John's, until 2011: at 00:01 it became 23:01 of the day before, which was over
-        found = calendar_window(window.calendar, _next_first_day(window.calendar, found.first or date.min), zone)
+        found = _following(found)
     return found
 
 
+def resolve(contract: Contract, window: Window, now_ns: int) -> WindowInstants:
+    """The contract's window that holds `now`: contract years begin with its service. Raises ValueFormatError."""
+    return window_at(_anchored(contract, window), contract.time_zone, now_ns)
+
+
+def windows_ending_in(contract: Contract, objective: Objective, period: WindowInstants) -> tuple[WindowInstants, ...]:
+    """The objective's windows whose last instant lies in the period, in time. Of rolling ones, of which one ends at
+    every instant, that which ends with the period. Raises ValueFormatError."""
+    return _ending_in(_anchored(contract, objective.window), contract.time_zone, period.start_ns, period.end_ns)
+
+
+@lru_cache(maxsize=1024)
+def _ending_in(window: Window, zone: str, start_ns: int, end_ns: int) -> tuple[WindowInstants, ...]:
+    if end_ns <= start_ns:
+        return ()
+    if window.calendar is None and not window.fixed_ns:
+        return (window_at(window, zone, end_ns),)
+    found, current = [], window_at(window, zone, start_ns)
+    while current.end_ns <= end_ns:
+        found.append(current)
+        current = _following(current)
+    return tuple(item for item in found if start_ns < item.end_ns and item.start_ns < item.end_ns)
+
+
+def _anchored(contract: Contract, window: Window) -> Window:
+    if window.calendar != "contract_year" or window.anchor is not None:
+        return window
+    start = contract.service_start or contract.valid_from
+    if start is None:
+        raise ValueFormatError(
+            f"contract {contract.id}: it is not said when its contract years begin",
+            hint="write service_start or valid_from into the contract",
+        )
+    return replace(window, anchor=start)
+
+
 def previous(instants: WindowInstants) -> WindowInstants:
-    """The window just before: the calendar unit before, or the same length for a rolling one."""
+    """The window just before: the calendar unit before, or the same length for any other."""
+    if instants.unit is not None and instants.first is not None:
+        return calendar_window(instants.unit, instants.first - timedelta(days=1), instants.zone, instants.anchor)
+    if instants.anchor is not None:
+        return _beside(instants, instants.anchor, -1)
+    return replace(instants, start_ns=instants.start_ns - instants.length_ns, end_ns=instants.start_ns)
+
+
+def _following(instants: WindowInstants) -> WindowInstants:
+    """The calendar unit or fixed window just after."""
     if instants.unit is None or instants.first is None:
-        return replace(instants, start_ns=instants.start_ns - instants.length_ns, end_ns=instants.start_ns)
-    return calendar_window(instants.unit, instants.first - timedelta(days=1), instants.zone)
+        return _beside(instants, instants.anchor or _NEW_YEAR, 1)
+    if instants.unit in ("day", "week"):
+        day = instants.first + timedelta(days=1 if instants.unit == "day" else 7)
+    else:
+        day = _around(_MONTHS[instants.unit], instants.first, instants.anchor or _NEW_YEAR)[1]
+    return calendar_window(instants.unit, day, instants.zone, instants.anchor)
+
+
+def _beside(instants: WindowInstants, anchor: date, step: int) -> WindowInstants:
+    begin = day_start(anchor, zone_named(instants.zone).info)
+    number = (instants.start_ns - begin) // instants.length_ns + step
+    return _fixed(anchor, instants.length_ns, number, instants.zone)
+
+
+def _fixed(anchor: date, length_ns: int, number: int, zone: str) -> WindowInstants:
+    """The fixed window of this number from the anchor on, which is number 0."""
+    info = zone_named(zone).info
+    start = day_start(anchor, info) + number * length_ns
+    label = f"{format_duration(length_ns)} from {local_time(start, info):%Y-%m-%d %H:%M}"
+    return WindowInstants(start, start + length_ns, label, zone, anchor=anchor)
 
 
 def parse(text: str, zone: str) -> WindowInstants:
-    """`2026`, `2026-Q4`, `2026-10` or `2026-10-05` as a window of `zone`. Raises ValueFormatError."""
+    """`2026`, `2026-Q4`, `2026-10`, `2026-W40` or `2026-10-05` as a window of `zone`. Raises ValueFormatError."""
     _check_year(text)
     quarter = _QUARTER.fullmatch(text.strip())
+    week = _WEEK.fullmatch(text.strip())
     plain = _DATE.fullmatch(text.strip())
     try:
         if quarter:
             return calendar_window("quarter", date(int(quarter[1]), 3 * int(quarter[2]) - 2, 1), zone)
+        if week:
+            return calendar_window("week", date.fromisocalendar(int(week[1]), int(week[2]), 1), zone)
         if plain:
             unit: CalendarUnit = "day" if plain[3] else "month" if plain[2] else "year"
             return calendar_window(unit, date(int(plain[1]), int(plain[2] or 1), int(plain[3] or 1)), zone)
     except (ValueError, OverflowError):
-        pass  # no such month or day: told below
-    raise ValueFormatError(f"{text!r} is not a period", hint="write it like 2026-10, 2026-10-05, 2026-Q4 or 2026")
+        pass  # no such month, week or day: told below
+    hint = "write it like 2026-10, 2026-W40, 2026-10-05, 2026-Q4 or 2026"
+    raise ValueFormatError(f"{text!r} is not a period", hint=hint)
 
 
 def parse_instant(text: str) -> int:
@@ -142,24 +236,31 @@ def within_validity(contract: Contract, instants: WindowInstants) -> WindowInsta
     return replace(instants, start_ns=start, end_ns=end) if start < end else None
 
 
-def _first_day(unit: CalendarUnit, day: date) -> date:
-    if unit == "day":
-        return day
-    month = {"month": day.month, "quarter": day.month - (day.month - 1) % 3, "year": 1}[unit]
-    return day.replace(month=month, day=1)
+def _around(months: int, day: date, anchor: date) -> tuple[date, date]:
+    """First day of the unit of so many months that holds `day`, and of the next one; one of them begins on anchor."""
+    since = (day.year - anchor.year) * 12 + day.month - anchor.month
+    since -= since % months
+    if _months_after(anchor, since) > day:
+        since -= months
+    return _months_after(anchor, since), _months_after(anchor, since + months)
 
 
-def _next_first_day(unit: CalendarUnit, first: date) -> date:
-    if unit == "day":
-        return first + timedelta(days=1)
-    months = first.year * 12 + first.month - 1 + {"month": 1, "quarter": 3, "year": 12}[unit]
-    return date(months // 12, months % 12 + 1, 1)
+def _months_after(anchor: date, months: int) -> date:
+    """The anchor's day so many months later, or the last day of a month that lacks it."""
+    year, month = divmod(anchor.year * 12 + anchor.month - 1 + months, 12)
+    following = date(year + 1, 1, 1) if month == 11 else date(year, month + 2, 1)
+    return date(year, month + 1, min(anchor.day, (following - timedelta(days=1)).day))
 
 
 def _label(unit: CalendarUnit, first: date) -> str:
+    if unit == "week":
+        year, week, _ = first.isocalendar()
+        return f"{year}-W{week:02d}"
     return {
         "day": f"{first:%Y-%m-%d}",
         "month": f"{first:%Y-%m}",
         "quarter": f"{first:%Y}-Q{(first.month + 2) // 3}",
         "year": f"{first:%Y}",
+        "contract_year": f"year from {first:%Y-%m-%d}",
+        "billing_month": f"month from {first:%Y-%m-%d}",
     }[unit]
