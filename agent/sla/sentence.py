@@ -1,0 +1,83 @@
+"""The one line that people read of a verdict. Pure."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from agent.sla import causes
+from agent.sla.calendar import WindowInstants
+from agent.sla.case import Evaluation
+from agent.sla.contract import Metric, Objective
+from agent.sla.definitions import name
+from agent.sla.exclusions import Ruling, Standing
+from agent.sla.statistics import Estimate
+from agent.sla.verdict import UNRECORDED, Decision, Findings, VerdictState
+from agent.sla.wording import moment, plural, quantity, share, spoken
+
+_NAMED: Final = 3
+"""Exclusions that a sentence names; the evidence has all of them."""
+
+
+def period_name(window: WindowInstants) -> str:
+    return f"the {window.label}" if window.unit is None else f"{window.label} ({window.zone})"
+
+
+def sentence(objective: Objective, evaluation: Evaluation, decision: Decision, target: Fraction, ruling: Ruling) -> str:
+    """`availability 99.93 % of 4 h 12 min measured since 2026-11-01 00:00 UTC (target 99.9 %): 18 s down in ...`."""
+    period, found = evaluation.period, evaluation.findings
+    what = f"{name(objective)} {quantity(objective, found.estimate.value, target)}"
+    if period.closed:
+        basis = f"{spoken(evaluation.measured_ns)} measured in {period_name(period.window)}"
+    else:
+        basis = f"{spoken(evaluation.measured_ns)} measured since {moment(period.start_ns)}"
+    parts = [evaluation.details, *_excluded(evaluation, ruling)]
+    if found.coverage < 1:
+        parts.append(f"{share(found.coverage)} of the time was measured")
+        if evaluation.missing:
+            parts.append(causes.told(evaluation.missing))
+    if decision.reason:
+        parts.append(_reason(objective, decision, found))
+    elif decision.estimated and period.closed:
+        parts.append(f"estimated, {_between(objective, found.estimate, target)}")
+    promised = objective.target.text
+    if objective.target.of_committed_rate:
+        promised += f" = {quantity(objective, target)}"
+    link = "of" if objective.metric is Metric.AVAILABILITY else "over"
+    return f"{what} {link} {basis} (target {promised}): {'; '.join(part for part in parts if part)}"
+
+
+def _excluded(evaluation: Evaluation, ruling: Ruling) -> list[str]:
+    """`2 h excluded: planned maintenance (CHG-1)`, and how many entries are not applied."""
+    parts = []
+    if evaluation.excluded_ns:
+        period = evaluation.period
+        names = [f"{item.reason} ({item.id})" for item in ruling.named(Standing.APPLIED)
+                 if item.start_ns < period.end_ns and item.end_ns > period.start_ns]  # fmt: skip
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        parts.append(f"{spoken(evaluation.excluded_ns)} excluded: {', '.join(names[:_NAMED])}{more}")
+    open_entries = ruling.named(Standing.UNCONFIRMED)
+    if open_entries:
+        names = [item.id for item in open_entries]
+        parts.append(f"{plural(len(names), 'retroactive exclusion')} not applied: {', '.join(names[:_NAMED])}")
+    return parts
+
+
+def _reason(objective: Objective, decision: Decision, found: Findings) -> str:
+    if decision.reason == UNRECORDED:
+        return f"{decision.state}: {decision.reason}, {_between(objective, found.unrecorded or found.estimate, None)}"
+    if decision.state in (VerdictState.INCONCLUSIVE, VerdictState.UNMEASURABLE):
+        asked = f" (the contract asks for {share(objective.coverage.minimum)})"
+        short = found.estimate.value is not None and found.count >= found.needed
+        return f"{decision.state}: {decision.reason}{asked if short else ''}"
+    return decision.reason
+
+
+def _between(objective: Objective, estimate: Estimate, target: Fraction | None) -> str:
+    low, high = sorted((estimate.best, estimate.worst), key=lambda value: (value is None, value))
+    if low is None:
+        return "the unmeasured time could change it"
+    if high is None:
+        known = "at best" if low == estimate.best else "at worst"
+        return f"{known} {quantity(objective, low, target)}"
+    return f"between {quantity(objective, low, target)} and {quantity(objective, high, target)}"
