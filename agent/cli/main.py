@@ -28,6 +28,7 @@ COMMANDS = (
         "Judge",
         plugin=True,
     ),
+    Entry("contract", "Contracts: mistakes, plain language, list.", attribute("agent.cli.contract:app"), "Judge"),
     Entry(
         "status", "What is measured and stored, newest samples.", attribute("agent.cli.status:command"), "Operate"
     ),
