@@ -32,6 +32,7 @@ __all__ = [
     "resolve",
     "window_at",
     "windows_ending_in",
+    "windows_within",
     "within_validity",
 ]
 
@@ -124,7 +125,12 @@ def resolve(contract: Contract, window: Window, now_ns: int) -> WindowInstants:
 def windows_ending_in(contract: Contract, objective: Objective, period: WindowInstants) -> tuple[WindowInstants, ...]:
     """The objective's windows whose last instant lies in the period, in time. Of rolling ones, of which one ends at
     every instant, that which ends with the period. Raises ValueFormatError."""
-    return _ending_in(_anchored(contract, objective.window), contract.time_zone, period.start_ns, period.end_ns)
+    return windows_within(contract, objective.window, period)
+
+
+def windows_within(contract: Contract, window: Window, period: WindowInstants) -> tuple[WindowInstants, ...]:
+    """As windows_ending_in, of any window."""
+    return _ending_in(_anchored(contract, window), contract.time_zone, period.start_ns, period.end_ns)
 
 
 @lru_cache(maxsize=1024)

@@ -100,6 +100,8 @@ class CreditTerms:
     day_basis: DayBasis = "30"
     minimum: Money | None = None
     automatic: bool = False
+    cause: str = ""
+    """terms without one share a cause where they are about downtime"""
     minimum_outage_ns: int = 0
     """incidents shorter than this pay nothing (per_event, per_unit)"""
     pro_rata: bool = True
