@@ -106,8 +106,9 @@ def _packets(objective: Objective, probe: ProbeSetting, dt: int, every: int, at:
         yield Concern(
             key,
             "warning",
-            f"{plural(count, 'packet')} in {length(dt)} tell loss in steps of {_step(count)}: {least} of {count} lost, "
-            f"{_step(count, least)}, is the first above c = {percent(statistic.c)}; {_finer(dt, every, needed, name)}",
+            f"{plural(count, 'packet')} in {length(dt)}: loss moves in steps of {_step(count)}, and {least} of {count} "
+            f"lost, {_step(count, least)}, is the first above c = {percent(statistic.c)}; "
+            f"{_finer(dt, every, needed, name)}",
         )
 
 

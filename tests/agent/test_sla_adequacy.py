@@ -116,17 +116,29 @@ def test_seconds_of_g_826_need_samples_of_a_second() -> None:
     ("every", "c", "expected"),
     [
         # 10 packets in 10 s: a tenth each. One lost is 10 %, more than 1 %: not told apart. 1/(1 %) = 100 packets.
-        (SECOND, "0.01", "10 packets in 10 s tell loss in steps of 10 %: 1 of 10 lost, 10 %, is the first above c = 1 %"),
+        (
+            SECOND,
+            "0.01",
+            "10 packets in 10 s: loss moves in steps of 10 %, and 1 of 10 lost, 10 %, is the first above c = 1 %",
+        ),
         # 5 packets: 2 of 5 lost is 40 %, the first above 20 %.
-        (2 * SECOND, "0.2", "5 packets in 10 s tell loss in steps of 20 %: 2 of 5 lost, 40 %, is the first above c = 20 %"),
+        (
+            2 * SECOND,
+            "0.2",
+            "5 packets in 10 s: loss moves in steps of 20 %, and 2 of 5 lost, 40 %, is the first above c = 20 %",
+        ),
         # 5 packets, c 50 %: 3 of 5 is more than half, and that is what half means.
         (2 * SECOND, "0.5", None),
         # 10 packets, c 20 %: 3 of 10.
         (SECOND, "0.2", None),
         # One packet: it is lost or not.
-        (10 * SECOND, "0.1", "1 packet in 10 s tell loss in steps of 100 %: 1 of 1 lost, 100 %, is the first above c = 10 %"),
+        (
+            10 * SECOND,
+            "0.1",
+            "1 packet in 10 s: loss moves in steps of 100 %, and 1 of 1 lost, 100 %, is the first above c = 10 %",
+        ),
     ],
-)  # fmt: skip
+)
 def test_packets_in_an_interval_tell_c(every: int, c: str, expected: str | None) -> None:
     found = said(contract(uptime("0.99", Statistic(StatisticType.AVAILABILITY_MEF, c=Fraction(c)))), probe(every=every))
     assert [item.partition("; ")[0].removeprefix("warning: ") for item in found] == ([expected] if expected else [])
@@ -224,8 +236,8 @@ def test_capacity_runs_of_a_window() -> None:
 
 @pytest.mark.parametrize(
     ("schedule", "runs"),
-    [("15 3 * * *", 28), ("*/15 * * * *", 28 * 96), ("0 8-17 * * *", 280), ("0 0 * * mon,tue", 8), ("5,35 * * * *", 1344)],
-)  # fmt: skip
+    [("15 3 * * *", 28), ("*/15 * * * *", 2688), ("0 8-17 * * *", 280), ("0 0 * * mon,tue", 8), ("5,35 * * * *", 1344)],
+)
 def test_a_timetable_is_counted(schedule: str, runs: int) -> None:
     assert asked(probe("throughput", None, schedule), 28 * 24 * HOUR) == runs
 
