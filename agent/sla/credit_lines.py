@@ -281,7 +281,10 @@ def _promise(verdict: Verdict) -> str:
 
 
 def _part(costs: Tariff, terms: CreditTerms) -> tuple[str, ...]:
-    text = costs.told() if terms.pro_rata else ""
+    """The part of the charge that a part of a month has, where the price is taken from it."""
+    prices = (terms.price, *(band.price for band in terms.bands))
+    taken = terms.basis is CreditBasis.PROPORTIONAL or any(price and price.kind == "percent" for price in prices)
+    text = costs.told() if terms.pro_rata and taken else ""
     return (text,) if text else ()
 
 

@@ -13,6 +13,7 @@ from agent.sla.wording import Measure, Plain, quantity
 
 TIME: Final = Plain(Unit.DURATION, "max")
 _NOTHING: Final = Fraction(0)
+_PLACES: Final = 6
 _STEPS: Final = ((86400 * SECOND_NS, "d"), (3600 * SECOND_NS, "h"), (60 * SECOND_NS, "min"))
 
 
@@ -40,6 +41,8 @@ def shown(measure: Measure, value: Fraction, *edges: Fraction | None) -> str:
     """The value with digits enough to tell it from the nearest of the edges, times in full."""
     if measure.unit is Unit.DURATION:
         return span(value)
+    if measure.unit is Unit.RATIO and 10**_PLACES % value.denominator == 0:
+        return f"{plain(value * 100)} %"
     near = min((edge for edge in edges if edge is not None), key=lambda edge: abs(edge - value), default=None)
     return quantity(measure, value, near)
 

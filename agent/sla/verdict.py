@@ -16,6 +16,9 @@ AT_RISK_BUDGET: Final = Fraction(3, 4)
 """Share of the downtime budget from which an open window is at risk."""
 
 
+NO_EVENTS: Final = "no_events"
+"""Remark where nothing has happened that a promise could have been broken by: it is kept."""
+
 UNRECORDED: Final = "what is missing without a record of why could change it"
 
 
@@ -124,6 +127,8 @@ def decide(objective: Objective, target: Fraction, found: Findings, *, closed: b
     An estimate may leave out what this agent recorded that it did not measure. What is missing without a record may
     be samples that were taken away: where they could change the estimate there is no verdict.
     """
+    if found.remark == NO_EVENTS:
+        return Decision(VerdictState.MET if closed else VerdictState.ON_TRACK)
     return _closed(objective, target, found) if closed else _open(objective, target, found)
 
 
