@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
-from agent.sla.exclusions import Exclusion, ExclusionTerms
+from agent.sla.excluded import Exclusion, ExclusionTerms
 from agent.sla.hours import Hours
 from agent.sla.incidents import ClockTerms
 from agent.sla.money import Money, Rounding

@@ -1,147 +1,245 @@
-"""Time that both parties agreed not to count: entries of a ledger, and what of them holds for one circuit. Pure.
+"""What of the agreed exclusions holds for one circuit in one window, by the contract's terms. Pure.
 
-An entry made after its own start is retroactive: it is shown beside the verdict and holds only once somebody has
-confirmed it by name. Time that several entries exclude is excluded once.
+Each instant is excluded once and for one reason: by the contract's terms in the order it states them, and under one
+kind by the entry that starts first (then ends first, then by id). Only announced time is out: work that overruns
+counts again from the announced end. Time over an allowance counts again: the time that comes first uses it up, in
+each calendar unit of the contract's zone for itself. Time that does not qualify uses up nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from agent.sla.hours import Hours
-from agent.sla.objective import CalendarUnit
+from agent.sla.calendar import resolve
+from agent.sla.excluded import Entry, Exclusion, ExclusionKind, ExclusionTerms, Ruling, Standing
+from agent.sla.exclusion_words import Losses, sentence
+from agent.sla.hours import spans as service_time
+from agent.sla.objective import Window
 from agent.sla.spans import NOWHERE, Spans
 
+if TYPE_CHECKING:
+    from agent.sla.contract import Contract, Objective
 
-class ExclusionKind(StrEnum):
-    """Why time is taken out."""
+__all__ = ["Entry", "Exclusion", "ExclusionKind", "ExclusionTerms", "Ruling", "Standing", "rule"]
 
-    MAINTENANCE = "maintenance"
-    EMERGENCY_MAINTENANCE = "emergency_maintenance"
-    CUSTOMER = "customer"
-    THIRD_PARTY = "third_party"
-    FORCE_MAJEURE = "force_majeure"
-    ACCESS_REFUSED = "access_refused"
-    SUSPENSION = "suspension"
-    NO_TICKET = "no_ticket"
+NO_IMPACT: Final = "NO-IMPACT"
 
 
-@dataclass(frozen=True, slots=True)
-class ExclusionTerms:
-    """What the contract asks of exclusions of one kind, and what they do. A kind without terms excludes nothing once
-    the contract states terms for any kind; a contract that states none takes every confirmed entry.
-
-    notice_ns: notice must have been given so long before the start. hours: only this time may be excluded.
-    allowance_ns: at most so much in each `per`. evidence: an entry without it does not apply. approval: role that must
-    have confirmed. effect: both takes the time out of numerator and denominator; numerator_only counts it as up.
-    overlap: whether time that is excluded and also the provider's fault is out or counts.
-    """
-
-    kind: ExclusionKind
-    notice_ns: int = 0
-    hours: Hours | None = None
-    allowance_ns: int | None = None
-    per: CalendarUnit = "month"
-    evidence: bool = False
-    approval: str = ""
-    effect: Literal["both", "numerator_only"] = "both"
-    overlap: Literal["excluded_wins", "provider_wins"] = "excluded_wins"
-
-
-@dataclass(frozen=True, slots=True)
-class Exclusion:
-    """[start_ns, end_ns) does not count, for `reason`. UTC ns. circuits: those it is for, all of the contract if empty.
-
-    entered_ns: when the entry was made. confirmed_by: who agreed to it, or the empty text. notified_ns: when the other
-    side was told, None where that is not known. source: the ledger written by hand, an imported notice, a ticket.
-    proposed: imported and confirmed by nobody, so that it excludes nothing. cancelled_ns: called off then.
-    """
-
-    id: str
-    start_ns: int
-    end_ns: int
-    reason: str
-    entered_ns: int
-    confirmed_by: str = ""
-    circuits: tuple[str, ...] = ()
-    kind: ExclusionKind = ExclusionKind.MAINTENANCE
-    notified_ns: int | None = None
-    evidence: str = ""
-    source: Literal["ledger", "notice", "ticket"] = "ledger"
-    proposed: bool = False
-    cancelled_ns: int | None = None
-
-    @property
-    def retroactive(self) -> bool:
-        return self.entered_ns > self.start_ns
-
-
-class Standing(StrEnum):
-    """What an entry is worth at the time of judging."""
-
-    APPLIED = "applied"
-    UNCONFIRMED = "not applied: entered after its start and confirmed by nobody"
-    NOT_ENTERED = "not applied: entered later than this verdict is for"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An exclusion that touches a window, with its standing there."""
+@dataclass(slots=True)
+class _Claim:
+    """One entry on its way through the terms. until_ns: its end as known now. obstacle: why it does not apply at all,
+    as far as looked. permitted: its time in the hours of terms it fulfils; own: what it takes out and no other did."""
 
     exclusion: Exclusion
-    standing: Standing
+    until_ns: int
+    obstacle: Standing | None
+    terms: ExclusionTerms | None = None
+    permitted: Spans = NOWHERE
+    faulty: Spans = NOWHERE
+    covered: Spans = NOWHERE
+    own: Spans = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """entries: those that touch the window, in the order of their start. time: what those applied exclude, once."""
+@dataclass(slots=True)
+class _Taken:
+    """Time taken out so far, by effect."""
 
-    entries: tuple[Entry, ...] = ()
-    time: Spans = NOWHERE
-
-    def named(self, standing: Standing) -> tuple[Exclusion, ...]:
-        return tuple(entry.exclusion for entry in self.entries if entry.standing is standing)
-
-    def evidence(self) -> tuple[Mapping[str, int | str | bool | None], ...]:
-        """Every entry, applied or not, in exact numbers."""
-        return tuple(
-            {
-                "id": entry.exclusion.id,
-                "reason": entry.exclusion.reason,
-                "start_ns": entry.exclusion.start_ns,
-                "end_ns": entry.exclusion.end_ns,
-                "entered_ns": entry.exclusion.entered_ns,
-                "retroactive": entry.exclusion.retroactive,
-                "confirmed_by": entry.exclusion.confirmed_by or None,
-                "standing": entry.standing.value,
-            }
-            for entry in self.entries
-        )
+    out: list[Spans] = field(default_factory=list)
+    up: list[Spans] = field(default_factory=list)
+    all: Spans = NOWHERE
 
 
-def standing(exclusion: Exclusion, now_ns: int) -> Standing:
-    """Judged as of now_ns; what was entered later was not known then."""
-    if exclusion.entered_ns > now_ns:
-        return Standing.NOT_ENTERED
-    if exclusion.retroactive and not exclusion.confirmed_by:
-        return Standing.UNCONFIRMED
-    return Standing.APPLIED
+def rule(
+    contract: Contract,
+    circuit: str,
+    *,
+    start_ns: int,
+    end_ns: int,
+    now_ns: int,
+    objective: Objective | None = None,
+    fault: Spans = NOWHERE,
+) -> Ruling:
+    """What of the contract's exclusions holds for the circuit in [start_ns, end_ns), as known at now_ns.
 
-
-def rule(ledger: Iterable[Exclusion], circuit: str, *, start_ns: int, end_ns: int, now_ns: int) -> Ruling:
-    """What of the ledger holds for the circuit in [start_ns, end_ns); `time` is not cut to it."""
-    touching = sorted(
-        (
-            item
-            for item in ledger
-            if (not item.circuits or circuit in item.circuits) and item.start_ns < end_ns and item.end_ns > start_ns
-        ),
+    objective: whose `exclusions` limits the kinds. fault: when the provider was at fault, as far as that is known.
+    Raises ValueFormatError where an allowance is by contract year and the contract does not say when that begins.
+    """
+    ledger = sorted(
+        (item for item in contract.exclusions if not item.circuits or circuit in item.circuits),
         key=lambda item: (item.start_ns, item.end_ns, item.id),
     )
-    entries = tuple(Entry(item, standing(item, now_ns)) for item in touching)
-    applied = [(item.exclusion.start_ns, item.exclusion.end_ns) for item in entries
-               if item.standing is Standing.APPLIED]  # fmt: skip
-    return Ruling(entries, Spans.of(applied))
+    heard = [item for item in ledger if item.start_ns < end_ns and item.end_ns > start_ns]
+    if not heard:
+        return Ruling()
+    terms = contract.exclusion_terms
+    first_ns, last_ns = _extent(contract, heard[0].start_ns), max(item.end_ns for item in heard)
+    kinds = None if objective is None else objective.exclusions
+    claims = [
+        _Claim(item, item.until_ns(now_ns), _obstacle(item, now_ns, kinds))
+        for item in (ledger if terms else heard)
+        if item.start_ns < last_ns and item.end_ns > first_ns
+    ]
+    taken = _by_terms(contract, claims, now_ns, fault) if terms else _without_terms(claims)
+    touching = [item for item in claims if item.exclusion.start_ns < end_ns and item.exclusion.end_ns > start_ns]
+    whole = Spans.of((item.exclusion.start_ns, item.exclusion.end_ns) for item in touching)
+    return Ruling(
+        tuple(_entry(item, start_ns, end_ns, now_ns) for item in touching),
+        _together(taken.out) & whole,
+        _together(taken.up) & whole,
+    )
+
+
+def _extent(contract: Contract, first_ns: int) -> int:
+    """Since when entries bear on what an entry that starts at first_ns may take out: whoever comes earlier in the
+    unit of an allowance uses it up. Terms stated earlier take their time first, so they are looked at last."""
+    for terms in reversed(contract.exclusion_terms):
+        if terms.allowance_ns is not None:
+            first_ns = min(first_ns, resolve(contract, Window(terms.per), first_ns).start_ns)
+    return first_ns
+
+
+def _obstacle(exclusion: Exclusion, now_ns: int, kinds: Sequence[str] | None) -> Standing | None:
+    """Why an entry does not apply, whatever the contract's terms."""
+    if exclusion.entered_ns > now_ns:
+        return Standing.NOT_ENTERED
+    if exclusion.rejected and (exclusion.rejected_ns is None or exclusion.rejected_ns <= now_ns):
+        return Standing.REJECTED
+    if exclusion.until_ns(now_ns) <= exclusion.start_ns:
+        return Standing.CANCELLED
+    if exclusion.impact == NO_IMPACT:
+        return Standing.NO_IMPACT
+    if exclusion.proposed and not exclusion.confirmed(now_ns):
+        return Standing.PROPOSED
+    if exclusion.retroactive and not exclusion.confirmed(now_ns):
+        return Standing.UNCONFIRMED
+    if kinds is not None and exclusion.kind not in kinds:
+        return Standing.OBJECTIVE
+    return None
+
+
+def _short_of(exclusion: Exclusion, terms: ExclusionTerms, now_ns: int) -> Standing | None:
+    """What an entry lacks of what the terms ask for. Notice that is too short by one ns is too short."""
+    if terms.notice_ns and (
+        exclusion.notified_ns is None or exclusion.notified_ns + terms.notice_ns > exclusion.start_ns
+    ):
+        return Standing.NOTICE
+    if terms.evidence and not exclusion.evidence:
+        return Standing.EVIDENCE
+    if terms.approval and (exclusion.confirmed_role != terms.approval or not exclusion.confirmed(now_ns)):
+        return Standing.APPROVAL
+    return None
+
+
+def _without_terms(claims: Sequence[_Claim]) -> _Taken:
+    """Every entry that nothing stands against is out."""
+    taken = _Taken()
+    for claim in claims:
+        if claim.obstacle is None:
+            claim.permitted = Spans.of([(claim.exclusion.start_ns, claim.until_ns)])
+            _give(claim, claim.permitted, taken)
+    taken.out.append(taken.all)
+    return taken
+
+
+def _by_terms(contract: Contract, claims: Sequence[_Claim], now_ns: int, fault: Spans) -> _Taken:
+    """The terms one after the other, each over what those before it left."""
+    taken = _Taken()
+    for terms in contract.exclusion_terms:
+        fit = []
+        for claim in (item for item in claims if item.exclusion.kind is terms.kind):
+            if claim.obstacle not in (None, *_BY_TERMS):
+                continue
+            lacking = _short_of(claim.exclusion, terms, now_ns)
+            if lacking is None:
+                claim.obstacle, claim.terms = None, terms
+                fit.append((claim, _permitted(claim, terms)))
+            elif claim.terms is None:
+                claim.obstacle, claim.terms = lacking, terms
+        _take(contract, terms, fit, taken, fault)
+    known = {terms.kind for terms in contract.exclusion_terms}
+    for claim in claims:
+        if claim.obstacle is None and claim.exclusion.kind not in known:
+            claim.obstacle = Standing.KIND
+    return taken
+
+
+_BY_TERMS: Final = (Standing.NOTICE, Standing.EVIDENCE, Standing.APPROVAL)
+"""Obstacles by the terms of one line; another line on the same kind may have no such."""
+
+
+def _permitted(claim: _Claim, terms: ExclusionTerms) -> Spans:
+    """The entry's time within the hours of the terms."""
+    start, end = claim.exclusion.start_ns, claim.until_ns
+    mine = Spans.of([(start, end)]) if terms.hours is None else service_time(terms.hours, start, end)
+    claim.permitted = claim.permitted | mine
+    return mine
+
+
+def _take(
+    contract: Contract, terms: ExclusionTerms, fit: Sequence[tuple[_Claim, Spans]], taken: _Taken, fault: Spans
+) -> None:
+    """What one line of the terms takes out, given to its entries in their order."""
+    asked = _together([mine for _, mine in fit]) - taken.all
+    if terms.overlap == "provider_wins":
+        for claim, mine in fit:
+            claim.faulty = claim.faulty | (mine & fault)
+        asked = asked - fault
+    granted = asked if terms.allowance_ns is None else Spans.of(_allowed(contract, terms, terms.allowance_ns, asked))
+    for claim, mine in fit:
+        claim.covered = claim.covered | (mine & taken.all)
+        _give(claim, mine & granted, taken)
+    (taken.out if terms.effect == "both" else taken.up).append(granted)
+
+
+def _give(claim: _Claim, mine: Spans, taken: _Taken) -> None:
+    claim.covered = claim.covered | (mine & taken.all)
+    claim.own = claim.own | (mine - taken.all)
+    taken.all = taken.all | mine
+
+
+def _allowed(contract: Contract, terms: ExclusionTerms, allowance_ns: int, asked: Spans) -> Iterator[tuple[int, int]]:
+    """The first allowance_ns of the time asked for in each unit."""
+    spent: dict[int, int] = {}
+    for start, end in asked:
+        at = start
+        while at < end:
+            unit = resolve(contract, Window(terms.per), at)
+            until = min(end, unit.end_ns)
+            used = spent.get(unit.start_ns, 0)
+            grant = min(until - at, allowance_ns - used)
+            spent[unit.start_ns] = used + grant
+            yield at, at + grant
+            at = until
+
+
+def _entry(claim: _Claim, start_ns: int, end_ns: int, now_ns: int) -> Entry:
+    """Standing of one entry in the window."""
+    whole = Spans.of([(claim.exclusion.start_ns, claim.until_ns)]).within(start_ns, end_ns)
+    own = claim.own.within(start_ns, end_ns)
+    outside = whole - claim.permitted
+    covered = (whole - outside - own) & claim.covered
+    faulty = (whole - outside - own - covered) & claim.faulty
+    over = whole - outside - own - covered - faulty
+    lost = Losses(outside.length_ns, covered.length_ns, faulty.length_ns, over.length_ns)
+    standing = claim.obstacle or _remaining(lost, own.length_ns)
+    if claim.obstacle is not None:
+        lost = Losses()
+    text = sentence(claim.exclusion, standing, claim.terms, whole.length_ns, own.length_ns, lost, now_ns)
+    return Entry(claim.exclusion, standing, claim.own, own.length_ns, text)
+
+
+def _remaining(lost: Losses, own_ns: int) -> Standing:
+    """Of an entry that nothing stands against as a whole: applied, unless nothing of it was left to take out."""
+    if own_ns or lost.covered_ns:
+        return Standing.APPLIED
+    if lost.over_ns:
+        return Standing.ALLOWANCE
+    if lost.faulty_ns:
+        return Standing.FAULT
+    return Standing.HOURS if lost.outside_ns else Standing.CANCELLED
+
+
+def _together(parts: Sequence[Spans]) -> Spans:
+    return Spans.of(pair for part in parts for pair in part)

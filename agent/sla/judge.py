@@ -121,9 +121,9 @@ def judge(
     for objective in contract.objectives:
         instants = window_of(contract, objective, now_ns, window)
         ruling = rule(
-            contract.exclusions, circuit.id, start_ns=instants.start_ns, end_ns=instants.end_ns, now_ns=now_ns
+            contract, circuit.id, start_ns=instants.start_ns, end_ns=instants.end_ns, now_ns=now_ns, objective=objective
         )
-        when = Moment(now_ns, since, ruling.time, known, machines)
+        when = Moment(now_ns, since, ruling.time, known, machines, credited=ruling.up, contract=contract)
         cases.append(_Case(contract, circuit, objective, instants, when, ruling))
     return tuple(case.verdict(seen) for case in cases)
 

@@ -42,7 +42,7 @@ entries = st.lists(
 @given(entries, st.integers(0, LAST + 60))
 def test_the_time_excluded_is_counted_second_by_second_and_once(ledger: list[Exclusion], now: int) -> None:
     now_ns = T0 + now * SECOND
-    ruling = rule(ledger, "c1", start_ns=T0, end_ns=T0 + LAST * SECOND, now_ns=now_ns)
+    ruling = rule(contract(exclusions=tuple(ledger)), "c1", start_ns=T0, end_ns=T0 + LAST * SECOND, now_ns=now_ns)
     expected = 0
     for second in range(LAST):
         at = T0 + second * SECOND
@@ -61,23 +61,28 @@ def test_an_entry_made_after_its_start_is_marked_and_holds_only_when_confirmed_b
     late = entry(0, 60, T0 + 1)
     assert late.retroactive
     assert not entry(0, 60, T0).retroactive, "at its very start is in time"
-    (open_entry,) = rule([late], "c1", start_ns=T0, end_ns=NOW, now_ns=NOW).entries
+    (open_entry,) = rule(contract(exclusions=(late,)), "c1", start_ns=T0, end_ns=NOW, now_ns=NOW).entries
     assert open_entry.standing is Standing.UNCONFIRMED
-    ruling = rule([replace(late, confirmed_by="J. Smith, ACME")], "c1", start_ns=T0, end_ns=NOW, now_ns=NOW)
+    agreed = contract(exclusions=(replace(late, confirmed_by="J. Smith, ACME"),))
+    ruling = rule(agreed, "c1", start_ns=T0, end_ns=NOW, now_ns=NOW)
     assert ruling.entries[0].standing is Standing.APPLIED
     assert ruling.evidence()[0]["retroactive"] is True
     assert ruling.evidence()[0]["confirmed_by"] == "J. Smith, ACME"
 
 
 def test_a_verdict_as_of_an_earlier_instant_knows_nothing_of_later_entries() -> None:
-    ruling = rule([entry(0, 60, LATER, "J. Smith")], "c1", start_ns=T0, end_ns=NOW, now_ns=LATER - 1)
+    signed = contract(exclusions=(entry(0, 60, LATER, "J. Smith"),))
+    ruling = rule(signed, "c1", start_ns=T0, end_ns=NOW, now_ns=LATER - 1)
     assert [item.standing for item in ruling.entries] == [Standing.NOT_ENTERED]
     assert not len(ruling.time)
 
 
 def test_an_entry_for_some_circuits_is_for_no_other() -> None:
-    ledger = [entry(0, 60, BEFORE, "", "c1", "c2"), entry(30, 90, BEFORE, "", "c3")]
-    assert [item.exclusion.id for item in rule(ledger, "c1", start_ns=T0, end_ns=NOW, now_ns=NOW).entries] == ["0-60"]
+    ledger = (entry(0, 60, BEFORE, "", "c1", "c2"), entry(30, 90, BEFORE, "", "c3"))
+    assert [
+        item.exclusion.id
+        for item in rule(contract(exclusions=ledger), "c1", start_ns=T0, end_ns=NOW, now_ns=NOW).entries
+    ] == ["0-60"]
 
 
 # --- judged ----------------------------------------------------------------------------------------------------------
