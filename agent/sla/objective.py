@@ -341,4 +341,4 @@ class Objective:
         p = self.statistic.p
         if self.statistic.type is not StatisticType.PERCENTILE or p is None or self.metric is Metric.THROUGHPUT:
             return 1
-        return -(-1 // (1 - p))
+        return -(-1 // (p if self.comparison == "min" else 1 - p))

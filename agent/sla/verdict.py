@@ -18,6 +18,8 @@ AT_RISK_BUDGET: Final = Fraction(3, 4)
 
 NO_EVENTS: Final = "no_events"
 """Remark where nothing has happened that a promise could have been broken by: it is kept."""
+DOWNTIME: Final = "ns down"
+"""Noun of a budget of time."""
 
 UNRECORDED: Final = "what is missing without a record of why could change it"
 
@@ -119,6 +121,8 @@ class Findings:
     """what the target still allows, with the projection where the window is open"""
     remark: str = ""
     """no_events, or the empty text"""
+    longest_gap_ns: int = 0
+    """longest time in a row of which nothing is known, without what is excluded"""
 
 
 def decide(objective: Objective, target: Fraction, found: Findings, *, closed: bool) -> Decision:
@@ -140,6 +144,9 @@ def _shortfall(objective: Objective, found: Findings) -> str:
         return f"{found.count} measured values are too few for this statistic, it needs {found.needed}"
     if found.coverage < objective.coverage.minimum:
         return "too little was measured"
+    allowed_ns = objective.coverage.longest_gap_ns
+    if allowed_ns is not None and found.longest_gap_ns > allowed_ns:
+        return "too long a time in a row was not measured"
     return ""
 
 
@@ -173,7 +180,12 @@ def _open(objective: Objective, target: Fraction, found: Findings) -> Decision:
     if not objective.meets(estimate.value, target):
         return Decision(VerdictState.AT_RISK, estimated=True)
     if found.budget_used is not None and found.budget_used >= AT_RISK_BUDGET:
-        return Decision(VerdictState.AT_RISK, estimated=True, reason="three quarters of the allowed downtime are used")
+        what = (
+            "allowed downtime"
+            if found.budget is None or found.budget.noun == DOWNTIME
+            else f"allowed {found.budget.noun}"
+        )
+        return Decision(VerdictState.AT_RISK, estimated=True, reason=f"three quarters of the {what} are used")
     return Decision(
         VerdictState.ON_TRACK, estimated=estimate.worst is None or not objective.meets(estimate.worst, target)
     )
