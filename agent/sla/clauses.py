@@ -21,6 +21,7 @@ MONTHS: Final = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
+_FIRST: Final = date(2026, 1, 1)
 _SMALL: Final = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
@@ -197,6 +198,12 @@ def examples_of(window: Window, contract: Contract) -> tuple[tuple[str, str, int
     if window.calendar in ("month", "billing_month") and contract.month_basis == "fixed_720h":
         return (("month, which counts as 720 h", "720 h", 720 * HOUR),)
     return _LENGTHS[window.calendar or "month"]
+
+
+def first_day(contract: Contract) -> date:
+    """From which examples are dated: the first day of contract and service, or a fixed one."""
+    begun = [item for item in (contract.valid_from, contract.service_start) if item is not None]
+    return max(begun, default=_FIRST)
 
 
 def noun_of(window: Window) -> str:

@@ -31,7 +31,7 @@ def explain(contract: Contract, circuit: Circuit | None = None) -> tuple[Section
         _section("What is taken out", explain_terms.exclusions(contract)),
         _section("Outages", explain_terms.outages(contract) if explain_terms.about_outages(contract) else ()),
         _section("Credits", explain_credit.credits(contract, circuit)),
-        _section("Claims", explain_rights.claims(contract)),
+        _section("Claims", explain_rights.claims(contract, circuit)),
         _section("Repeated failure", explain_rights.chronic(contract)),
         _section("Notes", [Clause("Notes", (sentence(contract.notes),))] if contract.notes else ()),
     )

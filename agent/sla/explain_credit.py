@@ -1,4 +1,4 @@
-"""What a broken promise costs, by the table and by an example worked in money. Pure."""
+"""What a broken promise costs, by the table and by examples worked with the same arithmetic as a credit note. Pure."""
 
 from __future__ import annotations
 
@@ -7,285 +7,235 @@ from fractions import Fraction
 from typing import Final
 
 from agent.sla.clauses import HOUR, Clause, Table, examples_of, length, noun_of, sentence, value
-from agent.sla.contract import Contract, Metric, Objective, Unit
-from agent.sla.explain_price import DAYS, Charge, band_text, charge_of, money, price_text, within, working, worth
+from agent.sla.contract import Contract, Objective, Unit
+from agent.sla.credit_values import TIME, Earned, by_excess, by_proportion, by_units, counts_downtime
+from agent.sla.definitions import name
+from agent.sla.explain_price import DAYS, Example, band_text, example, price_text, within
 from agent.sla.remedies import Band, Cap, CreditBasis, CreditTerms
 from agent.sla.wording import plural
 from probes.core.model import Circuit
 
 _PER: Final = {
     "incident": "for one outage",
-    "objective": "for one promise",
+    "objective": "for one promise in a month",
     "month": "in a month",
     "year": "in a year",
     "contract": "over the whole contract",
 }
 _STACKING: Final = {
     "sum": "Credits of several clauses add up.",
-    "highest": "Of several credits for the same time, only the highest is paid.",
+    "highest": "Of several credits in one month, only the highest is paid.",
     "same_cause_highest": "Where several credits have the same cause, only the highest of them is paid.",
 }
+_ROUNDING: Final = {
+    "half_up": "half a unit up",
+    "half_even": "half a unit to the even digit",
+    "down": "down",
+    "up": "up",
+}
+_TO_SHOW: Final = 2
+"""Bands that examples are worked for."""
 
 
 def credits(contract: Contract, circuit: Circuit | None) -> Iterator[Clause]:
     """Every credit clause with its table and example, then what limits them all."""
-    charge = charge_of(contract, circuit)
     if not contract.credits:
         yield Clause("No credits", ("No money is owed under this contract when a promise is broken.",))
         return
+    case = example(contract, circuit)
     for terms in contract.credits:
-        yield _credit(contract, terms, charge)
-    yield Clause("All credits together", tuple(_together(contract, charge)))
+        yield _credit(terms, case, circuit)
+    yield Clause("All credits together", tuple(_together(case)))
 
 
-def _together(contract: Contract, charge: Charge) -> Iterator[str]:
-    yield _STACKING[contract.stacking]
+def _together(case: Example) -> Iterator[str]:
+    contract = case.contract
+    yield "Only a broken promise or an outage pays; a promise that cannot be judged pays nothing."
+    if len(contract.credits) > 1:
+        yield _STACKING[contract.stacking]
     for cap in contract.credit_caps:
-        yield sentence(f"All credits together are at most {_cap(cap, charge, contract)}")
-    mode = {
-        "half_up": "half a unit up",
-        "half_even": "half a unit to the even digit",
-        "down": "down",
-        "up": "up",
-    }[contract.rounding.mode]
-    places = contract.rounding.places
-    yield f"Every line is rounded once, after its caps, to {plural(places, 'decimal place')}, {mode}."
-    if charge.known:
-        yield f"The examples are worked with the monthly charge of {charge.money}."
+        yield sentence(f"All credits together are at most {_cap(cap, case)}")
+    places = plural(contract.rounding.places, "decimal place")
+    yield f"Every line is rounded once, after its caps, to {places}, {_ROUNDING[contract.rounding.mode]}."
+    if case.known:
+        yield f"The examples are worked with the monthly charge of {case.tariff.full}."
     else:
-        yield f"No monthly charge is known here: the examples take one of {charge.money}."
+        yield f"No monthly charge is known here: the examples take one of {case.tariff.full}."
 
 
-def _cap(cap: Cap, charge: Charge, contract: Contract) -> str:
+def _cap(cap: Cap, case: Example) -> str:
     text = price_text(cap.price)
     if cap.price.kind != "amount":
-        text += f" ({money(contract, charge, worth(cap.price, charge, '30'))})"
+        text += f" ({case.paid(case.worth(cap.price, '30'))})"
     return f"{text} {_PER[cap.per]}"
-
-
-def _credit(contract: Contract, terms: CreditTerms, charge: Charge) -> Clause:
-    objective = contract.objective(terms.objective) if terms.objective else None
-    head, table, examples = {
-        CreditBasis.BAND: _by_band,
-        CreditBasis.PER_UNIT: _by_unit,
-        CreditBasis.PER_EVENT: _by_event,
-        CreditBasis.EXCESS_ABSOLUTE: _by_excess,
-        CreditBasis.EXCESS_RELATIVE: _by_excess,
-        CreditBasis.PROPORTIONAL: _in_proportion,
-    }[terms.basis](contract, terms, objective, charge)
-    return Clause(terms.id, (*head, *_limits(contract, terms, charge)), terms.text, table, tuple(examples))
 
 
 Worded = tuple[list[str], Table | None, list[str]]
 """Sentences, table, examples."""
 
 
-def _bands(contract: Contract, terms: CreditTerms, charge: Charge, unit: Unit, what: str) -> Table:
-    """Best band first, as the file may have them either way."""
-    best_first = list(terms.bands)
-    if terms.basis is CreditBasis.BAND and _rising(contract, terms):
-        best_first.reverse()
-    rows = tuple(
-        (
-            band_text(band, unit),
-            price_text(band.price),
-            money(contract, charge, worth(band.price, charge, terms.day_basis)),
-        )
-        for band in best_first
-    )
-    return Table((what, "credit", f"of {charge.money}"), tuple(rows))
+def _credit(terms: CreditTerms, case: Example, circuit: Circuit | None) -> Clause:
+    objective = case.contract.objective(terms.objective) if terms.objective else None
+    head, table, examples = _worded(terms, objective, case, circuit)
+    return Clause(terms.id, (*head, *_limits(terms, case)), terms.text, table, tuple(examples))
 
 
-def _rising(contract: Contract, terms: CreditTerms) -> bool:
-    """Whether a greater value is better."""
-    objective = contract.objective(terms.objective) if terms.objective else None
-    return objective is not None and objective.comparison == "min"
+def _worded(terms: CreditTerms, objective: Objective | None, case: Example, circuit: Circuit | None) -> Worded:
+    match terms.basis:
+        case CreditBasis.PER_EVENT:
+            return _by_event(terms, objective, case)
+        case CreditBasis.PER_UNIT:
+            return _by_unit(terms, objective, case)
+        case CreditBasis.PROPORTIONAL:
+            return _in_proportion(terms, objective, case)
+        case CreditBasis.BAND if objective is not None:
+            return _by_band(terms, objective, case)
+        case _ if objective is not None:
+            return _by_excess(terms, objective, case, circuit)
+    return [], None, []
 
 
-def _neighbour(bands: tuple[Band, ...], index: int) -> Band | None:
-    for other in (index - 1, index + 1):
-        if 0 <= other < len(bands):
-            return bands[other]
-    return None
+def _where(objective: Objective) -> str:
+    return f"Where promise “{objective.id}” is broken in a {noun_of(objective.window)}, "
 
 
-def _in_each(contract: Contract, terms: CreditTerms, charge: Charge, unit: Unit, before: str, after: str) -> list[str]:
-    """An example for the mildest band and one for the next."""
-    order = list(range(len(terms.bands)))
-    if _rising(contract, terms) and terms.basis is CreditBasis.BAND:
-        order.reverse()
-    found = []
-    for index in order[:2]:
-        band = terms.bands[index]
-        shown = within(band, unit, _neighbour(terms.bands, index))
-        paid = working(contract, charge, band.price, terms.day_basis)
-        found.append(f"{before} {value(unit, shown)}{after} the customer gets {paid}.")
-    return found
+def _ordered(terms: CreditTerms, objective: Objective | None) -> list[Band]:
+    """The mildest first."""
+    rising = terms.basis is CreditBasis.BAND and objective is not None and objective.comparison == "min"
+    return list(reversed(terms.bands)) if rising else list(terms.bands)
 
 
-def _by_band(contract: Contract, terms: CreditTerms, objective: Objective | None, charge: Charge) -> Worded:
-    if objective is None:
-        return [], None, []
-    head = [
-        f"Where promise “{objective.id}” is broken in a {noun_of(objective.window)}, its value decides the credit. The "
-        "target itself earns nothing."
+def _table(terms: CreditTerms, bands: list[Band], case: Example, unit: Unit, what: str) -> Table:
+    rows = [
+        (band_text(band, unit), price_text(band.price), case.paid(case.worth(band.price, terms.day_basis)))
+        for band in bands
     ]
-    table = _bands(contract, terms, charge, objective.unit, f"value of {objective.id}")
-    return head, table, _in_each(contract, terms, charge, objective.unit, "At", "")
+    return Table((what, "credit", f"of {case.tariff.full}"), tuple(rows))
 
 
-def _unit_text(unit: Unit, step: Fraction) -> str:
+def _neighbour(bands: list[Band], index: int) -> Band | None:
+    return next((bands[other] for other in (index - 1, index + 1) if 0 <= other < len(bands)), None)
+
+
+def _by_band(terms: CreditTerms, objective: Objective, case: Example) -> Worded:
+    bands = _ordered(terms, objective)
+    head = [f"{_where(objective)}its value decides the credit. The target itself earns nothing."]
+    examples = []
+    for index, band in enumerate(bands[:_TO_SHOW]):
+        shown = value(objective.unit, within(band, objective.unit, _neighbour(bands, index)))
+        examples.append(f"At {shown} the customer gets {case.working(band.price, terms.day_basis)}.")
+    return head, _table(terms, bands, case, objective.unit, f"value of {objective.id}"), examples
+
+
+def _by_event(terms: CreditTerms, objective: Objective | None, case: Example) -> Worded:
+    whose = f" (of “{objective.id}”)" if objective is not None else ""
+    if terms.price is not None and not terms.bands:
+        text = f"For every outage{whose}, the customer gets {price_text(terms.price)}."
+        return [text], None, [f"For one outage: {case.working(terms.price, terms.day_basis)}."]
+    bands = _ordered(terms, objective)
+    examples = []
+    for index, band in enumerate(bands[:_TO_SHOW]):
+        shown = value(Unit.DURATION, within(band, Unit.DURATION, _neighbour(bands, index)))
+        examples.append(f"For an outage of {shown} the customer gets {case.working(band.price, terms.day_basis)}.")
+    head = [f"For every single outage{whose}, its own duration decides the credit."]
+    return head, _table(terms, bands, case, Unit.DURATION, "duration of the outage"), examples
+
+
+def _step(unit: Unit, step: Fraction) -> str:
+    """`hour`, `ms`, `15 min`."""
     if unit is Unit.DURATION:
         return {HOUR: "hour", HOUR * 24: "day", HOUR // 60: "minute"}.get(int(step), length(int(step)))
     text = value(unit, step)
-    return text.removeprefix("1 ") if text.startswith("1 ") else text
+    return text.removeprefix("1 ")
 
 
-def _what(objective: Objective | None) -> tuple[str, Unit]:
-    """What is counted in units, and in which."""
-    if objective is None or objective.metric is Metric.AVAILABILITY:
-        return "downtime", Unit.DURATION
-    return f"the value of “{objective.id}”", objective.unit
+def _worked(earned: Earned, case: Example) -> str:
+    """The steps of the credit note, then what is paid."""
+    last = earned.steps[-1]
+    paid = case.paid(earned.exact)
+    return f"{'; '.join(earned.steps)}{'' if last.endswith(paid) else f', paid {paid}'}."
 
 
-def _steps(amount: Fraction, deductible: Fraction, step: Fraction, *, started: bool) -> int:
-    rest = max(Fraction(0), amount - deductible)
-    return int(-(-rest // step)) if started else int(rest // step)
-
-
-def _by_unit(contract: Contract, terms: CreditTerms, objective: Objective | None, charge: Charge) -> Worded:
+def _by_unit(terms: CreditTerms, objective: Objective | None, case: Example) -> Worded:
     unit, price = terms.unit, terms.price
     if unit is None or price is None:
         return [], None, []
-    what, kind = _what(objective)
-    step = _unit_text(kind, unit.step)
+    downtime = counts_downtime(terms, objective)
+    kind = Unit.DURATION if downtime or objective is None else objective.unit
+    measure = TIME if downtime or objective is None else objective
+    what = "downtime" if downtime or objective is None else f"the value of “{objective.id}”"
     beyond = f" beyond the first {value(kind, unit.deductible)}" if unit.deductible else ""
     begun = "begun or full" if unit.started else "full"
-    head = [sentence(f"For every {begun} {step} of {what}{beyond}, the customer gets {price_text(price)}")]
-    if kind is Unit.DURATION:
+    first = f"for every {begun} {_step(kind, unit.step)} of {what}{beyond}, the customer gets {price_text(price)}"
+    head = [sentence(first if objective is None else _where(objective) + first)]
+    if downtime:
         head.append(
             "The time of each outage is counted for itself."
             if unit.each_incident
             else "The time of all outages of the window is added up first."
         )
     amount = unit.deductible + unit.step * Fraction(5, 2)
-    count = _steps(amount, unit.deductible, unit.step, started=unit.started)
-    less = (
-        f" less {value(kind, unit.deductible)} leaves {value(kind, amount - unit.deductible)},"
-        if unit.deductible
-        else ""
-    )
-    name = "of downtime" if kind is Unit.DURATION else ""
-    example = (
-        f"{value(kind, amount)} {name}:{less} {count} {begun} times one {step}: "
-        f"{working(contract, charge, price, terms.day_basis, count)}."
-    )
-    return head, None, [example.replace(" :", ":")]
+    called = "down" if downtime or objective is None else name(objective)
+    return head, None, [_worked(by_units(terms, case.tariff, measure, amount, what=called), case)]
 
 
-def _by_event(contract: Contract, terms: CreditTerms, objective: Objective | None, charge: Charge) -> Worded:
-    head = ["For every single outage, its own duration decides the credit"]
-    if objective is not None:
-        head[0] += f" (outages of “{objective.id}”)"
-    head[0] += "."
-    if terms.price is not None and not terms.bands:
-        paid = working(contract, charge, terms.price, terms.day_basis, 2)
-        return [f"For every outage, the customer gets {price_text(terms.price)}."], None, [f"For two outages: {paid}."]
-    table = _bands(contract, terms, charge, Unit.DURATION, "duration of the outage")
-    return head, table, _in_each(contract, terms, charge, Unit.DURATION, "For an outage of", "")
-
-
-def _by_excess(contract: Contract, terms: CreditTerms, objective: Objective | None, charge: Charge) -> Worded:
-    if objective is None:
-        return [], None, []
+def _by_excess(terms: CreditTerms, objective: Objective, case: Example, circuit: Circuit | None) -> Worded:
     relative = terms.basis is CreditBasis.EXCESS_RELATIVE
     side = "below" if objective.comparison == "min" else "above"
     how = f"how far the value lies {side} the target" + (", as a share of the target" if relative else "")
     kind = Unit.RATIO if relative else objective.unit
+    target = _target(objective, case.contract, circuit)
+    head, table = [f"{_where(objective)}the credit goes by {how}."], None
     if terms.unit is not None and terms.price is not None:
-        return _excess_units(contract, terms, objective, charge, kind, how)
-    head = [f"Where promise “{objective.id}” is broken in a {noun_of(objective.window)}, the credit goes by {how}."]
-    table = _bands(contract, terms, charge, kind, "beyond the target by")
+        begun = "begun or full" if terms.unit.started else "full"
+        beyond = f" after the first {value(kind, terms.unit.deductible)}" if terms.unit.deductible else ""
+        step = _step(kind, terms.unit.step)
+        head.append(f"For every {begun} {step}{beyond} the customer gets {price_text(terms.price)}.")
+        excesses = [terms.unit.deductible + terms.unit.step * Fraction(7, 2)]
+    else:
+        bands = _ordered(terms, objective)
+        table = _table(terms, bands, case, kind, "beyond the target by")
+        excesses = [within(band, kind, _neighbour(bands, index)) for index, band in enumerate(bands[:_TO_SHOW])]
     examples = []
-    for index, band in enumerate(terms.bands[:2]):
-        shown = within(band, kind, _neighbour(terms.bands, index))
-        reached = _reached(objective, shown, relative=relative)
-        reach = (
-            f"At {reached}, {value(kind, shown)} {side} the target,"
-            if reached
-            else f"{value(kind, shown)} {side} the target,"
-        )
-        examples.append(f"{reach} the customer gets {working(contract, charge, band.price, terms.day_basis)}.")
-    return head, table, examples
+    for excess in excesses:
+        gap = excess * target if relative else excess
+        reached = target - gap if objective.comparison == "min" else target + gap
+        examples.append(_worked(by_excess(terms, case.tariff, objective, reached, target), case))
+    return head, table, examples if target else []
 
 
-def _reached(objective: Objective, excess: Fraction, *, relative: bool) -> str:
-    """The value that lies so far beyond the target, where the target is known."""
-    if objective.target.of_committed_rate:
-        return ""
-    target = objective.target.value
-    gap = excess * target if relative else excess
-    reached = target - gap if objective.comparison == "min" else target + gap
-    return value(objective.unit, reached) if reached >= 0 else ""
+def _target(objective: Objective, contract: Contract, circuit: Circuit | None) -> Fraction:
+    """In base units; zero for a share of a rate that nobody states."""
+    if not objective.target.of_committed_rate:
+        return objective.target.value
+    committed = (circuit.committed_rate_bps if circuit is not None else None) or contract.service.cir_bps
+    return objective.target.value * (committed or 0)
 
 
-def _excess_units(
-    contract: Contract, terms: CreditTerms, objective: Objective, charge: Charge, kind: Unit, how: str
-) -> Worded:
-    unit, price = terms.unit, terms.price
-    if unit is None or price is None:
-        return [], None, []
-    begun = "begun or full" if unit.started else "full"
-    step = _unit_text(kind, unit.step)
-    beyond = f", after the first {value(kind, unit.deductible)}" if unit.deductible else ""
-    head = [
-        f"Where promise “{objective.id}” is broken in a {noun_of(objective.window)}, the credit goes by {how}.",
-        f"For every {begun} {step}{beyond} the customer gets {price_text(price)}.",
-    ]
-    excess = unit.deductible + unit.step * Fraction(7, 2)
-    count = _steps(excess, unit.deductible, unit.step, started=unit.started)
-    reached = _reached(objective, excess, relative=terms.basis is CreditBasis.EXCESS_RELATIVE)
-    at = (
-        f"At {reached}, {value(kind, excess)} beyond the target"
-        if reached
-        else f"{value(kind, excess)} beyond the target"
-    )
-    return (
-        head,
-        None,
-        [f"{at}: {count} {begun} times {step}: {working(contract, charge, price, terms.day_basis, count)}."],
-    )
-
-
-def _in_proportion(contract: Contract, terms: CreditTerms, objective: Objective | None, charge: Charge) -> Worded:
+def _in_proportion(terms: CreditTerms, objective: Objective | None, case: Example) -> Worded:
     free = terms.unit.deductible if terms.unit is not None else Fraction(0)
     beyond = f" beyond the first {length(int(free))}" if free else ""
-    window = objective.window if objective is not None else contract.objectives[0].window
+    window = (objective or case.contract.objectives[0]).window
     noun = noun_of(window)
-    head = [
-        f"The customer gets the part of the monthly charge that the downtime{beyond} is of the {noun}: "
-        f"charge x downtime / length of the {noun}."
-    ]
-    _, text, whole = examples_of(window, contract)[0]
-    down = int(free) + 6 * HOUR
-    exact = Fraction(charge.money.amount) * 6 * HOUR / whole
-    less = f" less {length(int(free))} leaves 6 h," if free else ""
-    paid = money(contract, charge, exact)
-    return head, None, [f"{length(down)} of downtime in {text}:{less} {charge.money} x 6 h / {text} = {paid}."]
+    text = f"the customer gets the part of the monthly charge that the downtime{beyond} is of the {noun}"
+    head = [sentence(text if objective is None else _where(objective) + text)]
+    whole = examples_of(window, case.contract)[0][2]
+    earned = by_proportion(terms, case.tariff, free + 6 * HOUR, whole, what="down")
+    return head, None, [_worked(earned, case)]
 
 
-def _limits(contract: Contract, terms: CreditTerms, charge: Charge) -> Iterator[str]:
+def _limits(terms: CreditTerms, case: Example) -> Iterator[str]:
     if _uses(terms, "mrc_days") or _uses(terms, "mrc_hours"):
-        yield sentence(f"A day of the monthly charge is {DAYS[terms.day_basis][1]}") + (
-            " An hour is 1/24 of a day." if _uses(terms, "mrc_hours") else ""
-        )
+        yield sentence(f"A day of the monthly charge is {DAYS[terms.day_basis]}")
+        if _uses(terms, "mrc_hours"):
+            yield "An hour of it is 1/24 of a day."
     if terms.minimum_outage_ns:
         yield f"An outage shorter than {length(terms.minimum_outage_ns)} earns nothing."
     for cap in terms.caps:
-        yield sentence(f"It is at most {_cap(cap, charge, contract)}")
+        yield sentence(f"It is at most {_cap(cap, case)}")
     if terms.minimum is not None:
         yield f"A sum below {terms.minimum} is not paid."
-    if terms.pro_rata:
+    if terms.pro_rata and (_uses(terms, "percent") or terms.basis is CreditBasis.PROPORTIONAL):
         yield "A month that the contract was valid for only in part has that part of the charge."
     yield "It is owed without being asked for." if terms.automatic else "It must be claimed."
 

@@ -1,22 +1,27 @@
-"""Prices of credits in words and worked in money, and round values for examples. Pure."""
+"""Prices of credits in words, the month that examples are worked in, and round values for them. Pure."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.clauses import decimal, percent, value
+from agent.sla.calendar import WindowInstants, day_start
+from agent.sla.clauses import decimal, first_day, percent, value
 from agent.sla.contract import Contract, Unit
 from agent.sla.money import Money
+from agent.sla.prices import Tariff, UnpayableError, charge_of, month_of, tariff
 from agent.sla.remedies import Band, DayBasis, Price
+from agent.sla.zones import zone
 from probes.core.model import Circuit
 
-DAYS: Final[dict[DayBasis, tuple[Fraction, str]]] = {
-    "30": (Fraction(1, 30), "1/30 of the monthly charge"),
-    "days_in_month": (Fraction(1, 30), "the monthly charge divided by the days of the month"),
-    "365": (Fraction(12, 365), "12/365 of the monthly charge"),
+DAYS: Final[dict[DayBasis, str]] = {
+    "30": "1/30 of the monthly charge",
+    "days_in_month": "the monthly charge divided by the days of the month",
+    "365": "12/365 of the monthly charge",
 }
 _SCALES: Final = {
     Unit.RATIO: Fraction(1, 100),
@@ -24,28 +29,58 @@ _SCALES: Final = {
     Unit.RATE: Fraction(10**6),
     Unit.DURATION: Fraction(60 * 10**9),
 }
-_SAMPLE_CHARGE: Final = Decimal(1000)
+_SAMPLE_CHARGE: Final = Decimal("1000.00")
+_TRIED: Final = 15
+_DAYS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
-    """Monthly charge that examples are worked with. known: it is the one of the circuit or service."""
+class Example:
+    """What examples are worked with: a whole month of 30 days and its tariff. known: the charge is the real one."""
 
-    money: Money
+    contract: Contract
+    tariff: Tariff
     known: bool
 
+    @property
+    def month(self) -> WindowInstants:
+        return self.tariff.month
 
-def charge_of(contract: Contract, circuit: Circuit | None) -> Charge:
-    """The circuit's charge, else that of the service, else a round sum."""
-    if circuit is not None and circuit.monthly_charge:
-        amount, _, currency = circuit.monthly_charge.strip().rpartition(" ")
-        try:
-            return Charge(Money(Decimal(amount.replace(" ", "")), currency), known=True)
-        except InvalidOperation:
-            pass  # not written as a sum of money: a round one serves the example
-    if contract.service.monthly_charge is not None:
-        return Charge(contract.service.monthly_charge, known=True)
-    return Charge(Money(_SAMPLE_CHARGE.quantize(Decimal("0.01")), contract.currency or "EUR"), known=False)
+    def worth(self, price: Price, basis: DayBasis) -> Fraction:
+        """Exact."""
+        return self.tariff.worth(price, basis)
+
+    def paid(self, exact: Fraction) -> str:
+        """Rounded as the contract rounds a line."""
+        return str(self.contract.rounding.money(exact, self.tariff.currency))
+
+    def working(self, price: Price, basis: DayBasis) -> str:
+        """`10 % of 480.00 EUR = 48.00 EUR`."""
+        left = self.tariff.text(price, basis)
+        return left if price.kind == "amount" else f"{left} = {self.paid(self.worth(price, basis))}"
+
+
+def example(contract: Contract, circuit: Circuit | None) -> Example:
+    """With the circuit's charge, else that of the service, else a round sum."""
+    charge = None
+    with suppress(UnpayableError):  # another currency, or not written as a sum: a round one serves the example
+        charge = charge_of(contract, circuit or Circuit("", ""))
+    shown = charge or Money(_SAMPLE_CHARGE, contract.currency or "EUR")
+    return Example(contract, _usual_month(contract, shown), charge is not None)
+
+
+def _usual_month(contract: Contract, charge: Money) -> Tariff:
+    """The first whole month of 30 days that the contract is valid for, or what comes nearest to it."""
+    info = zone(contract.time_zone).info
+    day, found = first_day(contract), []
+    for _ in range(_TRIED):
+        costs = tariff(contract, charge, month_of(contract, day_start(day, info)))
+        if costs.part == 1:
+            found.append(costs)
+            if costs.days == _DAYS:
+                return costs
+        day += timedelta(days=28)
+    return found[0] if found else tariff(contract, charge, month_of(contract, day_start(day, info)))
 
 
 def price_text(price: Price) -> str:
@@ -58,44 +93,6 @@ def price_text(price: Price) -> str:
         return f"{price.value} of the monthly charge"
     unit = "day" if price.kind == "mrc_days" else "hour"
     return f"{decimal(price.value)} {unit}{'' if price.value == 1 else 's'} of the monthly charge"
-
-
-def worth(price: Price, charge: Charge, basis: DayBasis) -> Fraction:
-    """The price in money, exact; a day by the basis, in a month of 30 days where that matters."""
-    whole = Fraction(charge.money.amount)
-    day_share = DAYS[basis][0]
-    match price.kind:
-        case "amount":
-            return Fraction(price.money.amount) if price.money is not None else Fraction(0)
-        case "mrc_days":
-            return price.value * day_share * whole
-        case "mrc_hours":
-            return price.value * day_share / 24 * whole
-        case _:
-            return price.value * whole
-
-
-def money(contract: Contract, charge: Charge, exact: Fraction) -> str:
-    return str(contract.rounding.money(exact, charge.money.currency))
-
-
-def _factor(price: Price, basis: DayBasis) -> str:
-    """The price as the left side of a calculation: `10 % of`, `1/30 of`."""
-    if price.kind == "percent":
-        return percent(price.value)
-    if price.kind == "fraction":
-        return str(price.value)
-    share = DAYS[basis][0] * price.value
-    return str(share if price.kind == "mrc_days" else share / 24)
-
-
-def working(contract: Contract, charge: Charge, price: Price, basis: DayBasis, times: int = 1) -> str:
-    """`10 % of 480.00 EUR = 48.00 EUR`, `2 x 1/720 of 480.00 EUR = 1.33 EUR`."""
-    total = times * worth(price, charge, basis)
-    many = f"{times} x " if times != 1 else ""
-    if price.kind == "amount":
-        return f"{many}{price.money} = {money(contract, charge, total)}" if times != 1 else str(price.money)
-    return f"{many}{_factor(price, basis)} of {charge.money} = {money(contract, charge, total)}"
 
 
 def band_text(band: Band, unit: Unit) -> str:
@@ -111,11 +108,7 @@ def band_text(band: Band, unit: Unit) -> str:
 
 def within(band: Band, unit: Unit, other: Band | None) -> Fraction:
     """A round value well inside the band, for an example. other: a neighbour, whose width an open side takes."""
-    scale = {Unit.RATIO: Fraction(1, 100), Unit.DELAY: Fraction(10**6), Unit.RATE: Fraction(10**6)}.get(
-        unit, Fraction(1)
-    )
-    if unit is Unit.DURATION:
-        scale = Fraction(60 * 10**9)
+    scale = _SCALES.get(unit, Fraction(1))
     low, high = band.low, band.high
     width = None
     if other is not None and other.low is not None and other.high is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
+from agent.sla.calendar import WindowInstants, day_start, resolve
 from agent.sla.clauses import (
-    HOUR,
     counted,
     decimal,
     examples_of,
+    first_day,
     length,
     listed,
     number,
@@ -21,8 +22,10 @@ from agent.sla.clauses import (
     value,
 )
 from agent.sla.contract import Contract, Metric, Objective, StatisticType, Unit
+from agent.sla.hours import Hours, worked
 from agent.sla.objective import JitterDefinition, unit_of
 from agent.sla.wording import spoken
+from agent.sla.zones import zone
 from probes.core.model import Circuit
 
 _AVAILABILITY: Final = frozenset(
@@ -98,7 +101,8 @@ def _shall(objective: Objective) -> str:
     if objective.metric is Metric.OUTAGE:
         return _outages(objective)
     if kind in _AVAILABILITY:
-        return f"{subject(objective)} shall be available at least {target_text(objective)} of the time"
+        share = "all" if objective.target.value == 1 else f"at least {target_text(objective)}"
+        return f"{subject(objective)} shall be available {share} of the time"
     if kind in (StatisticType.HIGH_LOSS_INTERVALS, StatisticType.CONSECUTIVE_HIGH_LOSS):
         return _high_loss(objective)
     if objective.metric is Metric.THROUGHPUT:
@@ -267,9 +271,11 @@ def _comes_to(objective: Objective, contract: Contract) -> str:
     if objective.statistic.type in _AVAILABILITY:
         if target == 1:
             return "any time down breaks the promise"
-        if objective.hours is not None or contract.hours is not None:
-            one = HOUR * 100 * (1 - target)
-            return f"that is at most {_time(one)} down in 100 h of the time that counts"
+        hours = objective.hours or contract.hours
+        if hours is not None:
+            window, counted_ns = _example(objective, contract, hours)
+            allowed = _time(counted_ns * (1 - target))
+            return f"of the {length(counted_ns)} that count in {window.label} that is at most {allowed} down"
         parts = [
             f"{_time((1 - target) * ns)} {'down in a ' if not index else 'in '}{name}"
             for index, (name, _, ns) in enumerate(examples_of(objective.window, contract))
@@ -279,6 +285,15 @@ def _comes_to(objective: Objective, contract: Contract) -> str:
     if objective.statistic.type is StatisticType.RATIO and 0 < target < 1:
         return f"that is at most {_one_in(target)}"
     return ""
+
+
+def _example(objective: Objective, contract: Contract, hours: Hours) -> tuple[WindowInstants, int]:
+    """The first whole window of the contract, and ns of it in the hours."""
+    start_ns = day_start(first_day(contract), zone(contract.time_zone).info)
+    window = resolve(contract, objective.window, start_ns)
+    if window.start_ns < start_ns:
+        window = resolve(contract, objective.window, window.end_ns)
+    return window, worked(hours, window.start_ns, window.end_ns)
 
 
 def _time(exact: Fraction) -> str:
@@ -300,7 +315,7 @@ def _in_rate(objective: Objective, contract: Contract, circuit: Circuit | None) 
         return ["The committed rate is that of the circuit."]
     wanted = objective.target.value * committed
     share = percent(objective.target.value)
-    return [f"The committed rate is {rate(committed)}; {share} of it are {rate(wanted)}."]
+    return [f"The committed rate is {rate(committed)}; {share} of it is {rate(wanted)}."]
 
 
 def _together(objective: Objective) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
-from agent.sla.clauses import Clause, length, listed, noun_of, number, sentence
+from agent.sla.clauses import Clause, day, length, listed, noun_of, number, sentence
 from agent.sla.contract import Contract
-from agent.sla.explain_price import price_text
+from agent.sla.explain_price import example, price_text
+from agent.sla.hours import business_day_deadline
 from agent.sla.remedies import ChronicRule, ClaimTerms, Deadline
+from agent.sla.wall_clock import local_date
+from probes.core.model import Circuit
 
 _AFTER: Final = {
     "incident_start": "the start of the outage",
@@ -25,7 +28,7 @@ def deadline_text(deadline: Deadline) -> str:
     return f"{deadline.days} {kind}{'' if deadline.days == 1 else 's'} after {_AFTER[deadline.after]}"
 
 
-def claims(contract: Contract) -> Iterator[Clause]:
+def claims(contract: Contract, circuit: Circuit | None) -> Iterator[Clause]:
     """How to ask for a credit."""
     if not contract.credits:
         return
@@ -33,7 +36,8 @@ def claims(contract: Contract) -> Iterator[Clause]:
         if not all(terms.automatic for terms in contract.credits):
             yield Clause("Claims", ("A credit that must be claimed can be claimed at any time: there is no deadline.",))
         return
-    yield Clause("Claims", tuple(_claim(contract.claims)))
+    last = local_date(example(contract, circuit).month.end_ns - 1, contract.time_zone)
+    yield Clause("Claims", tuple(_claim(contract.claims)), examples=(_dated(contract.claims.deadline, contract, last),))
 
 
 def _claim(terms: ClaimTerms) -> Iterator[str]:
@@ -44,6 +48,20 @@ def _claim(terms: ClaimTerms) -> Iterator[str]:
         yield f"A ticket must have been opened within {length(terms.ticket_within_ns)} of the start of the outage."
     if terms.channel:
         yield sentence(f"The claim goes to: {terms.channel}")
+
+
+def _dated(deadline: Deadline, contract: Contract, last: date) -> str:
+    """The deadline of a period that ends on `last`, or of an outage in the middle of it."""
+    day_of, what = last, "a period that ends on"
+    if deadline.after != "window_end":
+        day_of = last - timedelta(days=14)
+        what = {
+            "incident_start": "an outage that starts on",
+            "incident_end": "an outage that ends on",
+            "ticket_close": "a ticket that is closed on",
+        }[deadline.after]
+    until = business_day_deadline(None, contract.time_zone, day_of, deadline.days, deadline.business, contract.holidays)
+    return f"for {what} {day(day_of)}, the last day is {day(until)}."
 
 
 def chronic(contract: Contract) -> Iterator[Clause]:
@@ -63,7 +81,10 @@ def _chronic(rule: ChronicRule, contract: Contract) -> Iterator[str]:
     if rule.exercise is not None:
         yield f"This must be declared within {deadline_text(rule.exercise)}."
     if rule.count is not None or rule.aggregate_ns is not None:
-        yield "Only outages that the provider answers for count, without the time that is excluded."
+        yield (
+            "Time that is excluded does not count, nor does an outage that somebody entered as the customer's or the "
+            "measuring site's own."
+        )
 
 
 def _condition(rule: ChronicRule, contract: Contract) -> str:
@@ -88,11 +109,3 @@ def _condition(rule: ChronicRule, contract: Contract) -> str:
                 f"“{rule.objective}” is missed in {number(rule.missed_windows)} of {number(rule.missed_of)} {noun}s"
             )
     return f"When {listed(found, 'or')}" if found else "When it is met"
-
-
-def example_window(contract: Contract) -> date:
-    """First day of a month to date examples in: the first whole one of the contract, else January 2026."""
-    first = contract.valid_from or date(2026, 1, 1)
-    if first.day == 1:
-        return first
-    return date(first.year + first.month // 12, first.month % 12 + 1, 1)
