@@ -83,11 +83,11 @@ def rule(
     ]
     taken = _by_terms(contract, claims, now_ns, fault) if terms else _without_terms(claims)
     touching = [item for item in claims if item.exclusion.start_ns < end_ns and item.exclusion.end_ns > start_ns]
-    whole = Spans.of((item.exclusion.start_ns, item.exclusion.end_ns) for item in touching)
+    theirs = _together([item.own for item in touching])
     return Ruling(
         tuple(_entry(item, start_ns, end_ns, now_ns) for item in touching),
-        _together(taken.out) & whole,
-        _together(taken.up) & whole,
+        _together(taken.out) & theirs,
+        _together(taken.up) & theirs,
     )
 
 
