@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.config", "agent.sla"),
     (
         "agent.document",
+        "agent.ledger",
         "agent.discover",
         "agent.exclusive",
         "agent.log_limit",
