@@ -1,0 +1,127 @@
+"""Numbers and moments of a statement: exact, and as both parties read them. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC
+from fractions import Fraction
+from typing import Final
+
+from agent.report.statement.model import Figure, Instant, WindowRow
+from agent.sla.calendar import WindowInstants, local_time
+from agent.sla.contract import Objective, Unit
+from agent.sla.money import Money
+from agent.sla.wording import DELAY, LOSS, Plain, quantity, share
+from agent.sla.zones import zone
+from probes.core.clock import SECOND
+
+NOTHING: Final = "–"
+UNITS: Final = {
+    Unit.DELAY: "ns", Unit.RATIO: "ratio", Unit.RATE: "bit/s", Unit.MOS: "mos", Unit.COUNT: "count",
+    Unit.DURATION: "ns",
+}  # fmt: skip
+_SCALES: Final = ((86400 * SECOND, "d"), (3600 * SECOND, "h"), (60 * SECOND, "min"))
+_DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of text, and with it the order in which numbers are read."""
+
+
+def clean(text: str) -> str:
+    """Text of others as one line: nothing that controls a terminal, a printer or the direction of reading."""
+    kept = "".join(
+        " " if char in "\t\r\n\v\f\u2028\u2029\x85" else char
+        for char in text
+        if char in "\t\r\n\v\f\u2028\u2029\x85" or not _unseen(char)
+    )
+    return " ".join(kept.split())
+
+
+def _unseen(char: str) -> bool:
+    return char in _DIRECTIONS or unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn") or char == "\ufeff"
+
+
+def of(objective: Objective, value: Fraction | None, target: Fraction | None = None) -> Figure:
+    """A value of the objective, with digits enough to tell it from the target."""
+    return Figure(value, UNITS[objective.unit], quantity(objective, value, target))
+
+
+def margin(objective: Objective, value: Fraction | None, target: Fraction | None) -> Figure:
+    """Distance from the target, positive on the good side."""
+    unit = UNITS[objective.unit]
+    if value is None or target is None:
+        return Figure(None, unit, NOTHING)
+    distance = value - target if objective.comparison == "min" else target - value
+    sign = "+" if distance > 0 else "−" if distance < 0 else "±"
+    measure = {Unit.RATIO: LOSS, Unit.DELAY: DELAY}.get(objective.unit, Plain(objective.unit, "max"))
+    shown = quantity(measure, abs(distance))
+    if objective.unit is Unit.RATIO:
+        shown = shown.replace(" %", " points")
+    return Figure(distance, unit, f"{sign}{shown}")
+
+
+def ratio(value: Fraction | None) -> Figure:
+    """A share, rounded down."""
+    return Figure(value, "ratio", NOTHING if value is None else share(value))
+
+
+def duration(ns: int | Fraction | None) -> Figure:
+    """All of it, to the second and below: `4 h 12 min 5.5 s`."""
+    return Figure(None if ns is None else Fraction(ns), "ns", NOTHING if ns is None else span(ns))
+
+
+def signed(ns: int | None) -> Figure:
+    """A difference of two durations: `+2 min 10 s`, `−40 s`."""
+    if ns is None:
+        return Figure(None, "ns", NOTHING)
+    return Figure(Fraction(ns), "ns", ("+" if ns > 0 else "−" if ns < 0 else "±") + span(abs(ns)))
+
+
+def span(ns: int | Fraction) -> str:
+    """Exact in days, hours, minutes and seconds; of a fraction of a second three digits."""
+    sign, left = ("−" if ns < 0 else ""), abs(int(ns))
+    parts = []
+    for scale, name in _SCALES:
+        if left >= scale:
+            parts.append(f"{left // scale} {name}")
+            left %= scale
+    if left or not parts:
+        whole, rest = divmod(left, SECOND)
+        digits = f".{rest // 10**6:03}" if rest >= 10**6 else ""
+        if not whole and not digits and rest:
+            parts.append(f"{rest} ns")
+        else:
+            parts.append(f"{whole}{digits} s")
+    return sign + " ".join(parts)
+
+
+def money(amount: Money | None) -> Figure:
+    """A sum as it is paid; its unit is the currency."""
+    if amount is None:
+        return Figure(None, "", NOTHING)
+    return Figure(amount.exact, amount.currency, str(amount))
+
+
+def instant(at_ns: int, zone_name: str) -> Instant:
+    """UTC with as many digits as it has, local time to the second, or to the microsecond where there is one."""
+    utc, local = local_time(at_ns, UTC), local_time(at_ns, zone(zone_name).info)
+    rest = at_ns % SECOND
+    digits = f".{rest:09}".rstrip("0") if rest else ""
+    return Instant(
+        at_ns,
+        f"{utc:%Y-%m-%dT%H:%M:%S}{digits}Z",
+        f"{local:%Y-%m-%d %H:%M:%S}{digits} {local:%Z}",
+    )
+
+
+def perhaps(at_ns: int | None, zone_name: str) -> Instant | None:
+    return None if at_ns is None else instant(at_ns, zone_name)
+
+
+def window(found: WindowInstants, as_of_ns: int) -> WindowRow:
+    return WindowRow(
+        found.label,
+        found.zone,
+        instant(found.start_ns, found.zone),
+        instant(found.end_ns, found.zone),
+        duration(found.length_ns),
+        found.closed(as_of_ns),
+    )

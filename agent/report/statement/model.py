@@ -1,0 +1,470 @@
+"""The statement both parties sign: every number of a report, exact and as printed. Types only. Pure.
+
+What stands in Content is the same for both parties; its SHA-256 proves that. Only the summary and the order differ.
+The JSON form of a report is this tree, name by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+Audience = Literal["provider", "customer"]
+State = Literal["met", "breached", "inconclusive", "on_track", "at_risk", "unmeasurable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number. exact: in its unit, null where there is none; shown: rounded for people, with the unit they read."""
+
+    exact: Fraction | None
+    unit: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A moment: UTC ns since 1970, UTC as ISO 8601, and the local time of the contract's zone."""
+
+    ns: int
+    utc: str
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Half-open time [start, end), UTC ns, and what it is called."""
+
+    start_ns: int
+    end_ns: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartyRow:
+    """One side of the contract."""
+
+    role: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """The time a promise is judged over."""
+
+    label: str
+    time_zone: str
+    start: Instant
+    end: Instant
+    length: Figure
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line of the header or of the methods: what it is and what it says."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the report is about. facts: class, ends, rates, charge, who measures, as the contract states them."""
+
+    contract: str
+    version: str
+    title: str
+    circuit: str
+    period: WindowRow
+    as_of: Instant
+    first_sample: Instant | None
+    parties: tuple[PartyRow, ...]
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many results are in which state."""
+
+    results: int
+    met: int
+    breached: int
+    inconclusive: int
+    on_track: int
+    at_risk: int
+    unmeasurable: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRow:
+    """What the target allows. share: used / allowed, null where nothing is allowed."""
+
+    of: str
+    allowed: Figure
+    used: Figure
+    left: Figure
+    projection: Figure | None
+    share: Fraction | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRow:
+    """Time that was not measured, and why."""
+
+    reason: str
+    duration: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One promise in one window. margin: how far on the good side of the target, negative beyond it. best, worst: the
+    value if all that was not measured had been good, or bad."""
+
+    objective: str
+    name: str
+    clause: str
+    state: State
+    state_text: str
+    estimated: bool
+    remark: str
+    comparison: Literal["max", "min"]
+    target: Figure
+    target_text: str
+    value: Figure
+    best: Figure
+    worst: Figure
+    margin: Figure
+    coverage: Figure
+    coverage_asked: Figure
+    window: WindowRow
+    budget: BudgetRow | None
+    probe: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """Values over the period for a small drawing: of each window, or of each day for orientation only."""
+
+    objective: str
+    of: Literal["windows", "days"]
+    points: tuple[Fraction | None, ...]
+    target: Fraction | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAccount:
+    """Where the time of a window went: window = excluded + measured + the sum of missing (+ edges)."""
+
+    objective: str
+    probe: str
+    window: WindowRow
+    whole: Figure
+    excluded: Figure
+    counted: Figure
+    measured: Figure
+    missing: tuple[MissingRow, ...]
+    edges: Figure
+    """parts of an interval at the ends of the window, and in an open window what is still to come"""
+
+
+@dataclass(frozen=True, slots=True)
+class ExclusionRow:
+    """An entry that asks for time not to count, and what became of it."""
+
+    id: str
+    kind: str
+    reason: str
+    start: Instant
+    end: Instant
+    duration: Figure
+    applied: bool
+    standing: str
+    source: str
+    entered: Instant
+    retroactive: bool
+    notified: Instant | None
+    confirmed_by: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class StampRow:
+    """A moment in the life of a fault."""
+
+    stamp: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRow:
+    """The repair clock stood, from and to when, and why. end null: it still does."""
+
+    start: Instant
+    end: Instant | None
+    reason: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRow:
+    """A ticket about a fault."""
+
+    id: str
+    references: tuple[str, ...]
+    cause: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionRow:
+    """Who answers for a fault, who says so, and on what evidence. before: what an entry replaced, newest first."""
+
+    party: str
+    by: str
+    reasons: tuple[str, ...]
+    disputed: str
+    before: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """One fault on both clocks. number: as marked in the drawing. difference: contract's clock less the measured."""
+
+    number: int
+    id: str
+    basis: str
+    priority: str
+    start: Instant
+    end: Instant | None
+    down: Figure
+    counted: Figure
+    contract_clock: Figure
+    measured_clock: Figure
+    paused: Figure
+    difference: Figure
+    attribution: AttributionRow
+    stamps: tuple[StampRow, ...]
+    pauses: tuple[PauseRow, ...]
+    tickets: tuple[TicketRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairRow:
+    """Means over the faults that start in the period."""
+
+    count: int
+    mttr: Figure
+    mttr_measured: Figure
+    mttf: Figure
+    mtbf: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """Where the claim for a credit stands. deadline: last local date, ISO 8601."""
+
+    state: str
+    text: str
+    deadline: str | None
+    obstacle: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreditRow:
+    """One line of the credit note with its arithmetic."""
+
+    terms: str
+    clause: str
+    basis: str
+    subject: str
+    window: WindowRow
+    steps: tuple[str, ...]
+    exact: Figure
+    amount: Figure
+    limited_by: str
+    provisional: bool
+    claim: ClaimRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreditNote:
+    """What is owed. total null: there are no credit terms or no charge (obstacle says so)."""
+
+    lines: tuple[CreditRow, ...]
+    total: Figure
+    charge: Figure
+    share: Figure
+    obstacle: str
+    notes: tuple[str, ...]
+    claim_by: str | None
+    """earliest date by which something must be claimed"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChronicRow:
+    """A right that repeated failure gives, and whether its condition is met."""
+
+    rule: str
+    right: str
+    met: bool
+    sentence: str
+    clause: str
+    incidents: tuple[str, ...]
+    exercise_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeRow:
+    """Something the parties do not agree on, or have to agree on."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRow:
+    """Packets of one bucket of the drawing; percentiles of round-trip time in ns, null without answers."""
+
+    start_ns: int
+    sent: int
+    lost: int
+    answered: int
+    p0_ns: int | None
+    p5_ns: int | None
+    p25_ns: int | None
+    p50_ns: int | None
+    p75_ns: int | None
+    p95_ns: int | None
+    p100_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockChange:
+    """The zone moves its clocks."""
+
+    at_ns: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Round-trip time, loss and availability over the period on one axis.
+
+    based_on: histograms give every percentile; extremes are smallest, largest and mean (in p50_ns) of the samples,
+    where no histograms are kept. until_ns: measured up to here in an open period.
+    """
+
+    circuit: str
+    probe: str
+    kind: str
+    time_zone: str
+    start_ns: int
+    end_ns: int
+    until_ns: int
+    bucket_ns: int
+    based_on: Literal["histograms", "extremes"]
+    scale: Literal["log", "linear"]
+    buckets: tuple[BucketRow, ...]
+    down: tuple[Stretch, ...]
+    excluded: tuple[Stretch, ...]
+    unknown: tuple[Stretch, ...]
+    clock_changes: tuple[ClockChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How one number came about: definition with its standard, the rule in a formula, the exact numbers it rests on."""
+
+    objective: str
+    window: str
+    name: str
+    definition: str
+    formula: str
+    inputs: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPrint:
+    """The samples of one probe that were used. used_for: judging, or drawing only."""
+
+    circuit: str
+    probe: str
+    kind: str
+    used_for: Literal["judging", "drawing"]
+    rows: int
+    first: Instant | None
+    end: Instant | None
+    columns: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """SHA-256 of a file that the report rests on; the empty text where there is no such file."""
+
+    of: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How to get the same report again, and how to see that it rests on the same data."""
+
+    software: str
+    command: str
+    source: str
+    time_zone_rules: str
+    data_sha256: str
+    series: tuple[SeriesPrint, ...]
+    digests: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything both parties see alike."""
+
+    header: Header
+    tally: Tally
+    results: tuple[Result, ...]
+    trends: tuple[Trend, ...]
+    time: tuple[TimeAccount, ...]
+    exclusions: tuple[ExclusionRow, ...]
+    incidents: tuple[IncidentRow, ...]
+    repair: RepairRow
+    credit: CreditNote
+    chronic: tuple[ChronicRow, ...]
+    disputes: tuple[DisputeRow, ...]
+    chart: Chart | None
+    methods: tuple[Method, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The first thing one reads, for one audience. tone: of the worst there is."""
+
+    headline: str
+    sentences: tuple[str, ...]
+    tone: Literal["good", "bad", "warn", "unknown"]
+
+
+Section = Literal[
+    "results", "credit", "chart", "incidents", "exclusions", "time", "chronic", "disputes", "signatures", "methods",
+    "provenance",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A report for one audience. content_sha256: of the canonical JSON of `content`, the same for both audiences."""
+
+    audience: Audience
+    summary: Summary
+    sections: tuple[Section, ...]
+    content: Content
+    content_sha256: str
