@@ -15,7 +15,7 @@ from typing import Final
 from agent.sla.contract import Contract, Metric
 from agent.sla.credit_lines import Draft
 from agent.sla.money import Money, Rounding
-from agent.sla.prices import year_of
+from agent.sla.prices import month_of, year_of
 from agent.sla.remedies import Cap, CreditTerms
 
 _PER: Final = {
@@ -80,7 +80,7 @@ class _Pools:
             return (draft.terms.objective or draft.terms.id, month)
         if cap.per == "month":
             return month
-        return year_of(self.contract, month).start_ns if cap.per == "year" else "contract"
+        return _year(self.contract, draft) if cap.per == "year" else "contract"
 
     def _pool(self, draft: Draft, cap: Cap, terms: CreditTerms | None) -> _Pool:
         costs = draft.tariff
@@ -101,7 +101,7 @@ class _Pools:
         """What was paid earlier is known for all terms together and for the first year of the period only."""
         if terms is not None and len(self.contract.credits) > 1:
             return False
-        return year_of(self.contract, draft.tariff.month.start_ns).start_ns == self.first_year_ns
+        return _year(self.contract, draft) == self.first_year_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Owed:
 
 def owed(contract: Contract, drafts: Sequence[Draft], period_start_ns: int, paid: Fraction) -> tuple[Owed, ...]:
     """All lines in the contract's order, each after all caps. paid: earlier in the year of the period's start."""
-    first_year = year_of(contract, period_start_ns).start_ns
+    first_year = year_of(contract, month_of(contract, period_start_ns).end_ns - 1).start_ns
 
     def pools() -> _Pools:
         return _Pools(contract, first_year, paid)
@@ -126,6 +126,11 @@ def owed(contract: Contract, drafts: Sequence[Draft], period_start_ns: int, paid
     ordered = _capped(ordered, pools().of_all)
     lines = _rounded(contract.rounding, ordered, pools())
     return tuple(sorted(lines, key=lambda line: (line.draft.order, *_in_time(line.draft))))
+
+
+def _year(contract: Contract, draft: Draft) -> int:
+    """Start of the year that the line's month ends in."""
+    return year_of(contract, draft.tariff.month.end_ns - 1).start_ns
 
 
 def _in_time(draft: Draft) -> tuple[int, int, int, int, str]:

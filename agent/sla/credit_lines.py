@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.calendar import WindowInstants, windows_within, within_validity
+from agent.sla.calendar import WindowInstants, windows_within
 from agent.sla.contract import Contract, Metric, Objective, Unit
 from agent.sla.credit_values import (
     TIME,
@@ -23,7 +23,7 @@ from agent.sla.credit_values import (
 from agent.sla.definitions import name
 from agent.sla.incidents import Incident, Responsible
 from agent.sla.money import Money
-from agent.sla.prices import Tariff, month_of, month_unit, tariff
+from agent.sla.prices import Tariff, in_service, month_of, month_unit, tariff
 from agent.sla.remedies import CreditBasis, CreditTerms
 from agent.sla.verdict import Verdict, VerdictState
 from agent.sla.wording import moment, plural
@@ -162,7 +162,7 @@ def _of_doubt(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verdi
         bounds.append(earned.exact if earned is not None else Fraction(0))
     if not max(bounds) and verdict.worst is not None:
         return
-    could = f"{costs.money(min(bounds))} to {costs.money(max(bounds))}"
+    could = " to ".join(costs.money(item) for item in sorted(set(bounds)))
     known = f"it could be {could}" if verdict.worst is not None else "what it could be is not known"
     steps = (_promise(verdict), *_part(costs, terms), f"without a verdict nothing is paid; {known}")
     yield Draft(order, terms, verdict.objective.id, verdict.window, costs, steps, Fraction(0), provisional=True)
@@ -200,7 +200,7 @@ def _by_time(
     occasion: Occasion, terms: CreditTerms, costs: Tariff, down_ns: Fraction, window: WindowInstants, what: str
 ) -> Earned:
     if terms.basis is CreditBasis.PROPORTIONAL:
-        valid = within_validity(occasion.contract, window) or window
+        valid = in_service(occasion.contract, window) or window
         length = valid.length_ns
         if occasion.contract.month_basis == "fixed_720h" and window.unit in ("month", "billing_month"):
             length = _MONTH_OF_720_H
@@ -228,7 +228,7 @@ def _of_outages(
 ) -> Iterator[Draft]:
     """Lines of the window's outages, each for itself or all in one; an outage with a line of its own is in the window
     that it starts in, with all of its time."""
-    valid = within_validity(occasion.contract, window)
+    valid = in_service(occasion.contract, window)
     if valid is None:
         return
     apart = _by_incident(terms, objective)

@@ -59,18 +59,18 @@ def band_text(measure: Measure, band: Band) -> str:
 
 
 def by_band(
-    terms: CreditTerms, tariff: Tariff, measure: Measure, value: Fraction, *, what: str, more: str = ""
+    terms: CreditTerms, tariff: Tariff, measure: Measure, value: Fraction, *, what: str, target: Fraction | None = None
 ) -> Earned:
     """Price of the band that the value lies in; without bands, the price of the terms."""
     price, where = terms.price, ""
     if terms.bands:
         band = next((item for item in terms.bands if item.holds(value)), None)
         if band is None:
-            return Earned(_NOTHING, (f"{what} {shown(measure, value)}{more} lies in no band: nothing",))
+            return Earned(_NOTHING, (f"{what} {shown(measure, value, target)} lies in no band: nothing",))
         price, where = band.price, f" lies in {band_text(measure, band)}"
-        what = f"{what} {shown(measure, value, band.low, band.high)}{more}"
+        what = f"{what} {shown(measure, value, band.low, band.high, target)}"
     else:
-        what = f"{what} {shown(measure, value)}{more}"
+        what = f"{what} {shown(measure, value, target)}"
     if price is None:
         return Earned(_NOTHING, (f"{what}{where}: no price is written",))
     exact = tariff.worth(price, terms.day_basis, pro_rata=terms.pro_rata)
@@ -138,7 +138,7 @@ def by_value(
         return by_excess(terms, tariff, objective, value, target)
     if terms.basis is CreditBasis.PER_UNIT:
         return by_units(terms, tariff, objective, value, what=name)
-    return by_band(terms, tariff, objective, value, what=name)
+    return by_band(terms, tariff, objective, value, what=name, target=target)
 
 
 def counts_downtime(terms: CreditTerms, objective: Objective | None) -> bool:

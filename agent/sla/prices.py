@@ -6,22 +6,24 @@ hours and fractions are prices of time: they are of the full charge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.calendar import WindowInstants, resolve, window_at
+from agent.sla.calendar import WindowInstants, day_start, resolve, window_at, within_validity
 from agent.sla.contract import Contract, Window
 from agent.sla.money import Money, parse, told
 from agent.sla.remedies import DayBasis, Price
 from agent.sla.wall_clock import DAY_NS, local_date
+from agent.sla.zones import zone
 from probes.core.errors import LocalError, ValueFormatError
 from probes.core.model import Circuit
 
 _MONTH_NS: Final = (28 * DAY_NS, 31 * DAY_NS)
 _HOURS: Final = 24
+_MOST_PLACES: Final = 6
 
 
 class UnpayableError(LocalError):
@@ -102,11 +104,11 @@ class Tariff:
 
 
 def plain(value: Fraction) -> str:
-    """A number as people write it: all decimals where they end, else as a fraction."""
-    for places in range(7):
+    """A number as people write it: all its decimals, or six and an ellipsis."""
+    for places in range(_MOST_PLACES + 1):
         if 10**places % value.denominator == 0:
-            return f"{(Decimal(value.numerator) / Decimal(value.denominator)).quantize(Decimal(1).scaleb(-places)):f}"
-    return str(value)
+            return f"{Decimal(int(value * 10**places)).scaleb(-places):f}"
+    return f"{Decimal(int(value * 10**_MOST_PLACES)).scaleb(-_MOST_PLACES):f}…"
 
 
 def charge_of(contract: Contract, circuit: Circuit) -> Money | None:
@@ -156,3 +158,12 @@ def tariff(contract: Contract, charge: Money | None, month: WindowInstants) -> T
     valid = days if (begin, end) == (first, last) else Fraction(max(0, (end - begin) // timedelta(days=1) + 1))
     currency = contract.currency or (charge.currency if charge else "")
     return Tariff(month, charge, currency, contract.rounding.places, days, min(valid, days), days)
+
+
+def in_service(contract: Contract, window: WindowInstants) -> WindowInstants | None:
+    """The part of the window in which the contract was valid and the service delivered; None where there is none."""
+    valid = within_validity(contract, window)
+    if valid is None or contract.service_start is None:
+        return valid
+    start = max(valid.start_ns, day_start(contract.service_start, zone(contract.time_zone).info))
+    return replace(valid, start_ns=start) if start < valid.end_ns else None
