@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 92
 """Columns of `explain`, on every terminal the same: two people look at one text."""
+SUFFIXES: Final = (".yaml", ".yml")
 _QUANTITY: Final = re.compile(r"(\d) (?=%|ms\b|s\b|min\b|h\b|d\b|days?\b|[kMG]?bit/s|[A-Z]{3}\b|octets)")
 
 app = typer.Typer(help="Check contract files, say them in plain language.", no_args_is_help=True)
@@ -66,7 +67,8 @@ def explain(
     from agent.sla.explain import as_values
     from agent.sla.explain import explain as in_words
 
-    settings = configured(config, needed=circuit is not None or not Path(file).is_file())
+    by_name = not Path(file).is_file() and not file.endswith(SUFFIXES)
+    settings = configured(config, needed=circuit is not None or by_name)
     contract = _contract(file, settings)
     sections = in_words(contract, _circuit(circuit, contract, settings))
     if json_output:
@@ -122,9 +124,9 @@ def _contract(name: str, settings: AgentConfig | None) -> Contract:
     from probes.core.errors import LocalError
 
     path = Path(name)
-    if path.is_file():
-        read_file(path)
-        return contract_files.parse(path.read_text("utf-8"), str(path))
+    if path.is_file() or name.endswith(SUFFIXES):
+        read_file(path)  # tells what stands in the way
+        return contract_files.parse(path.read_bytes().decode("utf-8", "replace"), str(path))
     known = contract_files.load(settings.contracts) if settings is not None else {}
     if name in known:
         return known[name]
@@ -199,8 +201,8 @@ def _summary(contract: Contract, settings: AgentConfig | None) -> dict[str, obje
         "id": contract.id,
         "version": contract.version,
         "title": contract.title,
-        "provider": contract.provider.name,
-        "customer": contract.customer.name,
+        "provider": contract.provider.name or contract.provider.id,
+        "customer": contract.customer.name or contract.customer.id,
         "valid_from": contract.valid_from.isoformat() if contract.valid_from else None,
         "valid_to": contract.valid_to.isoformat() if contract.valid_to else None,
         "objectives": len(contract.objectives),
@@ -216,6 +218,6 @@ def _line(row: dict[str, object]) -> str:
     bound = f"; circuits: {', '.join(circuits)}" if isinstance(circuits, list) and circuits else ""
     return (
         f"{row['id']} {row['version']}: {row['title'] or 'no title'}\n"
-        f"    {row['provider'] or 'provider'} for {row['customer'] or 'customer'}, valid {valid}, "
+        f"    {row['provider']} for {row['customer']}, valid {valid}, "
         f"{row['objectives']} objectives{bound}"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent.cli.contract import SUFFIXES
 from agent.document import DocumentError, Problem, read_file
 from agent.sla.adequacy import concerns
 from agent.sla.clauses import listed
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 3
 """Circuits that a line names."""
-_SUFFIXES: Final = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def look(path: Path | None, config: AgentConfig | None) -> Findings:
     if not place.exists():
         raise LocalError(f"there is no {place}", hint="name a contract file or a directory of them")
     if place.is_dir():
-        files = sorted(item for item in place.iterdir() if item.suffix in _SUFFIXES and not item.name.startswith("."))
+        files = sorted(item for item in place.iterdir() if item.suffix in SUFFIXES and not item.name.startswith("."))
         try:
             contract_files.load(place)
         except DocumentError as error:

@@ -109,7 +109,7 @@ def _share(
     else:
         message = (
             f"{have}: {what} moves in steps of {_percent(Fraction(1, count))}, and "
-            f"{plural(int(count * beyond), thing)} of them may be bad"
+            f"{int(count * beyond)} of them may be bad"
         )
         if thing != "run":
             yield Concern(key, "warning", f"{message}; {_remedy(window, needed, thing)}")
