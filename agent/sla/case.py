@@ -57,6 +57,7 @@ class Moment:
 
     excluded: agreed not to count, and time outside the service hours. credited: agreed to count as up. contract: whose
     objective it is. incidents: of the circuit. events: of the contract. packets: None where none can be had.
+    unknown: of which nobody knows whether the circuit was up, for what hangs on outages.
     """
 
     now_ns: int
@@ -69,6 +70,7 @@ class Moment:
     incidents: tuple[Incident, ...] = ()
     events: tuple[Event, ...] = ()
     packets: PacketReader | None = None
+    unknown: Spans = NOWHERE
     memo: dict[object, object] = field(default_factory=dict)
 
 
