@@ -175,6 +175,7 @@ def _clause(mark: str, clause: Clause) -> Iterator[str]:
     if clause.table is not None:
         yield ""
         yield from (f"{indent}{line}" for line in _grid(clause.table))
+        yield from [""] if clause.examples else []
     for example in clause.examples:
         yield from _wrapped(f"Example: {example}", indent, " " * len("Example: "))
 

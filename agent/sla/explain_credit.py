@@ -153,7 +153,7 @@ def _worked(earned: Earned, case: Example) -> str:
     """The steps of the credit note, then what is paid."""
     last = earned.steps[-1]
     paid = case.paid(earned.exact)
-    return f"{'; '.join(earned.steps)}{'' if last.endswith(paid) else f', paid {paid}'}."
+    return sentence(f"{'; '.join(earned.steps)}{'' if last.endswith(paid) else f', paid {paid}'}")
 
 
 def _by_unit(terms: CreditTerms, objective: Objective | None, case: Example) -> Worded:

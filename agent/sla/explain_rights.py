@@ -61,7 +61,7 @@ def _dated(deadline: Deadline, contract: Contract, last: date) -> str:
             "ticket_close": "a ticket that is closed on",
         }[deadline.after]
     until = business_day_deadline(None, contract.time_zone, day_of, deadline.days, deadline.business, contract.holidays)
-    return f"for {what} {day(day_of)}, the last day is {day(until)}."
+    return f"For {what} {day(day_of)}, the last day is {day(until)}."
 
 
 def chronic(contract: Contract) -> Iterator[Clause]:

@@ -207,7 +207,7 @@ def _clock(contract: Contract) -> Iterator[str]:
     start = _STAMPS[terms.start]
     if terms.earlier and terms.start is not Stamp.TICKET:
         start += f" or {_STAMPS[Stamp.TICKET]}, whichever is earlier"
-    yield f"It runs from {start}, to {_STAMPS[terms.stop]}"
+    yield f"It runs from {start}{',' if ',' in start else ''} to {_STAMPS[terms.stop]}"
     cap = f", for at most {length(terms.pause_cap_ns)} of an outage" if terms.pause_cap_ns is not None else ""
     if terms.pauses is None:
         yield f"It stops for every pause that is entered with its reason{cap}"

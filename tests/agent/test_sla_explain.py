@@ -227,7 +227,7 @@ def test_started_hours_at_a_day_each() -> None:
     )
     # 2.5 h are three hours begun; a day is 480 / 30 = 16; three are 48.
     assert found.examples == (
-        "down 2 h 30 min; 2 h 30 min in units of 1 h, the last one whole even if only started: 3; "
+        "Down 2 h 30 min; 2 h 30 min in units of 1 h, the last one whole even if only started: 3; "
         "3 x 480.00 EUR / 30 (= 16.00 EUR) = 48.00 EUR.",
     )
 
@@ -237,7 +237,7 @@ def test_a_720th_for_full_hours_beyond_two() -> None:
     found = paying(credit(CreditBasis.PER_UNIT, unit=unit, price=Price("fraction", Fraction(1, 720))), uptime("1"))
     # 4.5 h less 2 h are 2.5 h: two full hours; 480 / 720 = 0.666...; two are 1.333..., paid 1.33.
     assert found.examples == (
-        "down 4 h 30 min, less the first 2 h: 2 h 30 min; 2 h 30 min in full units of 1 h: 2; "
+        "Down 4 h 30 min, less the first 2 h: 2 h 30 min; 2 h 30 min in full units of 1 h: 2; "
         "2 x 1/720 of 480.00 EUR (= 0.666666… EUR) = 1.333333… EUR, paid 1.33 EUR.",
     )
 
@@ -281,7 +281,7 @@ def test_the_share_of_the_month() -> None:
                    uptime("1"))  # fmt: skip
     # Six hours of 720: 480 x 6 / 720 = 4.
     assert found.examples == (
-        "down 8 h, less the first 2 h: 6 h; 480.00 EUR x 6 h / 30 d = 4.00 EUR.",
+        "Down 8 h, less the first 2 h: 6 h; 480.00 EUR x 6 h / 30 d = 4.00 EUR.",
     )  # fmt: skip
 
 
@@ -306,10 +306,10 @@ def test_caps_stacking_rounding_and_an_unknown_charge() -> None:
     ("deadline", "expected"),
     [
         # The example's month is April 2026, the first of 30 days. 30 days after 30 April is 30 May.
-        (Deadline(30), "for a period that ends on 30 April 2026, the last day is 30 May 2026."),
+        (Deadline(30), "For a period that ends on 30 April 2026, the last day is 30 May 2026."),
         # Friday 1 May is a holiday: the seven days are 4 to 8 May and 11 and 12 May.
-        (Deadline(7, business=True), "for a period that ends on 30 April 2026, the last day is 12 May 2026."),
-        (Deadline(3, after="incident_end"), "for an outage that ends on 16 April 2026, the last day is 19 April 2026."),
+        (Deadline(7, business=True), "For a period that ends on 30 April 2026, the last day is 12 May 2026."),
+        (Deadline(3, after="incident_end"), "For an outage that ends on 16 April 2026, the last day is 19 April 2026."),
     ],
 )
 def test_claims_with_their_dates(deadline: Deadline, expected: str) -> None:
