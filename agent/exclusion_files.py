@@ -1,7 +1,8 @@
 """Ledgers of excluded time, one beside each contract: strict YAML, every mistake at once with file, line and column.
 
 The ledger of `gold.yaml` is `exclusions/gold.yaml` in the same directory: what was signed and what is added month by
-month keep their own files, and a verdict names the digest of both.
+month keep their own files, and a verdict names the digest of both. The ledger of maintenance, `maintenance.jsonl`, is
+for all contracts: what it says of circuits is added to each contract, and bears on those circuits alone.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
+from agent import maintenance_ledger
 from agent.config.notation import as_line, as_word
 from agent.config.reading import listed
 from agent.document import (
@@ -28,8 +30,10 @@ from agent.document import (
     shown,
 )
 from agent.document.tree import MAXIMUM_SIZE
+from agent.ledger import LedgerError
+from agent.maintenance_ledger import MaintenanceLedger
 from agent.sla.calendar import local_time, parse_instant
-from agent.sla.exclusions import Exclusion
+from agent.sla.excluded import Exclusion, ExclusionKind
 from agent.sla.zones import zone
 from probes.core.errors import LocalError
 
@@ -64,12 +68,28 @@ class _Entry(Model):
     end: Annotated[int, _as_instant()]
     reason: Annotated[str, as_line(200)]
     entered_at: Annotated[int, _as_instant()]
+    kind: Literal[
+        "maintenance",
+        "emergency_maintenance",
+        "customer",
+        "third_party",
+        "force_majeure",
+        "access_refused",
+        "suspension",
+        "no_ticket",
+    ] = "maintenance"
+    notified_at: Annotated[int | None, _as_instant()] = None
+    evidence: Annotated[str | None, as_line(500)] = None
+    cancelled_at: Annotated[int | None, _as_instant()] = None
     confirmed_by: Annotated[str | None, as_line()] = None
+    confirmed_role: Literal["provider", "customer", "subcontractor", "third_party"] | None = None
     circuits: Annotated[Items[Annotated[str, as_word("the name of a circuit")]], Field(min_length=1)] = ()
 
     def contradictions(self) -> Iterator[Contradiction]:
         if self.end <= self.start:
             yield ("end",), "it ends no later than it starts"
+        if self.confirmed_role is not None and self.confirmed_by is None:
+            yield ("confirmed_role",), "say who confirmed it: `confirmed_by`"
 
     def built(self) -> Exclusion:
         return Exclusion(
@@ -80,6 +100,11 @@ class _Entry(Model):
             self.entered_at,
             self.confirmed_by or "",
             self.circuits,
+            ExclusionKind(self.kind),
+            self.notified_at,
+            self.evidence or "",
+            cancelled_ns=self.cancelled_at,
+            confirmed_role=self.confirmed_role or "",
         )
 
 
@@ -122,7 +147,24 @@ def load(contracts: Path, known: Collection[str]) -> tuple[dict[str, Ledger], li
                 found[path.stem] = parse(_content(path), str(path))
             except DocumentError as error:
                 problems.extend(error.problems)
+    try:
+        maintenance = maintenance_ledger.load(contracts)
+    except LedgerError as error:
+        path = contracts / maintenance_ledger.FILE
+        problems.append(
+            Problem(str(path), error.line or 1, 1, "", error.message.removeprefix(f"{path}:{error.line}: "))
+        )
+        return found, problems
+    if maintenance.digest:
+        found = {identity: _joined(found.get(identity, Ledger()), maintenance, identity) for identity in known}
     return found, problems
+
+
+def _joined(ledger: Ledger, maintenance: MaintenanceLedger, contract: str) -> Ledger:
+    """Both ledgers of a contract; the digest is that of the only one there is, or over both of them."""
+    both = f"{ledger.digest}\n{maintenance.digest}\n".encode()
+    digest = hashlib.sha256(both).hexdigest() if ledger.digest else maintenance.digest
+    return Ledger((*ledger.entries, *maintenance.book.exclusions(contract)), digest)
 
 
 def _content(path: Path) -> bytes:

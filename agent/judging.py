@@ -172,6 +172,6 @@ def unfit(circuits: Sequence[Circuit], contracts: Mapping[str, Contract], span_n
             yield f"circuit {circuit.id}, contract {contract.id}: {sentence}"
     bound = {(circuit.contract, circuit.id) for circuit in circuits}
     for contract in contracts.values():
-        for item in contract.exclusions:
+        for item in (entry for entry in contract.exclusions if entry.source == "ledger"):
             for name in sorted(name for name in item.circuits if (contract.id, name) not in bound):
                 yield f"exclusion {item.id} is for {name}, which is no circuit of contract {contract.id}"
