@@ -10,28 +10,40 @@ from agent.sla.calendar import WindowInstants
 from agent.sla.case import Evaluation
 from agent.sla.contract import Metric, Objective
 from agent.sla.definitions import name
-from agent.sla.exclusions import Ruling, Standing
+from agent.sla.excluded import Ruling, Standing
+from agent.sla.hours import Hours
 from agent.sla.statistics import Estimate
 from agent.sla.verdict import UNRECORDED, Decision, Findings, VerdictState
 from agent.sla.wording import moment, plural, quantity, share, spoken
 
 _NAMED: Final = 3
 """Exclusions that a sentence names; the evidence has all of them."""
+_SILENT: Final = (Standing.APPLIED, Standing.NOT_ENTERED, Standing.OBJECTIVE, Standing.NO_IMPACT)
+"""Of these the sentence has nothing to say, or says it elsewhere."""
 
 
 def period_name(window: WindowInstants) -> str:
     return f"the {window.label}" if window.unit is None else f"{window.label} ({window.zone})"
 
 
-def sentence(objective: Objective, evaluation: Evaluation, decision: Decision, target: Fraction, ruling: Ruling) -> str:
+def sentence(
+    objective: Objective,
+    evaluation: Evaluation,
+    decision: Decision,
+    target: Fraction,
+    ruling: Ruling,
+    hours: Hours | None = None,
+) -> str:
     """`availability 99.93 % of 4 h 12 min measured since 2026-11-01 00:00 UTC (target 99.9 %): 18 s down in ...`."""
     period, found = evaluation.period, evaluation.findings
     what = f"{name(objective)} {quantity(objective, found.estimate.value, target)}"
-    if period.closed:
+    if objective.metric is Metric.EVENT:
+        basis = period_name(period.window)
+    elif period.closed:
         basis = f"{spoken(evaluation.measured_ns)} measured in {period_name(period.window)}"
     else:
         basis = f"{spoken(evaluation.measured_ns)} measured since {moment(period.start_ns)}"
-    parts = [evaluation.details, *_excluded(evaluation, ruling)]
+    parts = [evaluation.details, *_excluded(evaluation, ruling, hours)]
     if found.coverage < 1:
         parts.append(f"{share(found.coverage)} of the time was measured")
         if evaluation.missing:
@@ -43,11 +55,11 @@ def sentence(objective: Objective, evaluation: Evaluation, decision: Decision, t
     promised = objective.target.text
     if objective.target.of_committed_rate:
         promised += f" = {quantity(objective, target)}"
-    link = "of" if objective.metric is Metric.AVAILABILITY else "over"
+    link = {Metric.AVAILABILITY: "of", Metric.EVENT: "in"}.get(objective.metric, "over")
     return f"{what} {link} {basis} (target {promised}): {'; '.join(part for part in parts if part)}"
 
 
-def _excluded(evaluation: Evaluation, ruling: Ruling) -> list[str]:
+def _excluded(evaluation: Evaluation, ruling: Ruling, hours: Hours | None) -> list[str]:
     """`2 h excluded: planned maintenance (CHG-1)`, and how many entries are not applied."""
     parts = []
     if evaluation.excluded_ns:
@@ -55,11 +67,12 @@ def _excluded(evaluation: Evaluation, ruling: Ruling) -> list[str]:
         names = [f"{item.reason} ({item.id})" for item in ruling.named(Standing.APPLIED)
                  if item.start_ns < period.end_ns and item.end_ns > period.start_ns]  # fmt: skip
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        parts.append(f"{spoken(evaluation.excluded_ns)} excluded: {', '.join(names[:_NAMED])}{more}")
-    open_entries = ruling.named(Standing.UNCONFIRMED)
-    if open_entries:
-        names = [item.id for item in open_entries]
-        parts.append(f"{plural(len(names), 'retroactive exclusion')} not applied: {', '.join(names[:_NAMED])}")
+        closed = [f"outside the service hours{f' ({hours.text})' if hours.text else ''}"] if hours is not None else []
+        parts.append(f"{spoken(evaluation.excluded_ns)} excluded: {', '.join([*closed, *names[:_NAMED]])}{more}")
+    refused = [item for item in ruling.entries if item.standing not in _SILENT]
+    if refused:
+        told = ", ".join(f"{item.exclusion.id} ({item.standing.value.partition(': ')[2]})" for item in refused[:_NAMED])
+        parts.append(f"{plural(len(refused), 'exclusion')} not applied: {told}")
     return parts
 
 
