@@ -124,14 +124,17 @@ def _look_at(file: Path, config: AgentConfig | None, found: Findings, *, alone: 
     circuits = [item for item in config.circuits if item.contract == contract.id]
     if not circuits:
         found.unbound.append(contract.id)
-    found.remarks += _unfit(document, contract, circuits, config.span_ns)
+    found.remarks += _unfit(document, contract, circuits, config)
 
 
-def _unfit(document: Document, contract: Contract, circuits: list[Circuit], span_ns: int) -> Iterator[Remark]:
+def _unfit(document: Document, contract: Contract, circuits: list[Circuit], config: AgentConfig) -> Iterator[Remark]:
     """Each concern once, with the circuits that have it, in the order of the file."""
     held: dict[tuple[Severity, tuple[str | int, ...], str], list[str]] = {}
+    kept = config.store
     for circuit in circuits:
-        for concern in concerns(contract, circuit, span_ns):
+        for concern in concerns(
+            contract, circuit, config.span_ns, packets_ns=kept.keep_packets_ns, samples_ns=kept.keep_samples_ns
+        ):
             held.setdefault((concern.severity, concern.path, concern.message), []).append(circuit.id)
     remarks = [
         Remark(severity, document.problem(path, f"{_names(names)}: {message}"))

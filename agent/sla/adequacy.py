@@ -8,22 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Final
 
 from agent.sla import adequacy_availability, adequacy_statistic
-from agent.sla.clauses import length, percent
+from agent.sla.clauses import DAY, length, percent
 from agent.sla.concerns import Concern, Key
-from agent.sla.contract import Contract, Metric, Objective
+from agent.sla.contract import Contract, JitterDefinition, Metric, Objective, StatisticType
 from agent.sla.explain_terms import code_point
 from agent.sla.feeds import every_ns, feed, makes_attempts, missing_feed, needs_probe, one_way
-from agent.sla.schedules import round_up
+from agent.sla.schedules import longest, round_up
+from agent.sla.wording import spoken
 from probes.core.model import Circuit, ProbeSetting
 from probes.core.units import format_duration
 
 __all__ = ["Concern", "concerns"]
 
+_OF_PAIRS: Final = (JitterDefinition.IPDV, JitterDefinition.IFDV)
+_DAYS_TO_JUDGE: Final = 5
+"""Left for judging and reporting a window once it is over."""
 
-def concerns(contract: Contract, circuit: Circuit, span_ns: int) -> tuple[Concern, ...]:
-    """What of the contract this circuit's probes cannot show, in the contract's order. span_ns: length of a sample."""
+
+def concerns(
+    contract: Contract, circuit: Circuit, span_ns: int, *, packets_ns: int | None = None, samples_ns: int | None = None
+) -> tuple[Concern, ...]:
+    """What of the contract this circuit's probes cannot show, in the contract's order.
+
+    span_ns: length of a sample. packets_ns, samples_ns: how long the store keeps them, None where that is not known.
+    """
     found: list[Concern] = []
     for index, objective in enumerate(contract.objectives):
         at: Key = ("objectives", index)
@@ -32,6 +43,7 @@ def concerns(contract: Contract, circuit: Circuit, span_ns: int) -> tuple[Concer
             found += _without_probe(objective, contract, at)
         else:
             found += _objective(objective, contract, circuit, probe, span_ns, at)
+            found += _kept(objective, packets_ns, samples_ns, at)
         if objective.target.of_committed_rate and circuit.committed_rate_bps is None:
             found.append(Concern((*at, "target"), "error", "the circuit has no committed_rate to take a share of"))
     found += adequacy_availability.least_outages(contract, circuit, span_ns)
@@ -60,6 +72,30 @@ def _objective(
     else:
         yield from adequacy_statistic.concerns(objective, contract, probe, span_ns, at)
     yield from _coverage(objective, circuit, probe, span_ns, at)
+
+
+def _kept(objective: Objective, packets_ns: int | None, samples_ns: int | None, at: Key) -> Iterator[Concern]:
+    """A window that is longer than the store remembers can never be judged whole."""
+    longest_ns = longest(objective.window)
+    singly = objective.metric is Metric.JITTER and objective.statistic.definition in _OF_PAIRS and _singly(objective)
+    for what, kept_ns, needed in (("packets", packets_ns, singly), ("samples", samples_ns, True)):
+        if needed and kept_ns is not None and kept_ns < longest_ns:
+            days = -(-longest_ns // DAY) + _DAYS_TO_JUDGE
+            pairs = f"a {objective.statistic.type.value} of single pairs takes the packets themselves, which"
+            why = pairs if what == "packets" else what
+            yield Concern(
+                (*at, "window"),
+                "error",
+                f"{why} are kept for {length(kept_ns)}, and the window lasts up to {spoken(longest_ns)}: "
+                f"`keep_{what}: {days}d` would do",
+            )
+            return
+
+
+def _singly(objective: Objective) -> bool:
+    statistic = objective.statistic
+    shares = statistic.type in (StatisticType.RATIO_WITHIN, StatisticType.RATIO_OVER) and statistic.of == "packets"
+    return shares or statistic.type is StatisticType.PERCENTILE
 
 
 def _coverage(objective: Objective, circuit: Circuit, probe: ProbeSetting, span_ns: int, at: Key) -> Iterator[Concern]:

@@ -21,6 +21,15 @@ _SHORTEST: Final = {
     "year": 365 * DAY,
     "contract_year": 365 * DAY,
 }
+_LONGEST: Final = {
+    "day": 25 * HOUR,
+    "week": 7 * DAY + HOUR,
+    "month": 31 * DAY + HOUR,
+    "billing_month": 31 * DAY + HOUR,
+    "quarter": 92 * DAY + HOUR,
+    "year": 366 * DAY,
+    "contract_year": 366 * DAY,
+}
 _ROUND: Final = (
     *(number * MILLISECOND for number in (1, 2, 5, 10, 20, 50, 100, 200, 500)),
     *(number * SECOND for number in (1, 2, 5, 10, 15, 20, 30)),
@@ -39,6 +48,12 @@ def shortest(window: Window, contract: Contract) -> int:
     if contract.month_basis == "fixed_720h" and window.calendar in ("month", "billing_month"):
         return 720 * HOUR
     return _SHORTEST[window.calendar or "month"]
+
+
+def longest(window: Window) -> int:
+    """ns of the longest that the window can be."""
+    fixed = window.rolling_ns or window.fixed_ns
+    return fixed if fixed is not None else _LONGEST[window.calendar or "month"]
 
 
 def counted_share(hours: Hours | None) -> Fraction:

@@ -312,6 +312,22 @@ def test_a_gap_that_the_schedule_makes_itself() -> None:
     assert found.startswith("error: throughput asks once in 24 h, and a gap of 6 h is too long")
 
 
+def test_a_window_that_the_store_forgets() -> None:
+    p95 = Statistic(StatisticType.PERCENTILE, p=Fraction(95, 100), definition=JitterDefinition.IPDV)
+    quarter = contract(objective(Metric.JITTER, "1", p95, window=Window("quarter")))
+    found = concerns(quarter, circuit(probe()), SPAN, packets_ns=35 * 24 * HOUR, samples_ns=400 * 24 * HOUR)
+    assert [item.message for item in found] == [
+        "a percentile of single pairs takes the packets themselves, which are kept for 35 days, and the window lasts "
+        "up to 92 d 1 h: `keep_packets: 98d` would do"
+    ]
+    assert not concerns(quarter, circuit(probe()), SPAN, packets_ns=98 * 24 * HOUR, samples_ns=400 * 24 * HOUR)
+    year = contract(objective(Metric.LOSS, "0.1", window=Window("year")))
+    found = concerns(year, circuit(probe()), SPAN, packets_ns=HOUR, samples_ns=90 * 24 * HOUR)
+    assert [item.message for item in found] == [
+        "samples are kept for 90 days, and the window lasts up to 366 d: `keep_samples: 371d` would do"
+    ]
+
+
 def test_one_way_is_said_to_be_out_of_reach() -> None:
     delay = objective(Metric.DELAY, "1", Statistic(StatisticType.MEAN, direction="forward"), window=MONTH)
     ours = contract(delay)
