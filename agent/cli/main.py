@@ -29,6 +29,8 @@ COMMANDS = (
         plugin=True,
     ),
     Entry("contract", "Contracts: mistakes, plain language, list.", attribute("agent.cli.contract:app"), "Judge"),
+    Entry("event", "Calls, requests, notices: import, add, list.", attribute("agent.cli.event:app"), "Judge"),
+    Entry("claim", "Claims for credits: file, accept, reject, list.", attribute("agent.cli.claim:app"), "Judge"),
     Entry(
         "status", "What is measured and stored, newest samples.", attribute("agent.cli.status:command"), "Operate"
     ),

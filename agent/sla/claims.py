@@ -12,6 +12,7 @@ from agent.sla.contract import Contract
 from agent.sla.credit_values import span
 from agent.sla.hours import business_day_deadline
 from agent.sla.incidents import Incident, Stamp
+from agent.sla.money import Money
 from agent.sla.remedies import ClaimTerms, CreditTerms, Deadline
 from agent.sla.settlement import Claim
 from agent.sla.wall_clock import local_date
@@ -22,12 +23,14 @@ FilingState = Literal["filed", "accepted", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """What became of a claim. filed: local date on which it was made; reference: its number at the provider."""
+    """What became of a claim. filed: local date on which it was made; reference: its number at the provider; amount:
+    what was granted."""
 
     state: FilingState
     filed: date
     reference: str = ""
     note: str = ""
+    amount: Money | None = None
 
 
 def key(circuit: str, terms: str, period: str, subject: str = "") -> str:

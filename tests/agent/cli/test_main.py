@@ -16,7 +16,20 @@ from agent.cli import lazy, main
 from probes.core.errors import LocalError
 
 HEAVY = ("numpy", "scapy", "influxdb_client", "duckdb", "pydantic", "rich", "psutil", "apscheduler")
-LISTED = ("probe", "run", "reflect", "check", "contract", "status", "config", "store", "sink", "doctor")
+LISTED = (
+    "probe",
+    "run",
+    "reflect",
+    "check",
+    "contract",
+    "event",
+    "claim",
+    "status",
+    "config",
+    "store",
+    "sink",
+    "doctor",
+)
 
 
 def linkwitness(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:

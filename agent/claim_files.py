@@ -1,0 +1,108 @@
+"""Claims for credits as they were made and answered: an append-only ledger beside the contracts.
+
+A claim is named by contract, circuit, credit term and period as the settlement shows them, and by the outage where a
+line is about a single one. It is filed, then accepted or rejected; a rejected one can be filed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from agent import ledger
+from agent.sla.claims import Filing, FilingState, key
+from agent.sla.money import Money, parse
+from probes.core.errors import LocalError
+
+FILE: Final = "claims.jsonl"
+
+
+class ClaimError(LocalError):
+    """A claim that cannot be entered as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimName:
+    """Which claim. subject: an outage's id, empty for all lines of the term in the period."""
+
+    contract: str
+    circuit: str
+    terms: str
+    period: str
+    subject: str = ""
+
+    @property
+    def key(self) -> str:
+        return key(self.circuit, self.terms, self.period, self.subject)
+
+    def __str__(self) -> str:
+        return f"{self.contract}: {self.key}"
+
+
+def load(contracts: Path) -> dict[ClaimName, Filing]:
+    """Every claim as it stands, in the order they were first filed. Raises LedgerError."""
+    return _standing(ledger.read(contracts / FILE))
+
+
+def of_contract(filings: dict[ClaimName, Filing], contract: str) -> dict[str, Filing]:
+    """Those of one contract, by claims.key(): what a settlement takes."""
+    return {name.key: filing for name, filing in filings.items() if name.contract == contract}
+
+
+def file(contracts: Path, name: ClaimName, on: date, reference: str, note: str, *, at_ns: int, by: str) -> None:
+    """The claim was made. Raises ClaimError where it stands already, LedgerError."""
+
+    def check(entries: Sequence[ledger.Entry]) -> None:
+        before = _standing(entries).get(name)
+        if before is not None and before.state != "rejected":
+            raise ClaimError(
+                f"{name} was {before.state} already, on {before.filed}", hint="see `linkwitness claim list`"
+            )
+
+    content = {"state": "filed", **_named(name), "on": on.isoformat(), "reference": reference, "note": note}
+    ledger.append(contracts / FILE, content, at_ns=at_ns, by=by, check=check)
+
+
+def answer(
+    contracts: Path, name: ClaimName, state: FilingState, amount: Money | None, note: str, *, at_ns: int, by: str
+) -> None:
+    """The provider accepted or rejected the claim. Raises ClaimError where it was not filed, LedgerError."""
+
+    def check(entries: Sequence[ledger.Entry]) -> None:
+        before = _standing(entries).get(name)
+        if before is None:
+            raise ClaimError(f"{name} was never filed", hint="enter it first with `linkwitness claim file`")
+        if before.state != "filed":
+            raise ClaimError(f"{name} was {before.state} already", hint="file it again to reopen it")
+
+    content = {"state": state, **_named(name), "note": note, "amount": str(amount) if amount else ""}
+    ledger.append(contracts / FILE, content, at_ns=at_ns, by=by, check=check)
+
+
+def _named(name: ClaimName) -> dict[str, str]:
+    return {
+        "contract": name.contract,
+        "circuit": name.circuit,
+        "terms": name.terms,
+        "period": name.period,
+        "subject": name.subject,
+    }
+
+
+def _standing(entries: Sequence[ledger.Entry]) -> dict[ClaimName, Filing]:
+    found: dict[ClaimName, Filing] = {}
+    for entry in entries:
+        value: dict[str, Any] = dict(entry.content)
+        name = ClaimName(value["contract"], value["circuit"], value["terms"], value["period"], value.get("subject", ""))
+        if value["state"] == "filed":
+            found[name] = Filing(
+                "filed", date.fromisoformat(value["on"]), value.get("reference", ""), value.get("note", "")
+            )
+        else:
+            amount = parse(value["amount"]) if value.get("amount") else None
+            note = value.get("note") or found[name].note
+            found[name] = replace(found[name], state=value["state"], note=note, amount=amount)
+    return found
