@@ -28,6 +28,10 @@ COMMANDS = (
         "Judge",
         plugin=True,
     ),
+    Entry(
+        "maintenance", "Maintenance: import notices, confirm, move, list.", attribute("agent.cli.maintenance:app"),
+        "Judge",
+    ),
     Entry("contract", "Contracts: mistakes, plain language, list.", attribute("agent.cli.contract:app"), "Judge"),
     Entry("event", "Calls, requests, notices: import, add, list.", attribute("agent.cli.event:app"), "Judge"),
     Entry("claim", "Claims for credits: file, accept, reject, list.", attribute("agent.cli.claim:app"), "Judge"),

@@ -237,7 +237,7 @@ def _added(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> tuple
 
 
 def _confirmed(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> tuple[Work, str]:
-    work, place = book.find(str(content["id"]))
+    work, place = _meant(book, content)
     role = str(content.get("role") or "")
     work.versions[place] = replace(
         work.versions[place], confirmed_by=by, confirmed_role=role, confirmed_ns=at_ns, rejected="", rejected_ns=None
@@ -247,7 +247,7 @@ def _confirmed(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> t
 
 
 def _rejected(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> tuple[Work, str]:
-    work, place = book.find(str(content["id"]))
+    work, place = _meant(book, content)
     reason = str(content.get("reason") or "")
     work.versions[place] = replace(
         work.versions[place], rejected=f"by {by}" + (f": {reason}" if reason else ""), rejected_ns=at_ns,
@@ -257,7 +257,7 @@ def _rejected(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> tu
 
 
 def _cancelled(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> tuple[Work, str]:
-    work, place = book.find(str(content["id"]))
+    work, place = _meant(book, content)
     when = _optional(content.get("cancelled_ns"))
     when = at_ns if when is None else when
     if when > at_ns:
@@ -267,7 +267,7 @@ def _cancelled(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> t
 
 
 def _moved(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> tuple[Work, str]:  # noqa: ARG001
-    work, place = book.find(str(content["id"]))
+    work, place = _meant(book, content)
     old = work.versions[place]
     if place != len(work.versions) - 1:
         raise MaintenanceError(f"{old.id} was moved already", hint=f"move {work.newest.id}")
@@ -282,6 +282,17 @@ def _moved(book: Book, content: Mapping[str, Any], at_ns: int, by: str) -> tuple
     )  # fmt: skip
     _follow(work, version, at_ns if told is None else told)
     return work, f"{old.id} moved to {work.newest.id}{_told(content)}"
+
+
+def _meant(book: Book, content: Mapping[str, Any]) -> tuple[Work, int]:
+    """The work an entry is about, and the version where it names one: the first has the id of the work."""
+    work, place = book.find(str(content["id"]))
+    version = content.get("version")
+    if version is None:
+        return work, place
+    if not 1 <= int(version) <= len(work.versions):
+        raise MaintenanceError(f"{work.id} has no version {version}")
+    return work, int(version) - 1
 
 
 def _told(content: Mapping[str, Any]) -> str:
