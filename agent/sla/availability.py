@@ -117,13 +117,21 @@ def bin_samples(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, 
         rows &= (columns.start_ns + columns.span_ns - 1) // dt_ns - first == slot
     rows &= (slot >= 0) & (slot < size)
     where = slot[rows]
+    each = bool((where[1:] > where[:-1]).all())
 
-    def total(values: Int64) -> Int64:  # float64 sums of integers below 2^53 are exact
+    def total(values: Int64) -> Int64:
+        if each:  # the usual case: an interval of the machine for each sample
+            found = np.zeros(size, np.int64)
+            found[where] = values[rows]
+            return found
+        # float64 sums of integers below 2^53 are exact
         return np.bincount(where, weights=values[rows], minlength=size).astype(np.int64)
 
     known = total(np.ones_like(slot)) > 0 if pace.attempts else total(columns.span_ns) >= dt_ns
     sent, lost = total(columns.column("sent")), total(columns.column("lost"))
-    return Intervals(first, dt_ns, sent, lost, total(unsent(columns)) + lacking, known & ~twice & (size > 0))
+    missing = unsent(columns)
+    not_sent = (total(missing) if missing.any() else np.zeros(size, np.int64)) + lacking
+    return Intervals(first, dt_ns, sent, lost, not_sent, known & ~twice & (size > 0))
 
 
 def _tries_missing(starts: Int64, pace: Pace, begin: Int64, dt_ns: int) -> Int64:
@@ -176,10 +184,18 @@ def assess(
     *,
     initial: bool | None = True,
     excluded: Spans = NOWHERE,
+    credited: Spans = NOWHERE,
 ) -> Availability:
-    """Run the machine over all intervals, then report those wholly inside [start_ns, end_ns)."""
+    """Run the machine over all intervals, then report those wholly inside [start_ns, end_ns).
+
+    Intervals that touch credited time are up, whatever the machine says; it runs through them as through any other.
+    """
     dt = intervals.dt_ns
     best, worst = bounds(intervals.high(c), intervals.decided(c), n, initial=initial)
+    if len(credited):
+        every = (intervals.first + np.arange(len(intervals), dtype=np.int64)) * dt
+        up = credited.touches(every, every + dt)
+        best, worst = best | up, worst | up
     first = min(max(-(-start_ns // dt) - intervals.first, 0), len(intervals))
     last = min(max(end_ns // dt - intervals.first, first), len(intervals))
     begin = (intervals.first + np.arange(first, last, dtype=np.int64)) * dt

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,11 +20,19 @@ INTEGER_COLUMNS = (
 """Numeric columns of a sample, in the order of the store. `state` holds SampleState.code."""
 
 
+CHOICES = 8
+"""Choices of rows remembered, at most, for each thing that is worked out."""
+
+Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+Made = TypeVar("Made")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleColumns:
     """Rows in ascending start_ns; every array int64 of shape (rows,), ABSENT where the sample has no such value.
 
-    A column that was not asked for is None. `histogram` holds one entry per row, None where there is none.
+    A column that was not asked for is None. `histogram` holds one entry per row, None where there is none. forward_*
+    and backward_* from sent to histogram are of one direction: only probes with a clock at both ends fill them.
     """
 
     circuit: str
@@ -60,9 +69,44 @@ class SampleColumns:
     forward_ns: Int64 | None = None
     backward_ns: Int64 | None = None
     histogram: Sequence[Histogram | None] | None = None
+    forward_sent: Int64 | None = None
+    forward_lost: Int64 | None = None
+    forward_delay_count: Int64 | None = None
+    forward_delay_sum_ns: Int64 | None = None
+    forward_delay_min_ns: Int64 | None = None
+    forward_delay_max_ns: Int64 | None = None
+    forward_histogram: Sequence[Histogram | None] | None = None
+    backward_sent: Int64 | None = None
+    backward_lost: Int64 | None = None
+    backward_delay_count: Int64 | None = None
+    backward_delay_sum_ns: Int64 | None = None
+    backward_delay_min_ns: Int64 | None = None
+    backward_delay_max_ns: Int64 | None = None
+    backward_histogram: Sequence[Histogram | None] | None = None
+
+    derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+    """what has been worked out from these rows; a copy with other values begins with nothing"""
 
     def __len__(self) -> int:
         return len(self.start_ns)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made the first time only. Nobody changes it."""
+        if key not in self.derived:
+            self.derived[key] = _kept(make())
+        found: Made = self.derived[key]
+        return found
+
+    def once_of(self, key: Hashable, rows: Flags, make: Callable[[], Made]) -> Made:
+        """The same for a choice of rows: many objectives choose the very same ones."""
+        known: list[tuple[Flags, Made]] = self.derived.setdefault(key, [])
+        for chosen, made in known:
+            if np.array_equal(chosen, rows):
+                return made
+        made = _kept(make())
+        if len(known) < CHOICES:
+            known.append((rows.copy(), made))
+        return made
 
     def column(self, name: str) -> Int64:
         """The named integer column. Raises KeyError when it was not read."""
@@ -71,17 +115,45 @@ class SampleColumns:
             raise KeyError(name)
         return values
 
+    def in_order(self) -> SampleColumns:
+        """The same rows in ascending start_ns, longer ones first where two start together; itself if they are."""
+        if not (np.diff(self.start_ns) < 0).any():
+            return self
+        order = np.lexsort((-self.span_ns, self.start_ns))
+        moved: dict[str, object] = {}
+        for item in fields(self):
+            if not item.init:
+                continue
+            value = getattr(self, item.name)
+            if isinstance(value, np.ndarray):
+                moved[item.name] = value[order]
+            elif value is None or isinstance(value, str):
+                moved[item.name] = value
+            else:
+                taken = getattr(value, "taken", None)
+                moved[item.name] = taken(order) if taken is not None else [value[k] for k in order.tolist()]
+        return SampleColumns(**moved)  # type: ignore[arg-type]
+
     def between(self, start_ns: int, end_ns: int) -> SampleColumns:
         """Rows that start in [start_ns, end_ns)."""
         first, last = np.searchsorted(self.start_ns, (start_ns, end_ns), side="left")
         cut: dict[str, object] = {}
         for item in fields(self):
+            if not item.init:
+                continue
             value = getattr(self, item.name)
             cut[item.name] = value if value is None or isinstance(value, str) else value[first:last]
         return SampleColumns(**cut)  # type: ignore[arg-type]
 
 
-def present(values: Int64) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _kept(made: Made) -> Made:
+    """An array that several get cannot be written to."""
+    if isinstance(made, np.ndarray):
+        made.setflags(write=False)
+    return made
+
+
+def present(values: Int64) -> Flags:
     """True where a value is there."""
-    there: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = values != ABSENT
+    there: Flags = values != ABSENT
     return there

@@ -51,7 +51,16 @@ class Extent:
 
 def feeds_verdict(columns: SampleColumns) -> Flags:
     """True for rows whose state may feed a verdict, shape (rows,)."""
-    return np.isin(columns.state, _MEASURED)
+    return columns.once("feeds_verdict", lambda: _are_measured(columns.state))
+
+
+def _are_measured(states: Int64) -> Flags:
+    if not len(states):
+        return np.zeros(0, np.bool_)
+    lowest, highest = int(states.min()), int(states.max())
+    if lowest == highest:
+        return np.full(len(states), lowest in _MEASURED)
+    return np.isin(states, _MEASURED)
 
 
 def pace(columns: SampleColumns, every_ns: int | None, *, attempts: bool) -> Pace:
@@ -61,35 +70,67 @@ def pace(columns: SampleColumns, every_ns: int | None, *, attempts: bool) -> Pac
     """
     if attempts or columns.sent is None or not len(columns):
         return Pace(every_ns, attempts)
-    packets = np.maximum(columns.sent, 0) + unsent(columns)
+    return columns.once(("pace", every_ns), lambda: _told_pace(columns, every_ns))
+
+
+def _told_pace(columns: SampleColumns, every_ns: int | None) -> Pace:
+    packets = np.maximum(columns.column("sent"), 0) + unsent(columns)
     if every_ns is None:
         most = int(packets.max())
-        return Pace(int(columns.span_ns.max()) // most if most else None, attempts)
+        return Pace(int(columns.span_ns.max()) // most if most else None, attempts=False)
+    fastest = _shortest(columns.span_ns, packets, every_ns)
+    return Pace(max(1, fastest) if 2 * fastest < every_ns else every_ns, attempts=False)
+
+
+def _shortest(span_ns: Int64, packets: Int64, every_ns: int) -> int:
+    """Least span for each packet of a row full enough to tell, or every_ns. Most rows have the same span and number."""
     full = packets >= _FULL
-    fastest = int((columns.span_ns[full] // packets[full]).min(initial=every_ns))
-    return Pace(max(1, fastest) if 2 * fastest < every_ns else every_ns, attempts)
+    if not full.all():
+        span_ns, packets = span_ns[full], packets[full]
+    if not len(packets):
+        return every_ns
+    longest = int(span_ns.max())
+    if int(span_ns.min()) == longest:
+        return min(every_ns, longest // int(packets.max()))
+    return int((span_ns // packets).min(initial=every_ns))
 
 
 def unsent(columns: SampleColumns) -> Int64:
     """Packets of each row that never left this host, shape (rows,); 0 where the row does not say."""
-    return np.zeros(len(columns), np.int64) if columns.not_sent is None else np.maximum(columns.not_sent, 0)
+    return columns.once(
+        "unsent",
+        lambda: np.zeros(len(columns), np.int64) if columns.not_sent is None else np.maximum(columns.not_sent, 0),
+    )
 
 
 def unsent_ns(columns: SampleColumns) -> Int64:
     """The part of each row's interval that its packets not sent stand for, in ns, rounded up, shape (rows,)."""
-    missing, sent = unsent(columns), np.maximum(columns.column("sent"), 0)
+    return columns.once("unsent_ns", lambda: _unsent_ns(columns))
+
+
+def _unsent_ns(columns: SampleColumns) -> Int64:
+    missing = unsent(columns)
+    if not missing.any():
+        return np.zeros(len(columns), np.int64)
+    sent = np.maximum(columns.column("sent"), 0)
     stood_for = columns.span_ns * sent // np.maximum(sent + missing, 1)
     return np.where(missing > 0, columns.span_ns - stood_for, 0)
 
 
 def sample_span(columns: SampleColumns) -> int | None:
     """Longest interval of the samples in ns: a part of one, at start or stop, is shorter. None without samples."""
-    return int(columns.span_ns.max()) if len(columns) else None
+    return columns.once("sample_span", lambda: int(columns.span_ns.max()) if len(columns) else None)
 
 
 def told_twice(columns: SampleColumns, rows: Flags) -> Spans:
     """Time in which one of the rows lies over an earlier one. The store moves samples of one instant apart."""
-    start, end = columns.start_ns[rows], (columns.start_ns + columns.span_ns)[rows]
+    return columns.once_of("told_twice", rows, lambda: _told_twice(columns.start_ns[rows], columns.span_ns[rows]))
+
+
+def _told_twice(start: Int64, span_ns: Int64) -> Spans:
+    end = start + span_ns
+    if (start[1:] >= end[:-1] - _TOUCHING_NS).all() and (end[1:] >= end[:-1]).all():
+        return NOWHERE
     covered = np.concatenate((start[:1], np.maximum.accumulate(end)))[: len(start)]
     return Spans.union(start, np.minimum(end, covered) - _TOUCHING_NS)
 
@@ -101,8 +142,13 @@ def stands_for(pace: Pace) -> int:
 
 def held(columns: SampleColumns, rows: Flags, least_ns: int) -> Spans:
     """The time those rows are there for: their own length, or least_ns where that is more."""
-    start = columns.start_ns[rows]
-    return Spans.union(start, start + np.maximum(columns.span_ns[rows], least_ns))
+    return columns.once_of(
+        ("held", least_ns), rows, lambda: _held(columns.start_ns[rows], columns.span_ns[rows], least_ns)
+    )
+
+
+def _held(start: Int64, span_ns: Int64, least_ns: int) -> Spans:
+    return Spans.union(start, start + np.maximum(span_ns, least_ns))
 
 
 def holes(columns: SampleColumns, rows: Flags, pace: Pace, start_ns: int, end_ns: int) -> Spans:

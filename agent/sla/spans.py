@@ -29,13 +29,20 @@ class Spans:
     @staticmethod
     def union(start_ns: Int64, end_ns: Int64) -> Spans:
         """The union of any intervals, in any order, overlapping or not; those that touch become one."""
+        if not len(start_ns):
+            return NOWHERE
         some = start_ns < end_ns
-        order = np.argsort(start_ns[some], kind="stable")
-        start, end = start_ns[some][order], end_ns[some][order]
+        start, end = (start_ns, end_ns) if some.all() else (start_ns[some], end_ns[some])
         if not len(start):
             return NOWHERE
-        reach = np.maximum.accumulate(end)
-        first = np.concatenate(([True], start[1:] > reach[:-1]))
+        if (start[1:] < start[:-1]).any():
+            order = np.argsort(start, kind="stable")
+            start, end = start[order], end[order]
+        reach = end if (end[1:] >= end[:-1]).all() else np.maximum.accumulate(end)
+        gap = start[1:] > reach[:-1]
+        if not gap.any():
+            return Spans(start[:1].copy(), reach[-1:].copy())
+        first = np.concatenate(([True], gap))
         last = np.concatenate((first[1:], [True]))
         return Spans(start[first], reach[last])
 
@@ -82,6 +89,8 @@ class Spans:
 
     def holds(self, instants: Int64) -> Flags:
         """True for each instant that lies inside, shape of `instants`."""
+        if not len(self):
+            return np.zeros(len(instants), np.bool_)
         found: Flags = np.searchsorted(self.start_ns, instants, "right") > np.searchsorted(
             self.end_ns, instants, "right"
         )
@@ -89,11 +98,15 @@ class Spans:
 
     def touches(self, start_ns: Int64, end_ns: Int64) -> Flags:
         """True for each interval [start, end) of which some instant lies inside, shape (rows,)."""
+        if not len(self):
+            return np.zeros(len(start_ns), np.bool_)
         found: Flags = np.searchsorted(self.start_ns, end_ns, "left") > np.searchsorted(self.end_ns, start_ns, "right")
         return found
 
     def cover(self, start_ns: Int64, end_ns: Int64) -> Int64:
         """ns of each interval [start, end) that lie inside, shape (rows,)."""
+        if not len(self):
+            return np.zeros(len(start_ns), np.int64)
         inside: Int64 = self._before(end_ns) - self._before(np.minimum(start_ns, end_ns))
         return inside
 

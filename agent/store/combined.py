@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class Combined:
         found = self._sealed.integers(key, (*names, *((layout.BUCKETS,) if histogram else ())), start_ns, end_ns)
         if not len(found["start_ns"]):
             return replace(live, kind=kind)
-        columns = {name: found[name] for name in names}
+        columns: dict[str, Any] = {name: found[name] for name in names}
         if len(live):
             columns = {name: np.concatenate((found[name], live.column(name))) for name in names}
         shapes = None
@@ -254,6 +255,8 @@ def _ascending(columns: SampleColumns) -> SampleColumns:
     order = np.argsort(columns.start_ns, kind="stable")
     sorted_values: dict[str, object] = {}
     for item in fields(columns):
+        if not item.init:
+            continue
         value = getattr(columns, item.name)
         if isinstance(value, np.ndarray):
             sorted_values[item.name] = value[order]
