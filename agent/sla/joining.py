@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
 
+import numpy as np
+
 from agent.sla.calendar import local_time
 from agent.sla.incidents import Attribution, ClockTerms, Incident, Repair, Responsible, Stamp, Ticket
 from agent.sla.spans import NOWHERE, Spans
@@ -125,11 +127,28 @@ def contract_clock(
     end = running_at_ns if stop is None else stop
     if begin is None or end is None:
         return Repair(None, None, 0, begin, stop)
-    out = excluded.within(begin, end)
-    paused = (pauses_of(tickets, clock, begin, end) - out).length_ns
+    whole = end - begin if end > begin else 0
+    running = clock_spans(tickets, clock, begin, end, excluded=excluded).length_ns
+    paused = whole - running - excluded.within(begin, end).length_ns
+    return Repair(running, None, paused, begin, stop)
+
+
+def clock_spans(
+    tickets: Iterable[Ticket], clock: ClockTerms, start_ns: int, end_ns: int, *, excluded: Spans = NOWHERE
+) -> Spans:
+    """When the clock runs in [start_ns, end_ns): not in excluded time, and not in pauses, of which the first
+    pause_cap_ns count."""
+    running = Spans.of([(start_ns, end_ns)]) - excluded
+    stands = pauses_of(tickets, clock, start_ns, end_ns) - excluded
     if clock.pause_cap_ns is not None:
-        paused = min(paused, clock.pause_cap_ns)
-    return Repair(max(0, end - begin) - out.length_ns - paused, None, paused, begin, stop)
+        stands = first_of(stands, clock.pause_cap_ns)
+    return running - stands
+
+
+def first_of(spans: Spans, ns: int) -> Spans:
+    """The first ns of them."""
+    before = np.concatenate(([0], np.cumsum(spans.end_ns - spans.start_ns)[:-1])) if len(spans) else spans.start_ns
+    return Spans.union(spans.start_ns, np.minimum(spans.end_ns, spans.start_ns + np.maximum(ns - before, 0)))
 
 
 def pauses_of(tickets: Iterable[Ticket], clock: ClockTerms, start_ns: int, end_ns: int) -> Spans:
