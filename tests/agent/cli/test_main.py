@@ -21,6 +21,7 @@ LISTED = (
     "run",
     "reflect",
     "check",
+    "maintenance",
     "contract",
     "event",
     "claim",
