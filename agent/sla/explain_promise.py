@@ -91,7 +91,9 @@ def promise(objective: Objective, contract: Contract, circuit: Circuit | None = 
     more = [*_in_rate(objective, contract, circuit)]
     if objective.scope is not None and objective.metric is not Metric.AVAILABILITY:
         more.append(_together(objective))
-    return (first, *more, _edge(objective))
+    if objective.target.value != 1 or objective.statistic.type not in _AVAILABILITY:
+        more.append(_edge(objective))
+    return (first, *more)
 
 
 def _shall(objective: Objective) -> str:
@@ -270,7 +272,7 @@ def _comes_to(objective: Objective, contract: Contract) -> str:
     target = objective.target.value
     if objective.statistic.type in _AVAILABILITY:
         if target == 1:
-            return "any time down breaks the promise"
+            return "any time down that counts breaks the promise"
         hours = objective.hours or contract.hours
         if hours is not None:
             window, counted_ns = _example(objective, contract, hours)

@@ -102,7 +102,7 @@ def first(item: Objective, zone: str = "Europe/Berlin", **more: object) -> str:
          "most "
          "7 h 12 min down in a period of 720 h."),
         (uptime("1"), "In every calendar month, Europe/Berlin, the circuit shall be available all of the time; "
-         "any time down breaks the promise."),
+         "any time down that counts breaks the promise."),
     ],
     ids=["month", "week", "quarter", "rolling", "fixed", "all the time"],
 )  # fmt: skip
