@@ -252,7 +252,7 @@ def month_columns(
     busy = np.clip(1 - np.abs(hour - 14) / 6, 0, 1)
     base = 9.6 + 1.4 * busy + 0.8 * np.sin(start / (9 * DAY))
     delays = (base[:, None] + random.gamma(1.2, 0.35 + 0.9 * busy[:, None], (rows, packets))) * MS
-    spikes = random.random((rows, packets)) < 0.0006
+    spikes = random.random((rows, packets)) < 0.00002
     delays[spikes] += random.pareto(1.6, int(spikes.sum())) * 12 * MS
     evening = lossy.holds(start)
     delays[evening] += random.gamma(2.0, 6 * MS, (int(evening.sum()), packets))
@@ -520,7 +520,8 @@ def _month_ruling(maintenance: Spans) -> Ruling:
         at("10-15 07:12:00"),
         kind=ExclusionKind.EMERGENCY_MAINTENANCE,
     )
-    return Ruling((Entry(late, Standing.UNCONFIRMED), Entry(planned, Standing.APPLIED)), maintenance)
+    taken = Entry(planned, Standing.APPLIED, maintenance, 4 * HOUR, "4 h taken out as announced")
+    return Ruling((Entry(late, Standing.UNCONFIRMED), taken), maintenance)
 
 
 def _month_settlement() -> Settlement:

@@ -112,14 +112,14 @@ def _facts(assessment: Assessment) -> Iterable[Fact]:
     lines = (
         ("Service", " ".join(item for item in (service.kind, service.service_class) if item)),
         ("Ends", " – ".join(service.endpoints)),
-        ("Target measured", circuit.target),
-        ("Site of the measuring host", circuit.site or ""),
+        ("Measured to", circuit.target),
+        ("Measured from", circuit.site or ""),
         ("Committed rate", quantity(RATE, Fraction(rate)) if rate else ""),
         ("Monthly charge", str(charge) if charge else ""),
         ("Valid", _validity(contract)),
         ("Service hours", contract.hours.text or "as the contract states" if contract.hours else ""),
-        ("Measured", "; ".join(item for item in (measurement.method, points, measurement.note) if item)),
-        ("Record that is final", _RECORDS[measurement.record]),
+        ("Method", "; ".join(item for item in (measurement.method, points, measurement.note) if item)),
+        ("Final record", _RECORDS[measurement.record]),
         ("Modelled on", contract.models),
         ("Notes", contract.notes),
     )

@@ -29,7 +29,7 @@ COLUMNS: Final = ("sent", "lost", "rtt_count", "rtt_min_ns", "rtt_max_ns", "rtt_
 MOST_BUCKETS: Final = 800
 _LENGTHS_S: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 _LOG_FROM: Final = 8
-"""Logarithmic where the largest delay is so many times the usual one."""
+"""Logarithmic where the slowest packets but one in twenty take so many times the usual delay."""
 _FEWEST_DAYS: Final = 3
 _MOST_DAYS: Final = 400
 
@@ -71,7 +71,9 @@ def chart(assessment: Assessment, columns: SampleColumns | None) -> Chart | None
         scale=_scale(rows),
         buckets=rows,
         down=_stretches(down_spans(assessment).within(period.start_ns, period.end_ns), "down"),
-        excluded=_stretches(assessment.ruling.time.within(period.start_ns, period.end_ns), "does not count"),
+        excluded=_stretches(
+            (assessment.ruling.time | assessment.ruling.up).within(period.start_ns, period.end_ns), "does not count"
+        ),
         unknown=_stretches(_unknown(columns, period.start_ns, until), "not measured"),
         clock_changes=tuple(clock_changes(period)),
     )
@@ -99,7 +101,7 @@ def _buckets(found: Gathered, edges: Int64) -> Iterable[BucketRow]:
 
 def _scale(rows: Sequence[BucketRow]) -> Literal["log", "linear"]:
     usual = sorted(row.p50_ns for row in rows if row.p50_ns)
-    largest = max((row.p100_ns for row in rows if row.p100_ns), default=0)
+    largest = max((row.p95_ns or row.p100_ns or 0 for row in rows), default=0)
     return "log" if usual and largest > _LOG_FROM * usual[len(usual) // 2] else "linear"
 
 

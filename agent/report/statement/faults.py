@@ -18,7 +18,7 @@ from agent.report.statement.model import (
     TicketRow,
 )
 from agent.sla.assessment import Assessment, RepairFigures
-from agent.sla.exclusions import Entry
+from agent.sla.exclusions import Entry, Standing
 from agent.sla.incidents import Attribution, Incident, Responsible, Stamp
 from agent.sla.verdict import Verdict
 
@@ -31,8 +31,6 @@ PARTIES: Final = {
 }
 _BASES: Final = {"measured": "measured, no ticket", "ticket": "ticket, not measured", "both": "measured and ticket"}
 _BY_EVIDENCE: Final = "evidence"
-APPLIED: Final = "applied"
-"""Begins the words for an exclusion that takes time out."""
 
 
 def incident(found: Incident, number: int, zone: str) -> IncidentRow:
@@ -95,7 +93,6 @@ def _replaced(found: Attribution | None) -> Iterable[str]:
 def exclusion(entry: Entry, zone: str) -> ExclusionRow:
     """One entry as a row."""
     item = entry.exclusion
-    standing = clean(entry.standing.value)
     return ExclusionRow(
         id=clean(item.id),
         kind=item.kind.value.replace("_", " "),
@@ -103,8 +100,10 @@ def exclusion(entry: Entry, zone: str) -> ExclusionRow:
         start=figures.instant(item.start_ns, zone),
         end=figures.instant(item.end_ns, zone),
         duration=figures.duration(item.end_ns - item.start_ns),
-        applied=standing.startswith(APPLIED),
-        standing=standing,
+        taken=figures.duration(entry.applied_ns),
+        applied=entry.standing is Standing.APPLIED,
+        standing=entry.standing.value,
+        sentence=clean(entry.sentence),
         source=item.source,
         entered=figures.instant(item.entered_ns, zone),
         retroactive=item.retroactive,
@@ -138,7 +137,7 @@ def disputes(assessment: Assessment, exclusions: Iterable[ExclusionRow]) -> tupl
         for item in assessment.incidents
         if item.attribution.party is Responsible.UNKNOWN and item.counted_ns and not item.attribution.disputed
     ]
-    found += [DisputeRow(f"exclusion {row.id}", row.standing) for row in exclusions if not row.applied]
+    found += [DisputeRow(f"exclusion {row.id}", row.sentence or row.standing) for row in exclusions if not row.applied]
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ from agent.report.statement.model import Figure, Instant, WindowRow
 from agent.sla.calendar import WindowInstants, local_time
 from agent.sla.contract import Objective, Unit
 from agent.sla.money import Money
-from agent.sla.wording import DELAY, LOSS, Plain, quantity, share
+from agent.sla.wording import AVAILABILITY, Plain, quantity, share
 from agent.sla.zones import zone
 from probes.core.clock import SECOND
 
@@ -45,14 +45,14 @@ def of(objective: Objective, value: Fraction | None, target: Fraction | None = N
 
 
 def margin(objective: Objective, value: Fraction | None, target: Fraction | None) -> Figure:
-    """Distance from the target, positive on the good side."""
+    """Distance from the target, positive on the good side, of shares rounded towards it."""
     unit = UNITS[objective.unit]
     if value is None or target is None:
         return Figure(None, unit, NOTHING)
     distance = value - target if objective.comparison == "min" else target - value
     sign = "+" if distance > 0 else "−" if distance < 0 else "±"
-    measure = {Unit.RATIO: LOSS, Unit.DELAY: DELAY}.get(objective.unit, Plain(objective.unit, "max"))
-    shown = quantity(measure, abs(distance))
+    measure = AVAILABILITY if objective.unit is Unit.RATIO else Plain(objective.unit, "min")
+    shown = quantity(measure, abs(distance), Fraction(0))
     if objective.unit is Unit.RATIO:
         shown = shown.replace(" %", " points")
     return Figure(distance, unit, f"{sign}{shown}")
@@ -85,7 +85,7 @@ def span(ns: int | Fraction) -> str:
             left %= scale
     if left or not parts:
         whole, rest = divmod(left, SECOND)
-        digits = f".{rest // 10**6:03}" if rest >= 10**6 else ""
+        digits = f".{rest // 10**6:03}".rstrip("0") if rest >= 10**6 else ""
         if not whole and not digits and rest:
             parts.append(f"{rest} ns")
         else:

@@ -124,6 +124,7 @@ class Result:
     value if all that was not measured had been good, or bad."""
 
     objective: str
+    metric: str
     name: str
     clause: str
     state: State
@@ -181,8 +182,11 @@ class ExclusionRow:
     start: Instant
     end: Instant
     duration: Figure
+    taken: Figure
+    """what it takes out of the period and no earlier entry does"""
     applied: bool
     standing: str
+    sentence: str
     source: str
     entered: Instant
     retroactive: bool

@@ -59,7 +59,8 @@ _FORMULAS: Final = {
 }
 _NOT_INPUTS: Final = frozenset(
     {"contract_version", "contract_sha256", "exclusions_sha256", "time_zone_rules", "definition", "exclusions",
-     "not_measured", "outages", "target", "reason"}
+     "not_measured", "outages", "target", "reason", "probe", "kind", "judged_from_ns", "judged_to_ns",
+     "first_measured_ns", "measured_ns", "excluded_ns", "coverage_minimum"}
 )  # fmt: skip
 """Said elsewhere in the statement."""
 
@@ -69,6 +70,7 @@ def result(verdict: Verdict, as_of_ns: int) -> Result:
     objective, target = verdict.objective, verdict.target
     return Result(
         objective=clean(objective.id),
+        metric=objective.metric.value,
         name=name(objective),
         clause=clean(objective.text),
         state=verdict.state.value,
@@ -106,10 +108,11 @@ def _state_text(verdict: Verdict) -> str:
 
 def _promised(verdict: Verdict) -> str:
     objective = verdict.objective
-    text = ("at least " if objective.comparison == "min" else "at most ") + clean(objective.target.text)
-    if objective.target.of_committed_rate and verdict.target is not None:
-        text += f" = {figures.of(objective, verdict.target).shown}"
-    return text
+    side = "at least " if objective.comparison == "min" else "at most "
+    if verdict.target is None:
+        return side + clean(objective.target.text)
+    shown = figures.of(objective, verdict.target).shown
+    return side + (f"{clean(objective.target.text)} = {shown}" if objective.target.of_committed_rate else shown)
 
 
 def _probe(verdict: Verdict) -> str:
@@ -181,14 +184,16 @@ def method(verdict: Verdict) -> Method:
     objective = verdict.objective
     given = verdict.evidence.get("definition")
     inputs = [
-        Fact(key.replace("_", " "), text)
+        Fact(key.removesuffix("_ns").replace("_", " "), text)
         for key, value in sorted(verdict.evidence.items())
-        if key not in _NOT_INPUTS and (text := _plain(value))
+        if key not in _NOT_INPUTS and (text := _plain(key, value))
     ]
-    exact = [] if verdict.value is None else [
-        Fact("value, exact", f"{verdict.value} {UNITS[objective.unit]}"),
-        Fact("value, decimal", f"{number(objective, verdict.value, verdict.target)}"),
-    ]  # fmt: skip
+    exact = []
+    if verdict.value is not None:
+        exact = [
+            Fact("value", figures.of(objective, verdict.value, verdict.target).shown),
+            Fact("exactly", f"{verdict.value} {UNITS[objective.unit]}"),
+        ]
     return Method(
         objective=clean(objective.id),
         window=clean(verdict.window.label),
@@ -199,7 +204,9 @@ def method(verdict: Verdict) -> Method:
     )
 
 
-def _plain(value: EvidenceValue) -> str:
+def _plain(key: str, value: EvidenceValue) -> str:
     if value is None or isinstance(value, (tuple, Mapping)):
         return ""
+    if isinstance(value, int) and key.endswith("_ns"):
+        return figures.span(value)
     return clean(str(value))

@@ -102,7 +102,8 @@ def _broken(results: Sequence[Result]) -> Iterable[str]:
     for objective, rows in list(shown.items())[:_NAMED]:
         first = rows[0]
         where = "" if len(rows) == 1 else f" in {len(rows)} windows, first in {first.window.label}"
-        yield f"{_capital(first.name)} ({objective}): {first.value.shown}, promised {first.target_text}{where}."
+        also = "" if objective == first.name else f" ({objective})"
+        yield f"{_capital(first.name)}{also}: {first.value.shown}, promised {first.target_text}{where}."
     if len(shown) > _NAMED:
         yield f"{_count(len(shown) - _NAMED, 'more promise')} broken: see the table."
 
@@ -160,7 +161,7 @@ def _time_out(content: Content) -> str:
     refused = len(content.exclusions) - len(accepted)
     if not content.exclusions:
         return "No time is excluded."
-    total = sum(int(row.duration.exact or 0) for row in accepted)
+    total = sum(int(row.taken.exact or 0) for row in accepted)
     parts = [f"{_count(len(accepted), 'exclusion')} accepted ({figures.span(total)})"] if accepted else []
     parts += [f"{refused} not applied"] if refused else []
     return f"{_capital(' and '.join(parts))}."
@@ -174,7 +175,7 @@ def _rights(content: Content) -> Iterable[str]:
 
 
 def _record(content: Content) -> str:
-    final = next((fact.text for fact in content.header.facts if fact.label == "Record that is final"), "")
+    final = next((fact.text for fact in content.header.facts if fact.label == "Final record"), "")
     return "" if not final or final == "this measurement" else f"By contract the record that is final is {final}."
 
 
