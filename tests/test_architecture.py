@@ -23,7 +23,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.flows", "agent.recorded"),
     ("agent.schedule", "agent.deliver", "agent.health", "agent.reflecting", "agent.report"),
     ("agent.store", "agent.contract_files"),
-    ("agent.event_files", "agent.claim_files", "agent.exclusion_files", "agent.maintenance_notices"),
+    ("agent.incident_import",),
+    (
+        "agent.incident_files",
+        "agent.event_files",
+        "agent.claim_files",
+        "agent.exclusion_files",
+        "agent.maintenance_notices",
+    ),
     ("agent.maintenance_ledger",),
     ("agent.config", "agent.sla", "agent.tabular"),
     (
