@@ -81,5 +81,7 @@ def _measured(circuit: Circuit, role: Role | None) -> tuple[Circuit, Role | None
         labels={},
         contract=None,
         monthly_charge=None,
+        near_end=None,
+        far_end=None,
     )
     return plain, role

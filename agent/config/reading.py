@@ -70,12 +70,14 @@ def across(document: Document, home: Path) -> Iterator[Problem]:
     directory = home / (contracts if isinstance(contracts, str) else "contracts")
     files = listed(directory)
     known = None if files is None else sorted(item.stem for item in files if item.suffix in _SUFFIXES)
+    names = [own[1] for item in _items(document.at(("circuits",))) if (own := _name(item)) is not None]
     streams = {name for name in catalog.names() if isinstance(catalog.load(name), StreamKind)}
     for index, _ in enumerate(_items(document.at(("circuits",)))):
         circuit: KeyPath = ("circuits", index)
         text = "a second probe is called {0}, give it a `name` of its own; the first is in {1}"
         yield from _unique(document, (*circuit, "probes"), _probe_name, text)
         yield from _contract_exists(document, (*circuit, "contract"), directory, known)
+        yield from _ends_exist(document, circuit, names)
         yield from _often_enough(document, (*circuit, "probes"), streams)
 
 
@@ -120,6 +122,21 @@ def _contract_exists(document: Document, path: KeyPath, directory: Path, known: 
     hint = f"did you mean `{near[0]}`? " if near else ""
     allowed = ", ".join(known) or f"none, {directory} is empty"
     yield document.problem(path, f"{name!r} is not a contract ({hint}allowed: {allowed})")
+
+
+def _ends_exist(document: Document, circuit: KeyPath, names: list[str]) -> Iterator[Problem]:
+    """The near and the far end are other circuits of this agent."""
+    own = document.at((*circuit, "name"))
+    for key in ("near_end", "far_end"):
+        name = document.at((*circuit, key))
+        if not isinstance(name, str) or not name.strip():
+            continue
+        if name == own:
+            yield document.problem((*circuit, key), "a circuit is not its own end: name another one")
+        elif name not in names:
+            near = difflib.get_close_matches(name, names, 1, 0.6)
+            hint = f" (did you mean `{near[0]}`?)" if near else ""
+            yield document.problem((*circuit, key), f"there is no circuit {name!r}{hint}")
 
 
 def _often_enough(document: Document, path: KeyPath, streams: Set[str]) -> Iterator[Problem]:
@@ -215,6 +232,8 @@ def _circuit(item: CircuitSection) -> Circuit:
         probes=tuple(probe.setting() for probe in probes),
         contract=item.contract,
         monthly_charge=item.monthly_charge,
+        near_end=item.near_end,
+        far_end=item.far_end,
     )
 
 

@@ -165,6 +165,14 @@ class CircuitSection(Model):
     monthly_charge: Annotated[str | None, as_charge()] = Field(
         default=None, description="price that credits are a part of"
     )
+    near_end: Annotated[str | None, as_line()] = Field(
+        default=None,
+        description="name of another circuit that stands for the near side: where it fails as well, "
+        "the site is suspected",
+    )
+    far_end: Annotated[str | None, as_line()] = Field(
+        default=None, description="name of another circuit that reaches the far side another way"
+    )
     probes: Annotated[Items[Any], Field(min_length=1)] = Field(description="what is measured")
 
     def contradictions(self) -> Iterator[Contradiction]:

@@ -227,3 +227,7 @@ class Circuit:
     contract: str | None = None
     monthly_charge: str | None = None
     """decimal amount and ISO 4217 currency, as written: `480.00 EUR`"""
+    near_end: str | None = None
+    """circuit of this agent that stands for the near side, such as the provider's edge at this site"""
+    far_end: str | None = None
+    """circuit that reaches the far side another way"""

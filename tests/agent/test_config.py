@@ -134,10 +134,14 @@ def test_what_is_commented_out_in_the_default_file_is_right_too(tmp_path: Path) 
     circuit = [line.removeprefix("#") for line in lines[first : lines.index("circuits:")]]
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "gold-ethernet.yaml").touch()
-    (tmp_path / "agent.yaml").write_text("\n".join([*sinks, "circuits:", *circuit, ""]))
+    ends = [
+        f"  - {{name: {name}, target: 192.0.2.1, probes: [{{kind: icmp}}]}}" for name in ("edge-router", "rotterdam-4g")
+    ]
+    (tmp_path / "agent.yaml").write_text("\n".join([*sinks, "circuits:", *circuit, *ends, ""]))
     config = load(tmp_path / "agent.yaml")
     assert [sink.name for sink in config.sinks] == ["central", "legacy"]
     assert len(config.circuits[0].probes) == 5
+    assert (config.circuits[0].near_end, config.circuits[0].far_end) == ("edge-router", "rotterdam-4g")
 
 
 def test_what_is_shown_reads_back_as_the_same_configuration(full: AgentConfig, tmp_path: Path) -> None:
