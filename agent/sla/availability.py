@@ -200,11 +200,11 @@ def assess(
     last = min(max(end_ns // dt - intervals.first, first), len(intervals))
     begin = (intervals.first + np.arange(first, last, dtype=np.int64)) * dt
     counts = ~excluded.touches(begin, begin + dt)
-    outages = _outages(best, intervals.first, dt, first, counts)
+    outages = outages_of(best, intervals.first, dt, first, counts)
     return Availability((intervals.first + first) * dt, dt, best[first:last], worst[first:last], counts, outages)
 
 
-def _outages(best: Flags, origin: int, dt_ns: int, first: int, counts: Flags) -> tuple[Outage, ...]:
+def outages_of(best: Flags, origin: int, dt_ns: int, first: int, counts: Flags) -> tuple[Outage, ...]:
     """Runs of certainly down intervals of which some counts, from `first` on; cut where the period ends."""
     last = first + len(counts)
     down = np.concatenate(([False], ~best[:last], [False]))

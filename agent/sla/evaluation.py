@@ -1,40 +1,40 @@
-"""From the samples of one probe to the findings on a statistic: mean, percentile, ratio or minimum. Pure.
+"""From the samples of one probe to the findings on a statistic of delay, jitter, loss, MOS or throughput. Pure.
 
-Each metric yields the same things: findings to decide on, details for the sentence, exact numbers as evidence.
+Each yields the same things: findings to decide on, details for the sentence, exact numbers as evidence.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+from typing import Final
 
 import numpy as np
 
+from agent.sla.binned import Missing, Placed
+from agent.sla.budgets import budget_of, share_used
 from agent.sla.calendar import WindowInstants
-from agent.sla.case import Evaluation, Feed, Moment, UnusableError, portion
-from agent.sla.causes import Cause, causes
-from agent.sla.columns import SampleColumns, present
-from agent.sla.contract import JitterDefinition, Metric, Objective, StatisticType
-from agent.sla.measured import Extent, Pace, extent, feeds_verdict, held, holes, stands_for, unsent, unsent_ns
-from agent.sla.period import Period, judged_period, sample_grid
-from agent.sla.spans import Flags, Spans
-from agent.sla.statistics import (
-    Reduction,
-    delay_mean,
-    delay_percentile,
-    ipdv_mean,
-    loss_ratio,
-    pdv_percentile,
-    rfc3550,
-    run_rates,
-    throughput,
-)
-from agent.sla.uptime import WARM_UP_NS, interval_of, machine
-from agent.sla.verdict import EvidenceValue, Findings
+from agent.sla.case import Evaluation, Feed, Moment, portion
+from agent.sla.columns import SampleColumns
+from agent.sla.contract import Metric, Objective, StatisticType
+from agent.sla.direction import both_ways, facing, one_way
+from agent.sla.distribution import Source
+from agent.sla.places import placed
+from agent.sla.reductions import reduced
+from agent.sla.scope import aggregate
+from agent.sla.selection import Selection, could_hold, countable, select
+from agent.sla.spans import Flags
+from agent.sla.statistics import Estimate, Reduction
+from agent.sla.verdict import Budget, EvidenceValue, Findings
 from agent.sla.wording import plural
-from probes.core.clock import SECOND
+from probes.metrics.voice import CODINGS, JITTER_BUFFER_NS
 
-_CRON_STEP_NS = 60 * SECOND
-"""A timetable runs at most once a minute."""
+__all__ = ["countable", "evaluate_statistic"]
+
+_BY_PLACE: Final = frozenset(
+    {StatisticType.BIN_MEAN, StatisticType.SUSTAINED, StatisticType.MAX_WINDOW, StatisticType.CAPACITY}
+)
+_SHARES: Final = (StatisticType.RATIO_WITHIN, StatisticType.RATIO_OVER)
 
 
 def evaluate_statistic(
@@ -44,198 +44,144 @@ def evaluate_statistic(
     moment: Moment,
     available: tuple[Objective, Feed] | None = None,
 ) -> Evaluation:
-    """Mean, percentile, ratio or minimum over the window; `available` gives the machine that defines available time.
+    """The objective's statistic over the window; `available` gives the machine that defines available time.
 
     Raises UnusableError.
     """
-    columns, pace = feed.columns, feed.pace
-    grid = sample_grid(columns, pace)
-    period = judged_period(window, columns, pace, grid, now_ns=moment.now_ns, since_ns=moment.since_ns)
-    excluded = moment.excluded.widened(grid)
-    every = countable(objective, feed, period)
-    rows = every & ~excluded.touches(columns.start_ns, columns.start_ns + (1 if pace.attempts else columns.span_ns))
-    out, doubtful = np.zeros_like(rows), np.zeros_like(rows)
-    if available is not None:
-        out, doubtful = _unavailable(*available, columns, period, moment)
-    taken = rows & ~out & ~doubtful
-    unit = _unit_pace(objective, feed)
-    there = _carrying(objective, feed) if pace.attempts else every
-    bare = extent(columns, there, unit, period.start_ns, period.end_ns, excluded)
-    split = _without(bare, feed, rows & out, rows & doubtful & ~out, objective)
-    loose = _unrecorded(objective, feed, period, moment, excluded) if bare.unknown else 0
-    doubted = split.unknown - bare.unknown
-    if doubted and available is not None and (loose or _unrecorded(*available, _before(period), moment, excluded)):
-        loose += doubted
-    split = _less_unsent(split, columns, taken, objective)
-    reduction = _reduce(objective, feed, taken)
-    rest_ns = period.rest(excluded)
-    findings = Findings(
-        reduction.at(split.unknown),
-        reduction.at(split.unknown + _could_hold(rest_ns, unit)).best,
-        portion(split.measured_ns, split.length_ns),
+    if both_ways(objective):
+        parts = []
+        for way in ("forward", "backward"):
+            one = replace(objective, statistic=replace(objective.statistic, direction=way))
+            parts.append((way, evaluate_statistic(one, feed, window, moment, available)))
+        return aggregate(objective, parts, how="worst")
+    chosen = select(objective, facing(objective, feed), window, moment, available)
+    return _by_place(chosen) if _placed(objective) else _by_count(chosen)
+
+
+def _placed(objective: Objective) -> bool:
+    """It matters when a value was measured."""
+    statistic = objective.statistic
+    return statistic.type in _BY_PLACE or (statistic.type in _SHARES and _of_bins(objective))
+
+
+def _of_bins(objective: Objective) -> bool:
+    """A share of bins. Loss is a ratio itself, so that there are no other shares of it."""
+    return objective.statistic.of == "bins" or objective.metric is Metric.LOSS
+
+
+def _by_count(chosen: Selection) -> Evaluation:
+    """Where only the number of unknown values matters."""
+    objective, split = chosen.objective, chosen.split
+    reduction, source, lacking = reduced(chosen)
+    rest = could_hold(chosen.period.rest(chosen.excluded), chosen.unit)
+    unknown = split.unknown + lacking
+    findings = _findings(
+        chosen,
+        reduction.at(unknown),
+        reduction.at(unknown + rest),
         reduction.count,
-        objective.samples_needed,
-        _nothing(objective, columns, rows),
-        unrecorded=reduction.at(loose) if loose else None,
+        reduction.at(chosen.loose + lacking) if chosen.loose or lacking else None,
     )
+    budget = budget_of(objective, reduction.counts, findings.estimate, split.unknown + rest, _elapsed(chosen))
+    return _evaluation(chosen, _budgeted(findings, budget), reduction, source, unknown)
+
+
+def _by_place(chosen: Selection) -> Evaluation:
+    """Where it matters when values are missing."""
+    found = placed(chosen)
+    missing = chosen.missing()
+    loose = chosen.missing_without_record() if chosen.loose else None
+    estimate = found.at(missing, 0)
+    findings = _findings(
+        chosen, estimate, found.at(missing, found.to_come), found.count, found.at(loose, 0) if loose else None
+    )
+    budget = budget_of(chosen.objective, found.counts, estimate, found.to_come, _elapsed(chosen))
+    return _evaluation(chosen, _budgeted(findings, budget), _plain(found, missing), "histograms", chosen.split.unknown)
+
+
+def _plain(found: Placed, missing: Missing) -> Reduction:
+    return Reduction(found.count, found.counts, lambda _: found.at(missing, 0), found.note)
+
+
+def _findings(
+    chosen: Selection, estimate: Estimate, whole: Estimate, count: int, unrecorded: Estimate | None
+) -> Findings:
+    split = chosen.split
+    return Findings(
+        estimate,
+        whole.best,
+        portion(split.measured_ns, split.length_ns),
+        count,
+        chosen.objective.samples_needed if not _placed(chosen.objective) else 1,
+        _nothing(chosen.objective, chosen.feed.columns, chosen.rows),
+        unrecorded=unrecorded,
+        longest_gap_ns=chosen.longest_gap_ns(),
+    )
+
+
+def _budgeted(findings: Findings, budget: Budget | None) -> Findings:
+    if budget is None:
+        return findings
+    return replace(findings, budget=budget, budget_used=share_used(budget))
+
+
+def _evaluation(
+    chosen: Selection, findings: Findings, reduction: Reduction, source: Source, unknown: int
+) -> Evaluation:
+    period, split = chosen.period, chosen.split
     evidence: dict[str, EvidenceValue] = {
         **reduction.counts,
-        "unknown_at_most": split.unknown,
-        "unknown_without_a_record": loose,
-        "samples": int(np.count_nonzero(taken)),
-        "samples_excluded_unavailable": int(np.count_nonzero(rows & out)),
-        "samples_excluded": int(np.count_nonzero(every & ~rows)),
+        "unknown_at_most": unknown,
+        "unknown_without_a_record": chosen.loose,
+        "samples": int(np.count_nonzero(chosen.taken)),
+        "samples_excluded_unavailable": int(np.count_nonzero(chosen.out)),
+        "samples_excluded": int(np.count_nonzero(chosen.every & ~chosen.rows)),
+        **_method(chosen.objective, source),
     }
-    whole = split.length_ns + rest_ns
     return Evaluation(
         period,
         findings,
         split.measured_ns,
-        portion(split.measured_ns, whole),
-        _details(objective, reduction),
+        portion(split.measured_ns, split.length_ns + period.rest(chosen.excluded)),
+        _details(chosen.objective, reduction),
         evidence,
-        _missing(objective, feed, period, moment, excluded) if bare.missing_ns else (),
-        excluded.within(period.start_ns, period.end_ns).length_ns,
+        chosen.causes() if chosen.split.missing_ns else (),
+        chosen.excluded.within(period.start_ns, period.end_ns).length_ns,
     )
 
 
-def _carrying(objective: Objective, feed: Feed) -> Flags:
-    """Rows with something to count, wherever they lie."""
-    columns = feed.columns
-    rows = feeds_verdict(columns)
-    if objective.metric is Metric.THROUGHPUT:
-        return rows & present(run_rates(columns, objective.statistic.direction))
-    return rows & (columns.column("sent") > 0)
+def _elapsed(chosen: Selection) -> Fraction:
+    """Share of the window that is over."""
+    period = chosen.period
+    return portion(period.end_ns - period.whole_start_ns, period.whole_end_ns - period.whole_start_ns)
 
 
-def _unrecorded(objective: Objective, feed: Feed, period: Period, moment: Moment, excluded: Spans) -> int:
-    """Most packets or runs that the time missing without a record could hold. A row that does not count is a record."""
-    if feed.pace.every_ns is None:
-        return 0
-    rows, step = _carrying(objective, feed), stands_for(feed.pace)
-    records = moment.known.recorded(step) | held(feed.columns, ~rows, step)
-    aside = excluded | Spans.union(
-        records.start_ns - step // 2, records.end_ns
-    )  # a try may have come before it was due
-    return extent(feed.columns, rows, _unit_pace(objective, feed), period.start_ns, period.end_ns, aside).unknown
-
-
-def _before(period: Period) -> Period:
-    """The period with the time from which its first intervals inherit their availability."""
-    return replace(period, start_ns=max(min(period.since_ns, period.start_ns), period.start_ns - WARM_UP_NS))
-
-
-def _missing(objective: Objective, feed: Feed, period: Period, moment: Moment, excluded: Spans) -> tuple[Cause, ...]:
-    gone = holes(feed.columns, _carrying(objective, feed), feed.pace, period.start_ns, period.end_ns) - excluded
-    return causes(gone, feed.columns, moment.known, stands_for(feed.pace))
-
-
-def countable(objective: Objective, feed: Feed, period: Period) -> Flags:
-    """Rows that may feed the statistic and lie wholly inside the judged period (attempts: start inside it)."""
-    columns = feed.columns
-    last = columns.start_ns + (1 if feed.pace.attempts else columns.span_ns)
-    return _carrying(objective, feed) & (columns.start_ns >= period.start_ns) & (last <= period.end_ns)
-
-
-def _reduce(objective: Objective, feed: Feed, rows: Flags) -> Reduction:
-    statistic, columns, limit = objective.statistic, feed.columns, feed.timeout_ns
-    p = statistic.p if statistic.type is StatisticType.PERCENTILE else None
-    if objective.metric is Metric.LOSS:
-        return loss_ratio(columns, rows)
-    if objective.metric is Metric.THROUGHPUT:
-        rates = run_rates(columns, statistic.direction)
-        return throughput(rates, rows, p, mean_of=statistic.type is StatisticType.MEAN)
-    if objective.metric is Metric.RTT:
-        return delay_mean(columns, rows, limit) if p is None else delay_percentile(columns, rows, p, limit)
-    if statistic.definition is JitterDefinition.RFC3550:
-        return rfc3550(columns, rows, p, limit)
-    if statistic.definition is JitterDefinition.PDV and p is not None:
-        return pdv_percentile(columns, rows, p, limit)
-    if statistic.definition is JitterDefinition.IPDV and p is None:
-        return ipdv_mean(columns, rows, limit)
-    raise UnusableError(f"jitter as {statistic.type} of {statistic.definition} is not kept by the samples")
-
-
-def _unit_pace(objective: Objective, feed: Feed) -> Pace:
-    """Spacing of what the statistic counts: packets or runs, but whole samples for the RFC 3550 estimator."""
-    if objective.metric is Metric.JITTER and _by_sample(objective):
-        return replace(feed.pace, every_ns=sample_grid(feed.columns, feed.pace))
-    return feed.pace
-
-
-def _could_hold(length_ns: int, pace: Pace) -> int:
-    """Most packets or runs in a time that was not measured."""
-    return -(-length_ns // (pace.every_ns or _CRON_STEP_NS)) + 1 if length_ns > 0 else 0
-
-
-def _unavailable(
-    objective: Objective, feed: Feed, columns: SampleColumns, period: Period, moment: Moment
-) -> tuple[Flags, Flags]:
-    """(certainly unavailable, perhaps unavailable) for each row, by the machine of the availability objective."""
-    dt = interval_of(objective, feed)
-    start, end = period.start_ns // dt * dt, -(-period.end_ns // dt) * dt
-    key = (objective.id, feed.columns.probe, dt, start, end)
-    state = moment.machines.get(key)
-    if state is None:
-        _, state = machine(objective, feed, dt, start, end, moment.since_ns)
-        moment.machines[key] = state
-    size = len(state.best)
-    first = np.clip((columns.start_ns - state.start_ns) // dt, 0, size)
-    last = np.clip(-(-(columns.start_ns + columns.span_ns - state.start_ns) // dt), first, size)
-    down = np.concatenate(([0], np.cumsum(~state.best)))
-    unsure = np.concatenate(([0], np.cumsum(state.best != state.worst)))
-    return down[last] > down[first], unsure[last] > unsure[first]
-
-
-def _without(whole: Extent, feed: Feed, out: Flags, doubtful: Flags, objective: Objective) -> Extent:
-    """Take excluded rows out of the period; count rows of doubtful availability as not measured."""
-    columns, every_ns = feed.columns, feed.pace.every_ns
-    stands_for = np.maximum(columns.span_ns, every_ns if feed.pace.attempts and every_ns else 0)
-    gone, unsure = int(stands_for[out].sum()), int(stands_for[doubtful].sum())
-    sent = columns.column("sent") + unsent(columns) if not _by_sample(objective) else np.ones_like(doubtful, np.int64)
-    more = int(sent[doubtful].sum())
-    return Extent(
-        max(0, whole.length_ns - gone),
-        max(0, whole.measured_ns - gone - unsure),
-        whole.missing_ns + unsure,
-        whole.unknown + more,
-    )
-
-
-def _less_unsent(whole: Extent, columns: SampleColumns, taken: Flags, objective: Objective) -> Extent:
-    """Packets that never left this host are missing data inside samples that count."""
-    if objective.metric is Metric.THROUGHPUT:
-        return whole
-    lacking_ns = min(int(unsent_ns(columns)[taken].sum()), whole.measured_ns)
-    lacking = 0 if _by_sample(objective) else int(unsent(columns)[taken].sum())
-    return replace(
-        whole,
-        measured_ns=whole.measured_ns - lacking_ns,
-        missing_ns=whole.missing_ns + lacking_ns,
-        unknown=whole.unknown + lacking,
-    )
-
-
-def _by_sample(objective: Objective) -> bool:
-    """The statistic counts samples, not packets."""
-    return objective.metric is Metric.THROUGHPUT or (
-        objective.metric is Metric.JITTER and objective.statistic.definition is JitterDefinition.RFC3550
-    )
+def _method(objective: Objective, source: Source) -> dict[str, EvidenceValue]:
+    """How the values came about, beyond the definition."""
+    found: dict[str, EvidenceValue] = {"from": source}
+    if objective.metric is Metric.MOS:
+        codec = objective.statistic.codec
+        found |= {
+            "codec": codec,
+            "owd_estimated": not one_way(objective),
+            "delay_beside_the_network_ns": JITTER_BUFFER_NS + CODINGS[codec].delay_ns,
+        }
+    return found
 
 
 def _details(objective: Objective, reduction: Reduction) -> str:
     counts = reduction.counts
-    if objective.metric is Metric.LOSS:
+    if objective.metric is Metric.LOSS and "lost" in counts and "sent" in counts:
         return f"{counts['lost']} of {plural(counts['sent'], 'packet')} lost"
-    noun = next(iter(counts)).removesuffix("s")
-    text = plural(reduction.count, noun)
+    text = plural(reduction.count, next(iter(counts)).removesuffix("s"))
     return f"{text}, {reduction.note}" if reduction.note else text
 
 
 def _nothing(objective: Objective, columns: SampleColumns, rows: Flags) -> str:
     """Why there may be no value."""
     if rows.any():
-        return "no packet was answered" if objective.metric in (Metric.RTT, Metric.JITTER) else ""
+        answered = objective.metric in (Metric.RTT, Metric.DELAY, Metric.JITTER)
+        return "no packet was answered" if answered and not _placed(objective) else ""
     if objective.metric is Metric.THROUGHPUT:
         return "no run has a result" if len(columns) else "no run yet"
     return "no sample can be used" if len(columns) else "nothing was measured"

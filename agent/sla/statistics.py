@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from agent.sla.columns import SampleColumns, present
 from agent.sla.contract import Direction
-from agent.sla.histograms import Histograms
+from agent.sla.distribution import INFINITE, Distribution, delays
 from probes.core.arrays import ABSENT, Int64
-from probes.metrics.histogram import bounds as bucket_bounds
 
 Flags = NDArray[np.bool_]
 ZERO = Fraction(0)
@@ -71,27 +70,64 @@ def ratio(bad: int, asked: int, counts: dict[str, int]) -> Reduction:
 
 
 def percentile(
-    low: Int64, high: Int64, weight: Int64, p: Fraction, counts: dict[str, int], limit: int | None = None
+    low: Int64,
+    high: Int64,
+    weight: Int64,
+    p: Fraction,
+    counts: dict[str, int],
+    limit: int | None = None,
+    *,
+    least: int = 0,
+    low_is_bad: bool = False,
+    per: int = 1,
 ) -> Reduction:
     """Nearest rank: the ceil(p * n)-th smallest of n values known to lie in [low, high], `weight` of each.
 
-    The value is the middle of the two bounds it is known between; unknown values may be 0, and at most `limit`.
+    The value is the middle of the two bounds it is known between; unknown values may be `least`, and at most `limit`.
+    Values are in 1/per of the base unit. A high of INFINITE is no bound.
     """
     lows, highs = _Ranked(low, weight), _Ranked(high, weight)
     count = lows.total
 
     def at(unknown: int) -> Estimate:
         if not count:
-            return Estimate(None, ZERO, None)
+            return _ends(None, Fraction(least), None if limit is None or not low_is_bad else Fraction(limit))
         rank, widened = -(-p * count // 1), -(-p * (count + unknown) // 1)
         floor, ceiling = lows.value(int(rank)), highs.value(int(rank))
-        best = ZERO if widened <= unknown else Fraction(lows.value(int(widened) - unknown))
+        lowest = Fraction(least if widened <= unknown else lows.value(int(widened) - unknown))
         if widened <= count:
-            return Estimate(Fraction(floor + ceiling, 2), best, Fraction(highs.value(int(widened))))
-        worst = None if limit is None else Fraction(max(limit, highs.value(count)))
-        return Estimate(Fraction(floor + ceiling, 2), best, worst)
+            top: int | None = highs.value(int(widened))
+        else:
+            top = None if limit is None else max(limit, highs.value(count))
+        value = Fraction(floor) if ceiling == INFINITE else Fraction(floor + ceiling, 2)
+        return _ends(value, lowest, None if top is None or top == INFINITE else Fraction(top))
+
+    def _ends(value: Fraction | None, lowest: Fraction, highest: Fraction | None) -> Estimate:
+        found = None if value is None else value / per
+        ends = (lowest / per, None if highest is None else highest / per)
+        return Estimate(found, *(reversed(ends) if low_is_bad else ends))
 
     return Reduction(count, counts, at)
+
+
+def within(spread: Distribution, limit: Fraction, counts: dict[str, int], *, over: bool = False) -> Reduction:
+    """Share of the values at or below the limit, or above it. Where a bucket straddles the limit, half of it counts in
+    the value, and none or all of it in the bounds."""
+    edge = limit // 1
+    good = int(spread.weight[spread.high <= edge].sum())
+    bad = int(spread.weight[(spread.low > edge) | (spread.high == INFINITE)].sum())
+    count = spread.count
+    unsure = count - good - bad
+
+    def at(unknown: int) -> Estimate:
+        if not count:
+            return Estimate(None, Fraction(int(not over)), Fraction(int(over)))
+        value = Fraction(2 * good + unsure, 2 * count)
+        best = Fraction(good + unsure + unknown, count + unknown)
+        worst = Fraction(good, count + unknown)
+        return Estimate(1 - value, 1 - best, 1 - worst) if over else Estimate(value, best, worst)
+
+    return Reduction(count, {**counts, "within": good, "beyond": bad, "undecided": unsure}, at)
 
 
 def less_minimum(distribution: Reduction, minimum_ns: int) -> Reduction:
@@ -157,10 +193,13 @@ def rfc3550(columns: SampleColumns, rows: Flags, p: Fraction | None, limit: int 
 
 def delay_percentile(columns: SampleColumns, rows: Flags, p: Fraction, limit: int | None = None) -> Reduction:
     """From the samples' histograms; where a sample has none, from its own percentiles, which bound it less closely."""
-    low, high, weight, without = _distribution(columns, rows & (columns.column("rtt_count") > 0))
-    counts = {"packets": int(weight.sum()), "samples_without_histogram": without}
-    found = percentile(low, high, weight, p, counts, limit)
-    note = f"{without} samples without histogram" if without else ""
+    return of_delays(delays(columns, rows & (columns.column("rtt_count") > 0)), p, limit)
+
+
+def of_delays(spread: Distribution, p: Fraction, limit: int | None = None) -> Reduction:
+    counts = {"packets": spread.count, "samples_without_histogram": spread.without}
+    found = percentile(spread.low, spread.high, spread.weight, p, counts, limit)
+    note = f"{spread.without} samples without histogram" if spread.without else ""
     return Reduction(found.count, found.counts, found.at, note)
 
 
@@ -199,44 +238,3 @@ class _Ranked:
 
     def value(self, rank: int) -> int:
         return int(self._values[int(np.searchsorted(self._reach, rank, side="left"))])
-
-
-def _distribution(columns: SampleColumns, rows: Flags) -> tuple[Int64, Int64, Int64, int]:
-    """(low, high, weight) of all delays in the rows, and how many rows had no histogram."""
-    there, index, count = np.zeros_like(rows), np.zeros(0, np.int64), np.zeros(0, np.int64)
-    if columns.histogram is not None:
-        stored = Histograms.of(columns.histogram)
-        there = rows & stored.there
-        index, count = stored.taken(there).buckets()
-    bare = np.flatnonzero(rows & ~there)
-    weight = np.bincount(index, weights=count).astype(np.int64)  # float64 sums of integers below 2^53 are exact
-    unique = np.flatnonzero(weight)
-    weight = weight[unique]
-    lower, upper = bucket_bounds(unique)
-    low, high, more = _from_percentiles(columns, bare)
-    return (
-        np.concatenate((lower, low)),
-        np.concatenate((upper - 1, high)),
-        np.concatenate((weight, more)),
-        len(bare),
-    )
-
-
-def _from_percentiles(columns: SampleColumns, rows: Int64) -> tuple[Int64, Int64, Int64]:
-    """Bounds of the delays of samples of which only count, min, p50, p95, p99 and max (nearest rank) are known.
-
-    The values from one known rank to the next lie between the two values; each known rank itself is exact.
-    """
-    count = columns.column("rtt_count")[rows]
-    marks = [columns.column(f"rtt_{name}_ns")[rows] for name in ("min", "p50", "p95", "p99", "max")]
-    ranks = [np.ones_like(count), *(-(-count * p // 100) for p in (50, 95, 99)), count]
-    low, high, weight = [], [], []
-    for mark, rank, before in zip(marks, ranks, [np.zeros_like(count), *ranks], strict=False):
-        low.append(mark)
-        high.append(mark)
-        weight.append((rank > before).astype(np.int64))
-    for step in range(4):
-        low.append(marks[step])
-        high.append(marks[step + 1])
-        weight.append(np.maximum(0, ranks[step + 1] - ranks[step] - 1))
-    return np.concatenate(low), np.concatenate(high), np.concatenate(weight)

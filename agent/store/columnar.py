@@ -42,7 +42,7 @@ def read(
     names = _ALWAYS + tuple(name for name in INTEGER_COLUMNS if name in wanted and name not in _ALWAYS)
     values = dict(zip(names, _integers(connection, number, names, start_ns, end_ns, taken), strict=True))
     histograms = _histograms(connection, number, start_ns, end_ns, taken) if "histogram" in wanted else None
-    return SampleColumns(circuit=circuit, probe=probe, kind=found, histogram=histograms, **values)
+    return SampleColumns(circuit=circuit, probe=probe, kind=found, histogram=histograms, **values)  # type: ignore[arg-type] # integer columns only
 
 
 def check(wanted: Sequence[str]) -> None:

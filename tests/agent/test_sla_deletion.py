@@ -12,14 +12,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from agent.sla import evaluation, uptime, verdict
+from agent.sla import selection, uptime, verdict
 from agent.sla.calendar import WindowInstants
 from agent.sla.causes import BESIDE_NS, Circumstances, Gap
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract, Coverage, JitterDefinition, Metric, Statistic, StatisticType, Window
 from agent.sla.exclusions import Exclusion
 from agent.sla.judge import judge
-from agent.sla.spans import Spans
+from agent.sla.spans import NOWHERE, Spans
 from agent.sla.verdict import Decision, Verdict, VerdictState
 from probes.core.model import Circuit, ProbeSetting, SampleState
 from probes.metrics.histogram import build
@@ -247,7 +247,7 @@ def test_the_harness_catches_a_seeded_bug(bug: str, monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(verdict, "_closed", trusting)
     elif bug == "doubt":
-        monkeypatch.setattr(uptime, "_unrecorded", lambda *_: None)
+        monkeypatch.setattr(uptime, "unrecorded", lambda *_: NOWHERE)
     else:
-        monkeypatch.setattr(evaluation, "_unrecorded", lambda *_: 0)
+        monkeypatch.setattr(selection, "_unrecorded", lambda *_: 0)
     assert any(turned(seed) for seed in range(250))
