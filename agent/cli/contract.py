@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WIDTH: Final = 92
 """Columns of `explain`, on every terminal the same: two people look at one text."""
 SUFFIXES: Final = (".yaml", ".yml")
-_QUANTITY: Final = re.compile(r"(\d) (?=%|ms\b|s\b|min\b|h\b|d\b|days?\b|[kMG]?bit/s|[A-Z]{3}\b|octets)")
+_QUANTITY: Final = re.compile(r"(\d) (?=%|ms\b|s\b|min\b|h\b|d\b|days?\b|[kMG]?bit/s|[A-Z]{3}\b|octets|\d{3}\b)")
 
 app = typer.Typer(help="Check contract files, say them in plain language.", no_args_is_help=True)
 

@@ -44,7 +44,7 @@ def _section(heading: str, clauses: Iterable[Clause]) -> Section:
 
 def _objective(objective: Objective, contract: Contract, circuit: Circuit | None) -> Clause:
     details = (
-        Detail("The number", made(objective, contract)),
+        Detail("How it is measured", made(objective, contract)),
         Detail("What counts", counted_time(objective, contract)),
     )
     return Clause(

@@ -55,6 +55,8 @@ def _together(case: Example) -> Iterator[str]:
         yield _STACKING[contract.stacking]
     for cap in contract.credit_caps:
         yield sentence(f"All credits together are at most {_cap(cap, case)}")
+    if any(terms.pro_rata and _of_charge(terms) for terms in contract.credits):
+        yield "Credits in per cent of a month that the contract was valid for only in part are of that part of the charge."
     places = plural(contract.rounding.places, "decimal place")
     yield f"Every line is rounded once, after its caps, to {places}, {_ROUNDING[contract.rounding.mode]}."
     if case.known:
@@ -235,9 +237,14 @@ def _limits(terms: CreditTerms, case: Example) -> Iterator[str]:
         yield sentence(f"It is at most {_cap(cap, case)}")
     if terms.minimum is not None:
         yield f"A sum below {terms.minimum} is not paid."
-    if terms.pro_rata and (_uses(terms, "percent") or terms.basis is CreditBasis.PROPORTIONAL):
-        yield "A month that the contract was valid for only in part has that part of the charge."
+    if not terms.pro_rata and _of_charge(terms):
+        yield "It is of the full charge, even in a month that the contract was valid for only in part."
     yield "It is owed without being asked for." if terms.automatic else "It must be claimed."
+
+
+def _of_charge(terms: CreditTerms) -> bool:
+    """Whether a part of a month makes it smaller."""
+    return _uses(terms, "percent") or terms.basis is CreditBasis.PROPORTIONAL
 
 
 def _uses(terms: CreditTerms, kind: str) -> bool:

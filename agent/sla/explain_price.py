@@ -116,10 +116,17 @@ def within(band: Band, unit: Unit, other: Band | None) -> Fraction:
     if low is None and high is None:
         return scale
     if low is None:
-        low = max(Fraction(0), high - (width or high)) if high is not None else Fraction(0)
+        low = max(Fraction(0), high - (width or _beside(high, unit))) if high is not None else Fraction(0)
     if high is None:
         high = low + (width or low or scale)
     return _roundest(low / scale, high / scale) * scale
+
+
+def _beside(edge: Fraction, unit: Unit) -> Fraction:
+    """How far an open side goes for an example: near the target where that is close to all of it."""
+    if unit is Unit.RATIO and edge > Fraction(1, 2):
+        return 2 * (1 - edge) or Fraction(1, 100)
+    return edge
 
 
 def _roundest(low: Fraction, high: Fraction) -> Fraction:

@@ -24,8 +24,8 @@ from agent.sla.clauses import (
 from agent.sla.contract import Contract, Metric, Objective, StatisticType, Unit
 from agent.sla.hours import Hours, worked
 from agent.sla.objective import JitterDefinition, unit_of
-from agent.sla.wording import spoken
 from agent.sla.zones import zone
+from probes.core.clock import SECOND
 from probes.core.model import Circuit
 
 _AVAILABILITY: Final = frozenset(
@@ -80,7 +80,8 @@ def subject(objective: Objective) -> str:
         return "the circuit"
     together = listed(scope.members)
     if scope.aggregation == "at_least":
-        return f"the group of {together}, which is up while at least {number(scope.k)} of them are up,"
+        up = "is" if scope.k == 1 else "are"
+        return f"the group of {together}, which is up while at least {number(scope.k)} of them {up} up,"
     return f"each of {together}" if scope.aggregation == "worst" else f"the mean of {together}"
 
 
@@ -137,7 +138,7 @@ def _measured(objective: Objective) -> str:
         case StatisticType.PERCENTILE if statistic.p is not None:
             good = 1 - statistic.p if _low_is_bad(objective) else statistic.p
             reach = "reach at least" if _low_is_bad(objective) else "have at most"
-            return f"{percent(good)} of the packets shall {reach} {target_text(objective)} of {what}"
+            return f"{percent(good)} of the {thing(objective)}s shall {reach} {target_text(objective)} of {what}"
         case StatisticType.RATIO_WITHIN:
             side = "or more" if _low_is_bad(objective) else "or less"
             return (
@@ -170,10 +171,23 @@ def _mean(objective: Objective) -> str:
     return measure(objective) if objective.metric is Metric.LOSS else f"mean {measure(objective)}"
 
 
+def thing(objective: Objective) -> str:
+    """What has one value: a packet, a pair of them, a sample, a run."""
+    if objective.metric is Metric.THROUGHPUT:
+        return "run"
+    if objective.metric is Metric.MOS:
+        return "sample"
+    if objective.metric is Metric.JITTER:
+        return {JitterDefinition.RFC3550: "sample", JitterDefinition.PDV: "packet"}.get(
+            objective.statistic.definition, "pair"
+        )
+    return "packet"
+
+
 def _things(objective: Objective) -> str:
     if objective.statistic.of == "bins":
         return f"bins of {length(objective.statistic.bin_ns or 0)}"
-    return {"packets": "packets", "runs": "runs"}[objective.statistic.of]
+    return f"{thing(objective)}s"
 
 
 def _article(objective: Objective) -> str:
@@ -299,8 +313,8 @@ def _example(objective: Objective, contract: Contract, hours: Hours) -> tuple[Wi
 
 
 def _time(exact: Fraction) -> str:
-    """Rounded down to a second, and said so where it is not whole."""
-    return spoken(int(exact))
+    """Rounded down to a second."""
+    return length(int(exact) // SECOND * SECOND)
 
 
 def _one_in(ratio: Fraction) -> str:

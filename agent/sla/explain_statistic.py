@@ -7,6 +7,7 @@ from typing import Final
 
 from agent.sla.clauses import length, listed, noun_of, percent, sentence, value
 from agent.sla.contract import Contract, Metric, Objective, StatisticType, Unit
+from agent.sla.explain_promise import thing
 from agent.sla.objective import JitterDefinition
 from agent.sla.wording import plural
 
@@ -26,10 +27,10 @@ def made(objective: Objective, contract: Contract) -> tuple[str, ...]:
     if objective.metric is Metric.EVENT:
         return tuple(_events(objective))
     if objective.metric is Metric.THROUGHPUT:
-        return (*_run(objective), *_reduced(objective, "run"))
+        return (*_run(objective), *_reduced(objective))
     if objective.metric is Metric.LOSS:
-        return (*_loss(contract), *_reduced(objective, "packet"))
-    return (*_one_value(objective, contract), *_reduced(objective, "packet"))
+        return (*_loss(contract), *_reduced(objective))
+    return (*_one_value(objective, contract), *_reduced(objective))
 
 
 def _one_value(objective: Objective, contract: Contract) -> Iterator[str]:
@@ -49,8 +50,8 @@ def _one_value(objective: Objective, contract: Contract) -> Iterator[str]:
             yield _jitter(objective)
         case Metric.MOS:
             yield (
-                "The MOS is computed from delay and loss by the E-model (ITU-T G.107, simplified: R = 93.2 - Id - "
-                f"Ie,eff) for {_CODECS[statistic.codec]}; it runs from 1 (bad) to 4.5."
+                "The MOS is computed from delay and loss of a sample by the E-model (ITU-T G.107, simplified: "
+                f"R = 93.2 - Id - Ie,eff) for {_CODECS[statistic.codec]}; it runs from 1 (bad) to 4.5."
             )
     yield from _lost(objective, contract)
 
@@ -110,25 +111,23 @@ def _run(objective: Objective) -> Iterator[str]:
     )
 
 
-def _bins(objective: Objective, thing: str) -> str:
+def _bins(objective: Objective, each: str) -> str:
     """What a bin is worth."""
     bin_text = length(objective.statistic.bin_ns or 0)
     if objective.metric is Metric.LOSS:
         return f"The window is cut into bins of {bin_text}; each has its own share of lost packets."
-    return f"The window is cut into bins of {bin_text}; each has the mean of its {thing}s."
+    return f"The window is cut into bins of {bin_text}; each has the mean of its {each}s."
 
 
-def _reduced(objective: Objective, thing: str) -> Iterator[str]:
+def _reduced(objective: Objective) -> Iterator[str]:
     """From the values to the number."""
-    statistic = objective.statistic
+    statistic, each = objective.statistic, thing(objective)
     match statistic.type:
-        case StatisticType.MEAN if objective.metric is Metric.JITTER and statistic.definition is JitterDefinition.IPDV:
-            yield "The number is the sum of the values of all pairs, divided by the number of pairs."
         case StatisticType.MEAN:
-            yield f"The number is the sum of all values divided by their count: every {thing} weighs the same."
+            yield f"The number is the sum of all values divided by their count: every {each} weighs the same."
         case StatisticType.BIN_MEAN:
-            yield _bins(objective, thing)
-            yield f"The number is the mean of those: every bin weighs the same, however many {thing}s it holds."
+            yield _bins(objective, each)
+            yield f"The number is the mean of those: every bin weighs the same, however many {each}s it holds."
         case StatisticType.PERCENTILE if statistic.p is not None:
             yield (
                 f"All values of the window are put in order; the number is the smallest that at least "
@@ -137,9 +136,9 @@ def _reduced(objective: Objective, thing: str) -> Iterator[str]:
         case StatisticType.RATIO:
             yield "The number is all packets lost in the window, divided by all packets sent in it."
         case StatisticType.RATIO_WITHIN | StatisticType.RATIO_OVER:
-            yield from _ratio(objective, thing)
+            yield from _ratio(objective, each)
         case StatisticType.SUSTAINED:
-            yield _bins(objective, thing)
+            yield _bins(objective, each)
             yield (
                 f"A stretch is a row of such bins, all beyond {_limit(objective)}, of "
                 f"{length(statistic.run_ns or 0)} or longer; the number is how many stretches there are."
@@ -158,11 +157,11 @@ def _reduced(objective: Objective, thing: str) -> Iterator[str]:
             )
 
 
-def _ratio(objective: Objective, thing: str) -> Iterator[str]:
+def _ratio(objective: Objective, each: str) -> Iterator[str]:
     statistic = objective.statistic
     if statistic.of == "bins":
-        yield _bins(objective, thing)
-    things = {"packets": "packets", "runs": "runs", "bins": "bins"}[statistic.of]
+        yield _bins(objective, each)
+    things = "bins" if statistic.of == "bins" else f"{each}s"
     low = objective.metric in (Metric.THROUGHPUT, Metric.MOS)
     within = statistic.type is StatisticType.RATIO_WITHIN
     beyond = (
@@ -306,7 +305,10 @@ def _events(objective: Objective) -> Iterator[str]:
         "out.",
         "late": f"A {kind} that was given up counts as late.",
     }[terms.abandoned]
-    yield f"A {kind} that has no “{terms.end}” yet counts as late once it is over the limit, and not before."
+    if statistic.type in (StatisticType.RATIO_WITHIN, StatisticType.RATIO_OVER):
+        yield f"A {kind} that has no “{terms.end}” yet counts as late once it is over the limit, and not before."
+    elif statistic.type is not StatisticType.COUNT:
+        yield f"A {kind} that has no “{terms.end}” yet has taken the time that passed so far, and maybe more."
     noun = noun_of(objective.window)
     match statistic.type:
         case StatisticType.RATIO_WITHIN:
@@ -356,6 +358,8 @@ def _coverage(objective: Objective) -> Iterator[str]:
         yield f"nor does it where {length(coverage.longest_gap_ns)} or more in a row are missing"
     if objective.min_samples is not None:
         yield f"It takes at least {objective.min_samples} values"
+    if objective.metric is not Metric.AVAILABILITY:
+        return
     if coverage.unknown == "down":
         yield "Time that was not measured counts as down"
     elif coverage.unknown == "up":

@@ -91,8 +91,8 @@ def first(item: Objective, zone: str = "Europe/Berlin", **more: object) -> str:
         # 0.5 % of 90 days = 10.8 h; of 92 days = 11.04 h = 11 h 2 min 24 s.
         (uptime("0.995", Window("quarter")), "In every calendar quarter, Europe/Berlin, the circuit shall be "
         "available at "
-         "least 99.5 % of the time; that is at most 10 h 48 min down in a quarter of 90 days (11 h 2 min in one of 92 "
-         "days)."),
+         "least 99.5 % of the time; that is at most 10 h 48 min down in a quarter of 90 days (11 h 2 min 24 s in one "
+         "of 92 days)."),
         # 0.01 % of 30 days = 259.2 s.
         (uptime("0.9999", Window(None, 30 * DAY)), "In any 30 days up to the moment of judging, the circuit shall be "
          "available at least 99.99 % of the time; that is at most 4 min 19 s down in a period of 30 days."),
@@ -130,8 +130,8 @@ def test_service_hours_are_counted_in_a_month_of_the_contract() -> None:
 def test_contract_years_and_billing_months_name_their_first_day() -> None:
     year = first(uptime("0.989", Window("contract_year")), service_start=date(2026, 1, 15))
     assert year.startswith("In every contract year, from 15 January, Europe/Berlin, the circuit")
-    # 1.1 % of 365 days = 96.36 h = 96 h 21 min 36 s = 4 d 21 min 36 s: two units, rounded down.
-    assert "at most 4 d down in a contract year of 365 days" in year
+    # 1.1 % of 365 days = 96.36 h = 96 h 21 min 36 s exactly.
+    assert "at most 96 h 21 min 36 s down in a contract year of 365 days" in year
     month = first(uptime("0.99", Window("billing_month", billing_day=15)))
     assert month.startswith("In every billing month, from the 15th, Europe/Berlin, the circuit")
 
