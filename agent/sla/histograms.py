@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 from probes.core.arrays import Histogram, Int64
 
 Flags = NDArray[np.bool_]
+AnyInt = NDArray[np.integer[Any]]
+
+_AT_ONCE: Final = 65_536
+"""Buckets added up at once: what is worked on stays in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histograms(Sequence[Histogram | None]):
     """One entry a row: the buckets bucket[start[k]:end[k]] with so many packets each; none where not there[k].
 
-    bucket, packets: int64 (buckets,); start, end: int64 (rows,); there: bool (rows,).
+    bucket, packets: integers of any width (buckets,), never negative; start, end: int64 (rows,); there: bool (rows,).
     """
 
-    bucket: Int64
-    packets: Int64
+    bucket: AnyInt
+    packets: AnyInt
     start: Int64
     end: Int64
     there: Flags
@@ -41,7 +45,7 @@ class Histograms(Sequence[Histogram | None]):
         return Histograms.by_size(index, count, sizes, np.array([item is not None for item in rows], np.bool_))
 
     @staticmethod
-    def by_size(bucket: Int64, packets: Int64, sizes: Int64, there: Flags) -> Histograms:
+    def by_size(bucket: AnyInt, packets: AnyInt, sizes: Int64, there: Flags) -> Histograms:
         """Rows that follow one another in the flat arrays, `sizes` buckets each."""
         end = np.cumsum(sizes)
         return Histograms(bucket, packets, end - sizes, end, there)
@@ -49,14 +53,14 @@ class Histograms(Sequence[Histogram | None]):
     @staticmethod
     def joined(parts: Iterable[Iterable[Histogram | None]]) -> Histograms:
         """One after the other."""
-        all_parts = [Histograms.of(part) for part in parts]
+        all_parts = [part for part in map(Histograms.of, parts) if len(part)]
         if len(all_parts) == 1:
             return all_parts[0]
         before = np.cumsum([0, *(len(part.bucket) for part in all_parts)])
         nothing = np.zeros(0, np.int64)
         return Histograms(
-            np.concatenate([nothing, *(part.bucket for part in all_parts)]),
-            np.concatenate([nothing, *(part.packets for part in all_parts)]),
+            _together([part.bucket for part in all_parts]),
+            _together([part.packets for part in all_parts]),
             np.concatenate([nothing, *(part.start + at for part, at in zip(all_parts, before, strict=False))]),
             np.concatenate([nothing, *(part.end + at for part, at in zip(all_parts, before, strict=False))]),
             np.concatenate([np.zeros(0, np.bool_), *(part.there for part in all_parts)]),
@@ -77,13 +81,26 @@ class Histograms(Sequence[Histogram | None]):
         if not self.there[row]:
             return None
         view = slice(int(self.start[row]), int(self.end[row]))
-        return Histogram(self.bucket[view], self.packets[view])
+        return Histogram(self.bucket[view].astype(np.int64), self.packets[view].astype(np.int64))
 
     def taken(self, rows: slice | Int64 | Flags) -> Histograms:
         """Those rows, in the order given, over the same flat arrays."""
         return Histograms(self.bucket, self.packets, self.start[rows], self.end[rows], self.there[rows])
 
-    def buckets(self) -> tuple[Int64, Int64]:
+    def merged(self) -> tuple[Int64, Int64]:
+        """(bucket, packets) of all rows together, every bucket once, ascending."""
+        index, count = self.buckets()
+        if not len(index):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        total = np.zeros(int(index.max()) + 1, np.int64)
+        for first in range(0, len(index), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            # float64 sums of integers below 2^53 are exact
+            total += np.bincount(index[part], weights=count[part], minlength=len(total)).astype(np.int64)
+        unique = np.flatnonzero(total)
+        return unique, total[unique]
+
+    def buckets(self) -> tuple[AnyInt, AnyInt]:
         """(bucket, packets) of all rows one after the other, a bucket as often as rows have it."""
         sizes = self.end - self.start
         total = int(sizes.sum())
@@ -97,3 +114,21 @@ class Histograms(Sequence[Histogram | None]):
         sizes = sizes[some]
         at = np.repeat(start - (np.cumsum(sizes) - sizes), sizes) + np.arange(total)
         return self.bucket[at], self.packets[at]
+
+
+def _together(parts: Sequence[AnyInt]) -> AnyInt:
+    """One after the other, as narrow as they are or as the widest of them must be."""
+    if not parts:
+        return np.zeros(0, np.int64)
+    widest = max((part.dtype for part in parts), key=lambda kind: kind.itemsize)
+    fits = [part if part.dtype == widest else part.astype(widest) for part in parts]
+    narrow = min((part.dtype for part in parts), key=lambda kind: kind.itemsize)
+    if narrow != widest and all(_fits(part, narrow) for part in parts):
+        fits = [part.astype(narrow) for part in parts]
+    found: AnyInt = np.concatenate(fits)
+    return found
+
+
+def _fits(values: AnyInt, kind: np.dtype[np.integer[Any]]) -> bool:
+    limits = np.iinfo(kind)
+    return not len(values) or (int(values.min()) >= limits.min and int(values.max()) <= limits.max)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -45,9 +45,18 @@ class Combined:
         """parts whose rows may still stand in the live database"""
 
     def read(
-        self, circuit: str, probe: str, kind: str | None, wanted: Sequence[str], start_ns: int, end_ns: int
+        self,
+        circuit: str,
+        probe: str,
+        kind: str | None,
+        wanted: Sequence[str],
+        start_ns: int,
+        end_ns: int,
+        spare: Collection[str] = (),
     ) -> SampleColumns:
         """As StoreReader.read."""
+        if spare:
+            return self._spared(circuit, probe, kind, wanted, start_ns, end_ns, spare)
         columnar.check(wanted)
         if kind is None:
             newest = self._newest(circuit, probe)
@@ -59,17 +68,39 @@ class Combined:
             return live
         key, histogram = (circuit, probe, kind), "histogram" in wanted
         names = layout.required_integers(wanted)
-        found = self._sealed.integers(key, (*names, *((layout.BUCKETS,) if histogram else ())), start_ns, end_ns)
-        if not len(found["start_ns"]):
+        everything = (*names, *((layout.BUCKETS,) if histogram else ()))
+        found = self._sealed.integers(key, everything, start_ns, end_ns, len(live))
+        rows = len(found["start_ns"]) - len(live)
+        if not rows:
             return replace(live, kind=kind)
         columns: dict[str, Any] = {name: found[name] for name in names}
-        if len(live):
-            columns = {name: np.concatenate((found[name], live.column(name))) for name in names}
+        for name in names:
+            columns[name][rows:] = live.column(name)
         shapes = None
         if histogram:
-            sealed = self._sealed.histograms(key, found[layout.BUCKETS], start_ns, end_ns)
+            sealed = self._sealed.histograms(key, found[layout.BUCKETS][:rows], start_ns, end_ns)
             shapes = Histograms.joined((sealed, live.histogram or ()))
         return _ascending(SampleColumns(circuit=circuit, probe=probe, kind=kind, histogram=shapes, **columns))
+
+    def _spared(
+        self,
+        circuit: str,
+        probe: str,
+        kind: str | None,
+        wanted: Sequence[str],
+        start_ns: int,
+        end_ns: int,
+        spare: Collection[str],
+    ) -> SampleColumns:
+        found = self.read(circuit, probe, kind, [name for name in wanted if name not in spare], start_ns, end_ns)
+        left = [name for name in wanted if name in spare]
+        if not left or (found.histogram is not None and not _bare(found)):
+            return found
+        more = self.read(circuit, probe, found.kind, left, start_ns, end_ns)
+        if not np.array_equal(more.start_ns, found.start_ns):  # two parts of one day, put in order by another column
+            return self.read(circuit, probe, found.kind, wanted, start_ns, end_ns)
+        columns: dict[str, Any] = {name: more.column(name) for name in left}
+        return replace(found, **columns)
 
     def samples(self, circuit: str, probe: str, start_ns: int, end_ns: int, limit: int) -> list[StoredSample]:
         """As StoreReader.samples."""
@@ -245,6 +276,12 @@ def stored(row: Sequence[rows.Value]) -> StoredSample:
     assert isinstance(kind, str)
     assert isinstance(seq, int)
     return StoredSample(seq, rows.decode(circuit, probe, kind, row[4:]))
+
+
+def _bare(columns: SampleColumns) -> bool:
+    """Whether any sample with answers has no histogram."""
+    there = Histograms.of(columns.histogram or ()).there
+    return bool((~there).any()) and (columns.rtt_count is None or bool(((columns.rtt_count > 0) & ~there).any()))
 
 
 def _ascending(columns: SampleColumns) -> SampleColumns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -94,13 +94,16 @@ class StoreReader:
         start_ns: int,
         end_ns: int,
         kind: str | None = None,
+        *,
+        spare: Collection[str] = (),
     ) -> SampleColumns:
         """Samples that start in [start_ns, end_ns) as columns, in ascending start_ns; no rows where there are none.
 
         columns: names of agent.sla.columns.INTEGER_COLUMNS and `histogram`; start_ns, span_ns and state always come.
         Of several kinds that a probe of this name has had, the one kept last is read unless `kind` says which.
+        spare: columns that can be done without where every sample with answers has its histogram; they are then None.
         """
-        return self._combined(lambda store: store.read(circuit, probe, kind, columns, start_ns, end_ns))
+        return self._combined(lambda store: store.read(circuit, probe, kind, columns, start_ns, end_ns, spare))
 
     def left_out(self) -> tuple[DamagedSeal, ...]:
         """What has been damaged and left out so far."""

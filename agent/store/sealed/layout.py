@@ -29,6 +29,16 @@ _DISTANCES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 }
 """column: its name as a distance, and what it is a distance from: the first minus the second"""
 
+NARROW: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("state", "sent", "received", "lost", "late", "duplicate", "reordered", "corrupt", "not_sent", "rtt_count",
+         "ipdv_pairs", BUCKETS), "USMALLINT"),
+    **dict.fromkeys(
+        ("rtt_min_ns", "rtt_max_ns", "rtt_p50_ns", "rtt_p95_below_max_ns", "rtt_p99_below_max_ns", "rfc3550_ns"),
+        "UINTEGER"),
+}  # fmt: skip
+"""Columns of the file: the SQL type that their values fit in almost always, a delay up to 4.29 s."""
+
 KEYS: Final = ("circuit", "probe", "kind")
 """Columns of every file, before all others."""
 

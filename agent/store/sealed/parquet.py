@@ -12,6 +12,7 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 
+from agent.sla.histograms import AnyInt
 from agent.store.sealed.manifest import DamagedSeal
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError
@@ -29,6 +30,8 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "enable_external_file_cache": "false",
 }
 """Files are not kept in memory: the kernel does that, and the agent stays small however much is sealed."""
+
+NOTHING: Final[Mapping[str, str]] = {}
 
 Columns = Mapping[str, np.ndarray[Any, Any]]
 
@@ -91,11 +94,37 @@ def _list(texts: Sequence[str]) -> str:
     return f"[{', '.join(octets)}]::VARCHAR[]"
 
 
-def integers(files: Sequence[Path], names: Sequence[str], where: str, values: Sequence[object]) -> list[Int64]:
-    """The named columns as int64, ABSENT for NULL, in the order of the files. Raises DamagedSeal, FileNotFoundError."""
-    numbered = [f"({name})::BIGINT AS c{at}" for at, name in enumerate(names)]
-    found = _execute(files, _select(numbered, where), [_texts(files), *values], "fetchnumpy")
-    return [_filled(found[f"c{at}"]) for at in range(len(names))]
+def integers(
+    files: Sequence[Path],
+    names: Sequence[str],
+    where: str,
+    values: Sequence[object],
+    narrow: Mapping[str, str] = NOTHING,
+    room: int = 0,
+) -> list[Int64]:
+    """The named columns as int64, ABSENT for NULL, in the order of the files. Raises DamagedSeal, FileNotFoundError.
+
+    narrow: SQL types that values of these columns fit in almost always: less memory to be handed over. Where one does
+    not, all is read again in full width. room: rows to leave at the end of each, of any value.
+    """
+    return [_filled(column, room) for column in _columns(files, names, where, values, narrow)]
+
+
+def unsigned(files: Sequence[Path], names: Sequence[str], where: str, values: Sequence[object]) -> list[AnyInt]:
+    """The named columns, without NULL and never negative, as uint16; as int64 where one of them does not fit."""
+    found: list[AnyInt] = _columns(files, names, where, values, dict.fromkeys(names, "USMALLINT"))
+    return found
+
+
+def _columns(
+    files: Sequence[Path], names: Sequence[str], where: str, values: Sequence[object], narrow: Mapping[str, str]
+) -> list[Any]:
+    numbered = [f"({name})::{narrow.get(name, 'BIGINT')} AS c{at}" for at, name in enumerate(names)]
+    try:
+        found = _execute(files, _select(numbered, where), [_texts(files), *values], "fetchnumpy", retry=bool(narrow))
+    except _TooWideError:
+        return _columns(files, names, where, values, NOTHING)
+    return [found[f"c{at}"] for at in range(len(names))]
 
 
 def rows(files: Sequence[Path], names: Sequence[str], where: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
@@ -120,10 +149,19 @@ def _texts(files: Sequence[Path]) -> list[str]:
     return [str(file) for file in files]
 
 
-def _execute(files: Sequence[Path], statement: str, values: Sequence[object], how: str) -> Any:
+class _TooWideError(Exception):
+    """A value does not fit the narrow type."""
+
+
+def _execute(files: Sequence[Path], statement: str, values: Sequence[object], how: str, *, retry: bool = False) -> Any:
+    """retry: raise _TooWideError where a cast fails."""
     with _lock, contextlib.closing(_connection().cursor()) as cursor:
         try:
             return getattr(cursor.execute(statement, values), how)()
+        except duckdb.ConversionException as error:
+            if retry:
+                raise _TooWideError from None
+            reason = str(error).partition("\n")[0]
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
     raise _culprit(files, reason)
@@ -144,12 +182,16 @@ def _culprit(files: Sequence[Path], reason: str) -> Exception:
     return DamagedSeal(files[0], reason)
 
 
-def _filled(values: Any) -> Int64:
+def _filled(values: Any, room: int) -> Int64:
+    if not room and not isinstance(values, np.ma.MaskedArray):
+        whole: Int64 = np.asarray(values, np.int64)
+        return whole
+    found = np.empty(len(values) + room, np.int64)
+    held = found[: len(values)]
+    held[:] = np.ma.getdata(values)
     if isinstance(values, np.ma.MaskedArray):
-        filled: Int64 = values.filled(ABSENT)
-        return filled
-    whole: Int64 = np.asarray(values, np.int64)
-    return whole
+        held[np.ma.getmaskarray(values)] = ABSENT
+    return found
 
 
 def _quoted(path: Path) -> str:

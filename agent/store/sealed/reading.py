@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from agent.sla.histograms import Histograms
+from agent.sla.histograms import AnyInt, Histograms
 from agent.store import rows as row_form
 from agent.store.records import NOTHING_LEFT, Owed, StoredSample
 from agent.store.rows import SAMPLE_COLUMNS
@@ -68,22 +68,29 @@ class SealedDays:
         """Parts of days that touch [start_ns, end_ns)."""
         return [part for part in self.parts if part.start_ns < end_ns and part.end_ns > start_ns]
 
-    def integers(self, key: manifest.SeriesKey, names: Sequence[str], start_ns: int, end_ns: int) -> dict[str, Int64]:
-        """Columns of the store's samples, `seq` and the number of buckets among them, by day, part and start_ns."""
+    def integers(
+        self, key: manifest.SeriesKey, names: Sequence[str], start_ns: int, end_ns: int, room: int = 0
+    ) -> dict[str, Int64]:
+        """Columns of the store's samples, `seq` and the number of buckets among them, by day, part and start_ns.
+
+        room: rows to leave at the end of each, of any value.
+        """
         written = list(dict.fromkeys(layout.written_name(name) for name in layout.needed(names)))
         files = self._files(SAMPLES, key, start_ns, end_ns)
         if not files:
-            return {name: np.empty(0, np.int64) for name in names}
-        values = self._load(files, written, key, start_ns, end_ns)
+            return {name: np.empty(room, np.int64) for name in names}
+        values = self._load(files, written, key, start_ns, end_ns, room)
         found = dict(zip(written, values, strict=True))
         return layout.from_written(names, found.__getitem__)
 
     def histograms(self, key: manifest.SeriesKey, sizes: Int64, start_ns: int, end_ns: int) -> Histograms:
         """One for each row of `integers`, whose number of buckets is `sizes`."""
         files = self._files(HISTOGRAMS, key, start_ns, end_ns)
-        index = count = np.empty(0, np.int64)
+        index: AnyInt = np.empty(0, np.int64)
+        count: AnyInt = index
         if files:
-            index, count = self._load(files, ["bucket", "packets"], key, start_ns, end_ns)
+            where = self._where(files, key, start_ns, end_ns)
+            index, count = self._parquet().unsigned(_paths(files), ["bucket", "packets"], *where)
         lengths = np.where(sizes == ABSENT, 0, sizes)
         if len(index) != lengths.sum():
             raise DamagedSeal(files[0][0] if files else self._folder, "histograms and samples do not fit")
@@ -189,9 +196,17 @@ class SealedDays:
         return path
 
     def _load(
-        self, files: Sequence[_File], names: Sequence[str], key: manifest.SeriesKey, start_ns: int, end_ns: int
+        self,
+        files: Sequence[_File],
+        names: Sequence[str],
+        key: manifest.SeriesKey,
+        start_ns: int,
+        end_ns: int,
+        room: int = 0,
     ) -> list[Int64]:
-        found: list[Int64] = self._parquet().integers(_paths(files), names, *self._where(files, key, start_ns, end_ns))
+        found: list[Int64] = self._parquet().integers(
+            _paths(files), names, *self._where(files, key, start_ns, end_ns), layout.NARROW, room
+        )
         return found
 
     def _where(
