@@ -17,7 +17,8 @@ from agent.sla.contract import Objective
 from agent.sla.period import judged_period
 from agent.sla.spans import NOWHERE, Spans
 from agent.sla.statistics import Estimate
-from agent.sla.uptime import concluded, interval_of, timeline, unrecorded
+from agent.sla.timeline import interval_of, timeline, unrecorded
+from agent.sla.uptime import concluded
 from agent.sla.verdict import EvidenceValue
 
 Number = Fraction | None

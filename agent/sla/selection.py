@@ -28,7 +28,7 @@ from agent.sla.measured import (
 from agent.sla.period import Period, judged_period, sample_grid
 from agent.sla.spans import Flags, Spans
 from agent.sla.statistics import run_rates
-from agent.sla.uptime import WARM_UP_NS, timeline
+from agent.sla.timeline import WARM_UP_NS, timeline
 from probes.core.arrays import Int64
 from probes.core.clock import SECOND
 
