@@ -70,7 +70,7 @@ def _objective(
     if objective.metric is Metric.AVAILABILITY:
         yield from adequacy_availability.concerns(objective, contract, probe, span_ns, at)
     else:
-        yield from adequacy_statistic.concerns(objective, contract, probe, span_ns, at)
+        yield from adequacy_statistic.concerns(objective, contract, circuit, probe, span_ns, at)
     yield from _coverage(objective, circuit, probe, span_ns, at)
 
 

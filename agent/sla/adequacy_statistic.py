@@ -6,28 +6,71 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.clauses import length, percent
+from agent.sla.clauses import length, percent, rate
 from agent.sla.concerns import Concern, Key
 from agent.sla.contract import Contract, JitterDefinition, Metric, Objective, StatisticType
 from agent.sla.feeds import every_ns, makes_attempts
+from agent.sla.objective import Unit
 from agent.sla.schedules import asked, counted_share, round_down, shortest
 from agent.sla.wording import plural, spoken
-from probes.core.model import ProbeSetting
+from probes.core.model import Circuit, ProbeSetting
 from probes.core.units import format_duration
 
 FEW: Final = 10
 """A share or a percentile with fewer cases than this beyond it jumps with each of them."""
 LEAST_IN_BIN: Final = 10
 """Packets of which the mean of a bin should be made."""
+_PAYLOAD: Final = 1448
+"""Octets of TCP payload in a packet of 1500, with time stamps (RFC 7323)."""
+_ON_THE_LINE: Final = {"L1": 1538, "L2": 1518, "L3": 1500}
+"""Octets of such a packet by layer: with preamble and gap; with header and FCS; as it is."""
 
 
-def concerns(objective: Objective, contract: Contract, probe: ProbeSetting, span_ns: int, at: Key) -> Iterator[Concern]:
+def concerns(
+    objective: Objective, contract: Contract, circuit: Circuit, probe: ProbeSetting, span_ns: int, at: Key
+) -> Iterator[Concern]:
     """Of one objective on delay, jitter, loss, MOS or throughput."""
     hours = objective.hours or contract.hours
     window = int(shortest(objective.window, contract) * counted_share(hours))
     yield from _bins(objective, probe, span_ns, at)
     yield from _pairs(objective, probe, at)
+    if objective.metric is Metric.THROUGHPUT:
+        yield from _rate(objective, contract, circuit, probe, at)
     yield from _enough(objective, probe, window, at)
+
+
+def _rate(
+    objective: Objective, contract: Contract, circuit: Circuit, probe: ProbeSetting, at: Key
+) -> Iterator[Concern]:
+    """What the runs measure against what is promised: direction, a limit of their own, the layer of the rate."""
+    wanted, has = objective.statistic.direction, str(probe.parameters.get("direction", "both"))
+    if has not in ("both", wanted):
+        which = "both directions" if wanted in ("worst", "round_trip") else f"the direction {wanted}"
+        message = f"{probe.name} fills the circuit {has} only, and the promise is about {which}"
+        yield Concern((*at, "statistic", "direction"), "error", f"{message}: `direction: both` would do")
+    if objective.unit is not Unit.RATE:
+        return
+    committed = circuit.committed_rate_bps or contract.service.cir_bps
+    target = objective.target.value * (committed or 0 if objective.target.of_committed_rate else 1)
+    limit = probe.parameters.get("limit")
+    if isinstance(limit, int) and limit < target:
+        message = f"{probe.name} is limited to {rate(limit)}, below the target of {rate(target)}: no `limit` would do"
+        yield Concern((*at, "target"), "error", message)
+    octets = _ON_THE_LINE.get(contract.service.layer)
+    if octets is not None and committed and target > committed * Fraction(_PAYLOAD, octets):
+        most = Fraction(_PAYLOAD, octets)
+        yield Concern(
+            (*at, "target"),
+            "error",
+            f"the committed rate of {rate(committed)} counts at {contract.service.layer}, and {probe.name} counts TCP "
+            f"payload, of which full frames carry {_PAYLOAD}/{octets} = {_tenths(most)}: at most "
+            f"{rate(int(committed * most))} can ever be seen, and {rate(target)} is promised; a target of "
+            f"{int(most * 100)} % of committed_rate or less would do",
+        )
+
+
+def _tenths(share: Fraction) -> str:
+    return f"{int(share * 1000) / 10} %"
 
 
 def _thing(objective: Objective) -> str:

@@ -56,7 +56,7 @@ def _together(case: Example) -> Iterator[str]:
     for cap in contract.credit_caps:
         yield sentence(f"All credits together are at most {_cap(cap, case)}")
     if any(terms.pro_rata and _of_charge(terms) for terms in contract.credits):
-        yield "Credits in per cent of a month that the contract was valid for only in part are of that part of the charge."
+        yield "In a month that the contract was valid for only in part, per cent are of that part of the charge."
     places = plural(contract.rounding.places, "decimal place")
     yield f"Every line is rounded once, after its caps, to {places}, {_ROUNDING[contract.rounding.mode]}."
     if case.known:

@@ -18,6 +18,7 @@ from agent.sla.contract import (
     Measurement,
     Metric,
     Objective,
+    Service,
     Statistic,
     StatisticType,
     Window,
@@ -265,6 +266,34 @@ def test_the_worst_quarter_of_an_hour_of_loss() -> None:
         "error: icmp makes 90 packets in 15 min: one of them is 1.1 %, more than the 0.5 % that may be bad, so that a "
         "single one breaks it; `every: 200ms` would make 4500"
     ]
+
+
+def test_runs_in_the_wrong_direction_or_below_the_target() -> None:
+    terms = contract(objective(Metric.THROUGHPUT, "50000000", window=MONTH))
+    found = said(terms, probe("throughput", HOUR, direction="forward", limit=40_000_000))
+    assert found == [
+        "error: throughput fills the circuit forward only, and the promise is about both directions: `direction: both` "
+        "would do",
+        "error: throughput is limited to 40 Mbit/s, below the target of 50 Mbit/s: no `limit` would do",
+    ]
+    minimum = Statistic(StatisticType.MINIMUM, direction="forward")
+    forward = objective(Metric.THROUGHPUT, "50000000", minimum, window=MONTH)
+    assert not said(contract(forward), probe("throughput", HOUR, direction="forward"))
+
+
+def test_a_rate_of_the_line_is_more_than_its_payload() -> None:
+    # A full packet of 1500 octets carries 1448 of TCP payload and takes 1538 on the wire: 94.1 %. 95 % cannot be seen.
+    terms = replace(
+        contract(objective(Metric.THROUGHPUT, "0.95", share=True, window=MONTH)), service=Service(layer="L1")
+    )
+    (found,) = said(terms, probe("throughput", HOUR), committed_rate_bps=100_000_000)
+    assert found == (
+        "error: the committed rate of 100 Mbit/s counts at L1, and throughput counts TCP payload, of which full frames "
+        "carry 1448/1538 = 94.1 %: at most 94.148244 Mbit/s can ever be seen, and 95 Mbit/s is promised; a target of "
+        "94 % of committed_rate or less would do"
+    )
+    ninety = replace(terms, objectives=(objective(Metric.THROUGHPUT, "0.9", share=True, window=MONTH),))
+    assert not said(ninety, probe("throughput", HOUR), committed_rate_bps=100_000_000)
 
 
 def test_pairs_that_no_two_packets_make() -> None:
