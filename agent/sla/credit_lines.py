@@ -25,7 +25,7 @@ from agent.sla.incidents import Incident, Responsible
 from agent.sla.money import Money
 from agent.sla.prices import Tariff, in_service, month_of, month_unit, tariff
 from agent.sla.remedies import CreditBasis, CreditTerms
-from agent.sla.verdict import Verdict, VerdictState
+from agent.sla.verdict import DOWNTIME, Verdict, VerdictState
 from agent.sla.wording import moment, plural
 
 OUTAGES: Final = "outages"
@@ -180,15 +180,17 @@ def _earned(
         down: Fraction | None = value
     elif verdict.objective.metric is not Metric.AVAILABILITY:
         return None
-    elif verdict.budget is not None and value == verdict.value:
+    elif verdict.budget is not None and verdict.budget.noun == DOWNTIME and value == verdict.value:
         down = verdict.budget.used
     else:
-        down = _down_ns(verdict, value)
+        down = _down_ns(occasion.contract, verdict, value)
     return None if down is None else _by_time(occasion, terms, costs, down, verdict.window, "down")
 
 
-def _down_ns(verdict: Verdict, value: Fraction) -> Fraction | None:
+def _down_ns(contract: Contract, verdict: Verdict, value: Fraction) -> Fraction | None:
     """Time down that an availability means; None where the judged time is not known."""
+    if _month_of_720_h(contract, verdict.window):
+        return (1 - value) * _MONTH_OF_720_H
     begin, end = verdict.evidence.get("judged_from_ns"), verdict.evidence.get("judged_to_ns")
     gone = verdict.evidence.get("excluded_ns", 0)
     if not (isinstance(begin, int) and isinstance(end, int) and isinstance(gone, int)):
@@ -202,12 +204,16 @@ def _by_time(
     if terms.basis is CreditBasis.PROPORTIONAL:
         valid = in_service(occasion.contract, window) or window
         length = valid.length_ns
-        if occasion.contract.month_basis == "fixed_720h" and window.unit in ("month", "billing_month"):
+        if _month_of_720_h(occasion.contract, window):
             length = _MONTH_OF_720_H
         return by_proportion(terms, costs, down_ns, length, what=what)
     if terms.basis is CreditBasis.PER_UNIT:
         return by_units(terms, costs, TIME, down_ns, what=what)
     return by_band(terms, costs, TIME, down_ns, what=what)
+
+
+def _month_of_720_h(contract: Contract, window: WindowInstants) -> bool:
+    return contract.month_basis == "fixed_720h" and window.unit in ("month", "billing_month")
 
 
 def _by_incident(terms: CreditTerms, objective: Objective | None) -> bool:

@@ -157,7 +157,7 @@ def _found(
         estimate, most = _shares(count, len(late), waiting)
         reach = most
         allowed = (1 - objective.target.value if kind is StatisticType.RATIO_WITHIN else objective.target.value) * count
-        budget = Budget(allowed, Fraction(len(late)), f"{terms.kind}s late")
+        budget = Budget(Fraction(allowed // 1), Fraction(len(late)), f"{terms.kind}s late")
         if kind is StatisticType.RATIO_OVER:
             estimate, reach = _complement(estimate), 1 - most
     elif kind is StatisticType.COUNT:

@@ -15,7 +15,7 @@ from agent.sla.incidents import Incident
 from agent.sla.money import MODES, Money, Rounding
 from agent.sla.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
 from agent.sla.spans import Spans
-from agent.sla.verdict import Budget, Verdict, VerdictState
+from agent.sla.verdict import DOWNTIME, Budget, Verdict, VerdictState
 from probes.core.model import Circuit
 
 HOUR = 3600 * 10**9
@@ -381,7 +381,7 @@ def verdict(
     }  # fmt: skip
     if objective.metric is Metric.AVAILABILITY:
         down = (1 - value) * window.length_ns
-        given["budget"] = Budget((1 - objective.target.value) * window.length_ns, down, "down")
+        given["budget"] = Budget((1 - objective.target.value) * window.length_ns, down, DOWNTIME)
     return Verdict(**{**given, **more})  # type: ignore[arg-type]
 
 
