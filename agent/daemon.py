@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent import config as configuration
 from agent import contract_files
+from agent.carrier import Carriers
 from agent.closing import Closing
 from agent.config import AgentConfig
 from agent.deliver.care import AttendedDelivery
@@ -160,17 +161,15 @@ class Daemon:
         self._judging.close()
 
     def _housekeeping(self) -> tuple[Work, ...]:
+        carriers = Carriers(self._clock, self._store.event)
         return (
             Work("agent: host health", self._health.observe, every_ns=SECOND, run_class="prompt"),
             Work("agent: streams", self._watch.tend, every_ns=SECOND, first_after_ns=SECOND, run_class="prompt"),
-            Work(
-                "agent: verdicts", self._judging.advance, every_ns=SECOND, first_after_ns=SECOND,
-                run_class="background",
-            ),
-            Work(
-                "agent: retention", lambda: self._keeper.watch(self._config.store), every_ns=RETENTION_EVERY_NS,
-                first_after_ns=RETENTION_FIRST_NS, run_class="background",
-            ),
+            Work("agent: verdicts", self._judging.advance, every_ns=SECOND, first_after_ns=SECOND,
+                 run_class="background"),
+            Work("agent: carrier", lambda: carriers.observe(self._circuits), every_ns=SECOND, run_class="background"),
+            Work("agent: retention", lambda: self._keeper.watch(self._config.store), every_ns=RETENTION_EVERY_NS,
+                 first_after_ns=RETENTION_FIRST_NS, run_class="background"),
         )  # fmt: skip
 
     def _keep(self, samples: Sequence[Sample]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from agent.carrier import DOWN, UP, carrier_down
 from agent.sla.causes import Gap
 from agent.sla.shared_fate import COLUMNS, SharedFate, Witness
+from agent.sla.spans import Spans
 from agent.store import RunState, StoreReader
 from agent.store.records import EventRecord
 from agent.store.session import unmeasured
@@ -41,6 +43,11 @@ class Recorded:
             and item.circuit in (None, circuit)
         ]
         return found + self._skipped(circuit, start_ns, end_ns)
+
+    def carrier_down(self, interface: str, start_ns: int, end_ns: int) -> Spans | None:
+        """When the interface had no carrier in [start_ns, end_ns); None where nothing is recorded about it."""
+        events = [event for kind in (DOWN, UP) for event in self._reader.events(0, end_ns, kind=kind, limit=EVENTS)]
+        return carrier_down(events, interface, start_ns, end_ns)
 
     def _skipped(self, circuit: str, start_ns: int, end_ns: int) -> list[Gap]:
         runs = self._reader.runs(circuit, since_ns=start_ns, limit=EVENTS)

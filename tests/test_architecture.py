@@ -20,8 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.daemon",),
     ("agent.overview",),
     ("agent.watch", "agent.judging", "agent.live"),
-    ("agent.flows", "agent.recorded"),
-    ("agent.schedule", "agent.deliver", "agent.health", "agent.reflecting", "agent.report"),
+    ("agent.flows", "agent.recorded", "agent.surroundings"),
+    ("agent.schedule", "agent.deliver", "agent.health", "agent.carrier", "agent.reflecting", "agent.report"),
     ("agent.store", "agent.contract_files"),
     ("agent.incident_import",),
     (

@@ -12,6 +12,7 @@ from agent.recorded import Recorded
 from agent.sla.causes import Gap
 from agent.sla.columns import SampleColumns
 from agent.sla.judge import Reading
+from agent.sla.spans import Spans
 from agent.store import Series, StoreReader
 from probes.core.errors import LocalError
 
@@ -35,6 +36,9 @@ class Source(Protocol):
 
     def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:
         """What the agent recorded that it did not measure in [start_ns, end_ns)."""
+
+    def carrier_down(self, interface: str, start_ns: int, end_ns: int) -> Spans | None:
+        """When the interface had no carrier in [start_ns, end_ns); None where nothing is recorded about it."""
 
     def __enter__(self) -> Source: ...
 
@@ -65,6 +69,9 @@ class StoreSource:
 
     def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:
         return self._recorded.gaps(circuit, start_ns, end_ns)
+
+    def carrier_down(self, interface: str, start_ns: int, end_ns: int) -> Spans | None:
+        return self._recorded.carrier_down(interface, start_ns, end_ns)
 
     def __enter__(self) -> StoreSource:
         return self
@@ -99,6 +106,9 @@ class DatabaseSource:
     def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:  # noqa: ARG002 # events stay at home
         """None: only samples are delivered, so that nothing missing in a database has a record."""
         return ()
+
+    def carrier_down(self, interface: str, start_ns: int, end_ns: int) -> Spans | None:  # noqa: ARG002
+        return None
 
     def __enter__(self) -> DatabaseSource:
         return self

@@ -60,7 +60,7 @@ def witnesses(
     """Every circuit that can tell something about the world beyond this site; none where that is too few targets."""
     found = []
     for circuit in circuits:
-        if circuit.id in discovered or _is_own(circuit.target):
+        if circuit.id in discovered or on_this_host(circuit.target):
             continue
         probe = _teller(circuit, contracts.get(circuit.contract or ""))
         if probe is not None:
@@ -77,7 +77,8 @@ def _teller(circuit: Circuit, contract: Contract | None) -> ProbeSetting | None:
     return ranked[0] if ranked else None
 
 
-def _is_own(target: str) -> bool:
+def on_this_host(target: str) -> bool:
+    """True where nothing beyond this host answers."""
     try:
         address = ip_address(target)
     except ValueError:
