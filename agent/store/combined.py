@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from agent.store.sealed import extract, layout, overview
 from agent.store.sealed.manifest import PACKETS, Part, SealedSeries, SeriesKey, day_text, series_of
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.reading import SealedDays
-from probes.core.arrays import Packets
+from probes.core.arrays import Int64, Packets
+from probes.core.clock import SECOND
+
+_DAY_NS: Final = 86_400 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,33 @@ class Combined:
                 if data is not None:
                     return Packets.decode(data)
         return None
+
+    def packets_of(self, circuit: str, probe: str, starts_ns: Int64) -> list[Packets | None]:
+        """As StoreReader.packets_of; a day at a time, so that little is held."""
+        found: list[Packets | None] = [None] * len(starts_ns)
+        days = starts_ns // _DAY_NS
+        for day in np.unique(days).tolist():
+            places = np.flatnonzero(days == day)
+            wanted = starts_ns[places]
+            encoded = self._packets_between(circuit, probe, int(wanted.min()), int(wanted.max()) + 1)
+            for place, start in zip(places.tolist(), wanted.tolist(), strict=True):
+                data = encoded.get(start)
+                found[place] = None if data is None else Packets.decode(data)
+        return found
+
+    def _packets_between(self, circuit: str, probe: str, start_ns: int, end_ns: int) -> dict[int, bytes]:
+        """Encoded packets by start; those of live samples go before sealed ones."""
+        found: dict[int, bytes] = {}
+        for part in self._sealed.between(start_ns, end_ns):
+            day = self._sealed.only(part)
+            for item in series_of(part, circuit, probe):
+                found = day.packets_between(item.key, start_ns, end_ns) | found
+        rows_here = self._connection.execute(
+            "SELECT s.start_ns, p.data FROM series t JOIN samples s ON s.series = t.id JOIN packets p ON p.seq = s.seq "
+            "WHERE t.circuit = ? AND t.probe = ? AND s.start_ns >= ? AND s.start_ns < ?",
+            (circuit, probe, start_ns, end_ns),
+        )
+        return found | dict(rows_here.fetchall())
 
     def series(self) -> list[Series]:
         """Every series with rows, by circuit, probe and kind; a row that is sealed and not yet removed counts once."""

@@ -31,7 +31,7 @@ from agent.store.sealed.manifest import DamagedSeal
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.parts import SealedParts
 from agent.store.session import unmeasured
-from probes.core.arrays import Packets
+from probes.core.arrays import Int64, Packets
 from probes.core.errors import LocalError
 from probes.core.model import Sample
 
@@ -159,6 +159,10 @@ class StoreReader:
         Of a sample moved by a stepped clock, sent_ns counts from its own start, some ns before the start it has here.
         """
         return self._combined(lambda store: store.packets(circuit, probe, start_ns))
+
+    def packets_of(self, circuit: str, probe: str, starts_ns: Int64) -> list[Packets | None]:
+        """Packets of many samples at once, in the order of starts_ns; None for each that has none any more."""
+        return self._combined(lambda store: store.packets_of(circuit, probe, starts_ns))
 
     def runs(
         self, circuit: str | None = None, probe: str | None = None, *, since_ns: int = 0, limit: int = 1000

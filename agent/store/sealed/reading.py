@@ -173,6 +173,16 @@ class SealedDays:
         )
         return bytes(found[0][0]) if found else None
 
+    def packets_between(self, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> dict[int, bytes]:
+        """Encoded packets of the samples that start in [start_ns, end_ns), by their start."""
+        files = self._files(PACKETS, key, start_ns, end_ns)
+        if not files:
+            return {}
+        where = self._where(files, key, start_ns, end_ns)
+        return {
+            int(start): bytes(data) for start, data in self._parquet().rows(_paths(files), ["start_ns", "data"], *where)
+        }
+
     def _files(self, what: str, key: manifest.SeriesKey, start_ns: int, end_ns: int) -> list[_File]:
         """Files that may hold rows of the series, each found to be what was sealed."""
         found: list[_File] = []

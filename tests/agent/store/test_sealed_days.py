@@ -115,6 +115,26 @@ def test_a_read_over_the_seam_is_whole(store: Store, reader: StoreReader, store_
         assert left == len(reader.after(0, 10_000)) < reader.status().rows
 
 
+def test_packets_of_many_samples_are_those_of_each(store: Store, reader: StoreReader, store_path: Path) -> None:
+    two_days(store)
+    starts = reader.read("C-1", "icmp", ("start_ns",), 0, START + 9 * DAY).start_ns
+    asked = np.concatenate((starts[::-7], starts[:3] + 1, starts[:2]))
+
+    def told_packets() -> list[bytes | None]:
+        return [None if item is None else item.encode() for item in reader.packets_of("C-1", "icmp", asked)]
+
+    one_by_one = [reader.packets("C-1", "icmp", int(start)) for start in asked]
+    alone = [None if item is None else item.encode() for item in one_by_one]
+    assert any(alone)
+    assert None in alone
+    assert told_packets() == alone
+    parts = seal_all(store_path, FIRST_DAY + 2)
+    assert told_packets() == alone, "sealed and live at once"
+    release_all(store, parts)
+    assert told_packets() == alone, "days sealed, the last one live"
+    assert reader.packets_of("C-1", "icmp", starts[:0]) == []
+
+
 def test_a_circuit_that_is_gone_keeps_its_last_sample(store: Store, reader: StoreReader, store_path: Path) -> None:
     store.append([ping(n, circuit="gone") for n in range(3)] + [ping(2 * PER_DAY, circuit="here")])
     assert store.flush(10.0)
