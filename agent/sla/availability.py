@@ -105,6 +105,12 @@ def bin_samples(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, 
     counts in none. Attempts (one try per sample, dt_ns is longer than their spacing) belong to their start; one
     measured try makes an interval known, and those that are missing beside it count as not sent.
     """
+    return columns.once(
+        ("intervals", dt_ns, start_ns, end_ns, pace), lambda: _binned(columns, dt_ns, start_ns, end_ns, pace)
+    )
+
+
+def _binned(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, pace: Pace) -> Intervals:
     first, last = start_ns // dt_ns, -(-end_ns // dt_ns)
     size = max(0, last - first)
     rows = feeds_verdict(columns) & (columns.column("sent") > 0) & (columns.column("lost") >= 0)

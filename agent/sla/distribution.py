@@ -72,6 +72,10 @@ class Distribution:
 
 def delays(columns: SampleColumns, rows: Flags) -> Distribution:
     """Of the answered packets of those rows; from its own percentiles where a sample has no histogram."""
+    return columns.once_of("delays", rows, lambda: _delays(columns, rows))
+
+
+def _delays(columns: SampleColumns, rows: Flags) -> Distribution:
     there = np.zeros_like(rows)
     index: Int64 = np.zeros(0, np.int64)
     weight = index

@@ -124,7 +124,7 @@ def sample_span(columns: SampleColumns) -> int | None:
 
 def told_twice(columns: SampleColumns, rows: Flags) -> Spans:
     """Time in which one of the rows lies over an earlier one. The store moves samples of one instant apart."""
-    return columns.once_of("told_twice", rows, lambda: _told_twice(columns.start_ns[rows], columns.span_ns[rows]))
+    return columns.once_of("told_twice", rows, lambda: _told_twice(*_where(columns, rows)))
 
 
 def _told_twice(start: Int64, span_ns: Int64) -> Spans:
@@ -142,9 +142,14 @@ def stands_for(pace: Pace) -> int:
 
 def held(columns: SampleColumns, rows: Flags, least_ns: int) -> Spans:
     """The time those rows are there for: their own length, or least_ns where that is more."""
-    return columns.once_of(
-        ("held", least_ns), rows, lambda: _held(columns.start_ns[rows], columns.span_ns[rows], least_ns)
-    )
+    return columns.once_of(("held", least_ns), rows, lambda: _held(*_where(columns, rows), least_ns))
+
+
+def _where(columns: SampleColumns, rows: Flags) -> tuple[Int64, Int64]:
+    """Start and length of those rows; no copy is made of all of them."""
+    if rows.all():
+        return columns.start_ns, columns.span_ns
+    return columns.start_ns[rows], columns.span_ns[rows]
 
 
 def _held(start: Int64, span_ns: Int64, least_ns: int) -> Spans:

@@ -211,12 +211,21 @@ def _unavailable(
 ) -> tuple[Flags, Flags]:
     """(certainly unavailable, perhaps unavailable) for each row, by the machine of the availability objective."""
     state = _state(objective, feed, period, moment)
+    if state.worst.all():
+        return np.zeros(len(columns), np.bool_), np.zeros(len(columns), np.bool_)
     dt, size = state.dt_ns, len(state.best)
-    first = np.clip((columns.start_ns - state.start_ns) // dt, 0, size)
-    last = np.clip(-(-(columns.start_ns + columns.span_ns - state.start_ns) // dt), first, size)
+    first, last = columns.once(
+        ("touched", dt, state.start_ns, size), lambda: _touched(columns, state.start_ns, dt, size)
+    )
     down = np.concatenate(([0], np.cumsum(~state.best)))
     unsure = np.concatenate(([0], np.cumsum(state.best != state.worst)))
     return down[last] > down[first], unsure[last] > unsure[first]
+
+
+def _touched(columns: SampleColumns, start_ns: int, dt: int, size: int) -> tuple[Int64, Int64]:
+    """First interval of the machine that each row touches, and the one after the last."""
+    first = np.clip((columns.start_ns - start_ns) // dt, 0, size)
+    return first, np.clip(-(-(columns.start_ns + columns.span_ns - start_ns) // dt), first, size)
 
 
 def _state(objective: Objective, feed: Feed, period: Period, moment: Moment) -> Availability:
@@ -232,6 +241,8 @@ def _state(objective: Objective, feed: Feed, period: Period, moment: Moment) -> 
 def _without(whole: Extent, feed: Feed, out: Flags, doubtful: Flags, objective: Objective) -> Extent:
     """Take excluded rows out of the period; count rows of doubtful availability as not measured."""
     columns, every_ns = feed.columns, feed.pace.every_ns
+    if not out.any() and not doubtful.any():
+        return Extent(max(0, whole.length_ns), max(0, whole.measured_ns), whole.missing_ns, whole.unknown)
     lasts = np.maximum(columns.span_ns, every_ns if feed.pace.attempts and every_ns else 0)
     gone, unsure = int(lasts[out].sum()), int(lasts[doubtful].sum())
     more = int(_asked(objective, columns)[doubtful].sum())
@@ -246,6 +257,8 @@ def _without(whole: Extent, feed: Feed, out: Flags, doubtful: Flags, objective: 
 def _less_unsent(whole: Extent, columns: SampleColumns, taken: Flags, objective: Objective) -> Extent:
     """Packets that never left this host are missing data inside samples that count."""
     if objective.metric is Metric.THROUGHPUT:
+        return whole
+    if not unsent(columns).any():
         return whole
     lacking_ns = min(int(unsent_ns(columns)[taken].sum()), whole.measured_ns)
     lacking = 0 if by_sample(objective) else int(unsent(columns)[taken].sum())
