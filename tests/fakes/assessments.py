@@ -34,10 +34,11 @@ from agent.sla.incidents import Attribution, Incident, Pause, Repair, Responsibl
 from agent.sla.money import Money
 from agent.sla.remedies import ChronicRule, CreditBasis, CreditTerms, Deadline
 from agent.sla.settlement import ChronicFinding, Claim, CreditLine, Settlement
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.spans import Spans
 from agent.sla.verdict import Budget, EvidenceValue, Verdict, VerdictState
 from probes.core.model import Circuit, ProbeSetting, SampleState
 from probes.metrics.histogram import bucket_of
+from tests.fakes.contracts import series
 
 SECOND, MINUTE, HOUR, DAY, MS = 10**9, 60 * 10**9, 3600 * 10**9, 86400 * 10**9, 10**6
 ZONE = "Europe/Berlin"
@@ -577,7 +578,8 @@ def small() -> tuple[Assessment, SampleColumns]:
     """One day, two objectives, one outage of five minutes: small enough to read whole."""
     day = parse("2026-10-05", ZONE)
     out = (day.start_ns + 10 * HOUR, day.start_ns + 10 * HOUR + 5 * MINUTE)
-    columns = month_columns(Spans.of([out]), NOWHERE, NOWHERE, packets=2, window=day)
+    letters = "." * 3600 + "H" * 30 + "." * 10 + "5" + "." * 4999
+    columns = replace(series(day.start_ns, letters, 11 * MS), circuit=CIRCUIT.id)
     down = 5 * MINUTE
     daily = replace(AVAILABILITY, window=Window("day"))
     delay = replace(DELAY, window=Window("day"))

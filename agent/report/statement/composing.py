@@ -175,7 +175,7 @@ def _provenance(
         time_zone_rules=f"{zone_name} {zone(zone_name).law}",
         data_sha256=fingerprint.data_sha256((item.circuit, item.probe, sha) for item, sha in hashed),
         series=tuple(prints),
-        digests=tuple(Digest(clean(name), known[name]) for name in known),
+        digests=tuple(Digest(clean(name), clean(known[name])) for name in known),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import numpy as np
 
 from agent.report.statement.buckets import Gathered, gather
+from agent.report.statement.figures import clean
 from agent.report.statement.model import BucketRow, Chart, ClockChange, Stretch, Trend
 from agent.sla.assessment import Assessment
 from agent.sla.calendar import WindowInstants, day_start, local_time
@@ -59,9 +60,9 @@ def chart(assessment: Assessment, columns: SampleColumns | None) -> Chart | None
     found = gather(columns, edges)
     rows = tuple(_buckets(found, edges))
     return Chart(
-        circuit=columns.circuit,
-        probe=columns.probe,
-        kind=columns.kind,
+        circuit=clean(columns.circuit),
+        probe=clean(columns.probe),
+        kind=clean(columns.kind),
         time_zone=period.zone,
         start_ns=period.start_ns,
         end_ns=period.end_ns,
@@ -84,7 +85,8 @@ def bucket_length(length_ns: int) -> int:
     for seconds in _LENGTHS_S:
         if length_ns <= seconds * SECOND * MOST_BUCKETS:
             return seconds * SECOND
-    return -(-length_ns // MOST_BUCKETS // (86400 * SECOND)) * 86400 * SECOND or 86400 * SECOND
+    day = 86400 * SECOND
+    return -(-length_ns // (MOST_BUCKETS * day)) * day
 
 
 def _buckets(found: Gathered, edges: Int64) -> Iterable[BucketRow]:
@@ -165,11 +167,11 @@ def trends(assessment: Assessment, columns: SampleColumns | None) -> tuple[Trend
     for identity, verdicts in by_objective.items():
         objective, target = verdicts[0].objective, verdicts[0].target
         if len(verdicts) >= _FEWEST_DAYS:
-            found.append(Trend(identity, "windows", tuple(item.value for item in verdicts), target))
+            found.append(Trend(clean(identity), "windows", tuple(item.value for item in verdicts), target))
         elif len(verdicts) == 1 and _FEWEST_DAYS < len(edges) <= _MOST_DAYS:
             points = _daily(objective, assessment, columns, edges)
             if sum(point is not None for point in points) >= _FEWEST_DAYS:
-                found.append(Trend(identity, "days", points, target))
+                found.append(Trend(clean(identity), "days", points, target))
     return tuple(found)
 
 

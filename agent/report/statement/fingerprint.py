@@ -5,8 +5,8 @@ The bytes that are hashed for one series, in this order:
 1. a line of UTF-8 text: `linkwitness.columns/1 CIRCUIT PROBE KIND ROWS COLUMN COLUMN ...` and a line feed; names as
    JSON strings, columns in the order of the alphabet, start_ns, span_ns and state among them;
 2. each integer column in that order: 8 octets a row, signed, little-endian; absent is -2^63;
-3. where `histogram` is among the columns, in its place: for each row the number of its buckets, -1 where it has no
-   histogram, 8 octets each as above; then for each row each bucket in ascending order as two unsigned little-endian
+3. of a column of histograms, in its place: for each row the number of its buckets, -1 where it has none, 8
+   octets each as above; then for each row each bucket in ascending order as two unsigned little-endian
    numbers of 4 octets: number of the bucket, packets in it.
 
 The data hash of a report is the SHA-256 of the lines `HEX  CIRCUIT PROBE\n` of its series used for judging, sorted.
@@ -18,34 +18,35 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Final
 
 import numpy as np
 
-from agent.sla.columns import INTEGER_COLUMNS, SampleColumns
+from agent.sla.columns import SampleColumns
 from agent.sla.histograms import Histograms
 from probes.core.arrays import Int64
 
 FORMAT: Final = "linkwitness.columns/1"
-_ALWAYS: Final = ("start_ns", "span_ns", "state")
+_LABELS: Final = ("circuit", "probe", "kind")
 _WIDE: Final = np.dtype("<i8")
 _NARROW: Final = np.dtype("<u4")
 
 
 def columns_of(columns: SampleColumns) -> tuple[str, ...]:
     """Names of the columns that were read, in the order of the alphabet."""
-    found = [name for name in INTEGER_COLUMNS if name in _ALWAYS or getattr(columns, name) is not None]
-    return tuple(sorted([*found, "histogram"] if columns.histogram is not None else found))
+    names = [item.name for item in fields(columns) if item.init and item.name not in _LABELS]
+    return tuple(sorted(name for name in names if getattr(columns, name) is not None))
 
 
 def series_sha256(columns: SampleColumns) -> str:
     """Hex SHA-256 of one series."""
     names = columns_of(columns)
     head = " ".join(_quoted((columns.circuit, columns.probe, columns.kind)))
-    digest = hashlib.sha256(f"{FORMAT} {head} {len(columns)} {' '.join(names)}\n".encode())
+    digest = hashlib.sha256(f"{FORMAT} {head} {len(columns)} {' '.join(names)}\n".encode("utf-8", "surrogatepass"))
     for name in names:
-        if name == "histogram":
-            _hash_histograms(digest, Histograms.of(columns.histogram or ()))
+        if name.endswith("histogram"):
+            _hash_histograms(digest, Histograms.of(getattr(columns, name)))
         else:
             digest.update(_octets(columns.column(name), _WIDE))
     return digest.hexdigest()
@@ -54,7 +55,7 @@ def series_sha256(columns: SampleColumns) -> str:
 def data_sha256(prints: Iterable[tuple[str, str, str]]) -> str:
     """Of (circuit, probe, hex) of every series."""
     lines = sorted(f"{sha}  {' '.join(_quoted((circuit, probe)))}\n" for circuit, probe, sha in prints)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _quoted(names: Sequence[str]) -> list[str]:

@@ -239,7 +239,8 @@ def _signatures(statement: Statement, width: int) -> Lines:
         yield from wrapped(
             f"{party.name} ({party.role}):  [ ] accepted in full  [ ] except for the items not agreed", width
         )
-        yield f"Name, date: {'_' * 30}  Signature: {'_' * 30}"
+        rule = "_" * ((width - 26) // 2)
+        yield f"Name, date: {rule}  Signature: {rule}"
 
 
 def _methods(statement: Statement, width: int) -> Lines:
