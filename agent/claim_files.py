@@ -6,18 +6,26 @@ line is about a single one. It is filed, then accepted or rejected; a rejected o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from agent import ledger
+from agent.sla import calendar
+from agent.sla.calendar import WindowInstants
 from agent.sla.claims import Filing, FilingState, key
+from agent.sla.contract import Contract
 from agent.sla.money import Money, parse
-from probes.core.errors import LocalError
+from agent.sla.prices import month_of, year_of
+from probes.core.errors import LocalError, ValueFormatError
 
 FILE: Final = "claims.jsonl"
+_DATED: Final = re.compile(r" from (\d{4}-\d{2}-\d{2})")
+"""In the name of a window that is no plain calendar unit: `month from 2026-10-15`."""
 
 
 class ClaimError(LocalError):
@@ -47,7 +55,7 @@ def load(contracts: Path) -> dict[ClaimName, Filing]:
     return _standing(ledger.read(contracts / FILE))
 
 
-def of_contract(filings: dict[ClaimName, Filing], contract: str) -> dict[str, Filing]:
+def of_contract(filings: Mapping[ClaimName, Filing], contract: str) -> dict[str, Filing]:
     """Those of one contract, by claims.key(): what a settlement takes."""
     return {name.key: filing for name, filing in filings.items() if name.contract == contract}
 
@@ -80,6 +88,35 @@ def answer(
 
     content = {"state": state, **_named(name), "note": note, "amount": str(amount) if amount else ""}
     ledger.append(contracts / FILE, content, at_ns=at_ns, by=by, check=check)
+
+
+def paid_before(
+    filings: Mapping[ClaimName, Filing], contract: Contract, circuit: str, period: WindowInstants
+) -> Money | None:
+    """What was granted for windows of the same year that ended before the period; None where nothing was."""
+    year = year_of(contract, month_of(contract, period.start_ns).end_ns - 1)
+    granted = [
+        filing.amount
+        for name, filing in filings.items()
+        if (name.contract, name.circuit, filing.state) == (contract.id, circuit, "accepted")
+        and filing.amount is not None
+        and year.start_ns < _end_of(contract, name.period) <= period.start_ns
+    ]
+    if not granted:
+        return None
+    return Money(sum((item.amount for item in granted), Decimal(0)), granted[0].currency)
+
+
+def _end_of(contract: Contract, period: str) -> int:
+    """End of the window of this name; of a month that begins on some day, that of the contract's month."""
+    dated = _DATED.search(period)
+    try:
+        window = calendar.parse(dated[1] if dated else period, contract.time_zone)
+    except ValueFormatError:
+        return 0
+    if dated is None:
+        return window.end_ns
+    return (year_of if period.startswith("year") else month_of)(contract, window.start_ns).end_ns
 
 
 def _named(name: ClaimName) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The ledger of claims: filed, accepted, rejected, filed again; nothing out of order."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytest
 
 from agent import claim_files
 from agent.claim_files import ClaimError, ClaimName
+from agent.sla import calendar
 from agent.sla.claims import Filing
-from agent.sla.money import Money
+from agent.sla.money import Money, parse
+from tests.fakes.contracts import contract
 
 NAME = ClaimName("gold", "C-1", "availability-credit", "2026-10")
 DAY = date(2026, 11, 3)
@@ -54,3 +57,24 @@ def test_claims_for_one_outage_stand_apart(tmp_path: Path) -> None:
         "C-1/each-outage/2026-10/I-1",
         "C-1/availability-credit/2026-10",
     ]
+
+
+def test_what_was_granted_earlier_in_the_year(tmp_path: Path) -> None:
+    signed = replace(contract(zone="Europe/Berlin", service_start=date(2026, 3, 1)), id="gold")
+    for number, (period, amount) in enumerate(
+        [
+            ("2026-02", "1.00 EUR"),  # in the contract year before
+            ("2026-03", "2.00 EUR"),
+            ("2026-09", "4.00 EUR"),
+            ("month from 2026-04-15", "8.00 EUR"),
+            ("2026-10", "16.00 EUR"),  # the period itself
+            ("odd", "32.00 EUR"),
+        ]
+    ):
+        name = replace(NAME, period=period)
+        claim_files.file(tmp_path, name, DAY, "", "", at_ns=number, by="me")
+        claim_files.answer(tmp_path, name, "accepted", parse(amount), "", at_ns=number, by="me")
+    filings = claim_files.load(tmp_path)
+    october = calendar.parse("2026-10", "Europe/Berlin")
+    assert claim_files.paid_before(filings, signed, "C-1", october) == parse("14.00 EUR")
+    assert claim_files.paid_before(filings, signed, "C-2", october) is None
