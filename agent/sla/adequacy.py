@@ -13,7 +13,7 @@ from typing import Final
 from agent.sla import adequacy_availability, adequacy_statistic
 from agent.sla.clauses import DAY, length, percent
 from agent.sla.concerns import Concern, Key
-from agent.sla.contract import Contract, JitterDefinition, Metric, Objective, StatisticType
+from agent.sla.contract import SECOND_NS, Contract, JitterDefinition, Metric, Objective, StatisticType
 from agent.sla.explain_terms import code_point
 from agent.sla.feeds import every_ns, feed, makes_attempts, missing_feed, needs_probe, one_way
 from agent.sla.schedules import longest, round_up
@@ -43,7 +43,7 @@ def concerns(
             found += _without_probe(objective, contract, at)
         else:
             found += _objective(objective, contract, circuit, probe, span_ns, at)
-            found += _kept(objective, packets_ns, samples_ns, at)
+            found += _kept(objective, span_ns, packets_ns, samples_ns, at)
         if objective.target.of_committed_rate and circuit.committed_rate_bps is None:
             found.append(Concern((*at, "target"), "error", "the circuit has no committed_rate to take a share of"))
     found += adequacy_availability.least_outages(contract, circuit, span_ns)
@@ -74,15 +74,17 @@ def _objective(
     yield from _coverage(objective, circuit, probe, span_ns, at)
 
 
-def _kept(objective: Objective, packets_ns: int | None, samples_ns: int | None, at: Key) -> Iterator[Concern]:
+def _kept(
+    objective: Objective, span_ns: int, packets_ns: int | None, samples_ns: int | None, at: Key
+) -> Iterator[Concern]:
     """A window that is longer than the store remembers can never be judged whole."""
     longest_ns = longest(objective.window)
-    singly = objective.metric is Metric.JITTER and objective.statistic.definition in _OF_PAIRS and _singly(objective)
+    singly = _singly(objective, span_ns)
     for what, kept_ns, needed in (("packets", packets_ns, singly), ("samples", samples_ns, True)):
         if needed and kept_ns is not None and kept_ns < longest_ns:
             days = -(-longest_ns // DAY) + _DAYS_TO_JUDGE
-            pairs = f"a {objective.statistic.type.value} of single pairs takes the packets themselves, which"
-            why = pairs if what == "packets" else what
+            own = f"this {objective.statistic.type.value} takes the packets themselves, which"
+            why = own if what == "packets" else what
             yield Concern(
                 (*at, "window"),
                 "error",
@@ -92,8 +94,11 @@ def _kept(objective: Objective, packets_ns: int | None, samples_ns: int | None, 
             return
 
 
-def _singly(objective: Objective) -> bool:
+def _singly(objective: Objective, span_ns: int) -> bool:
+    """Whether the packets themselves are needed: for single pairs, and for seconds out of longer samples."""
     statistic = objective.statistic
+    if objective.metric is not Metric.JITTER or statistic.definition not in _OF_PAIRS:
+        return statistic.type is StatisticType.AVAILABILITY_SECONDS and SECOND_NS % span_ns != 0
     shares = statistic.type in (StatisticType.RATIO_WITHIN, StatisticType.RATIO_OVER) and statistic.of == "packets"
     return shares or statistic.type is StatisticType.PERCENTILE
 

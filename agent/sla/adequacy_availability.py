@@ -26,12 +26,12 @@ _HALF: Final = Fraction(1, 2)
 def interval(objective: Objective, probe: ProbeSetting, span_ns: int) -> int | None:
     """dt of the machine (length of a block) on this probe in ns; None where a timetable gives none."""
     statistic = objective.statistic
+    if statistic.type is StatisticType.AVAILABILITY_SECONDS:
+        return SECOND_NS
     if statistic.type is StatisticType.AVAILABILITY_BLOCKS:
         return statistic.block_ns
     if statistic.dt_ns is not None:
         return statistic.dt_ns
-    if statistic.type is StatisticType.AVAILABILITY_SECONDS:
-        return SECOND_NS
     if not makes_attempts(probe):
         return span_ns
     every = every_ns(probe)
@@ -54,7 +54,12 @@ def concerns(objective: Objective, contract: Contract, probe: ProbeSetting, span
         yield Concern((*at, "statistic"), "error", message)
         return
     name = _named(objective)
-    if not makes_attempts(probe) and dt % span_ns:
+    seconds = objective.statistic.type is StatisticType.AVAILABILITY_SECONDS
+    if seconds and makes_attempts(probe):
+        message = f"{probe.name} makes single attempts, which say nothing about single seconds: a stream would do"
+        yield Concern((*at, "statistic"), "error", message)
+        return
+    if not makes_attempts(probe) and dt % span_ns and not seconds:
         yield Concern(
             (*at, "statistic", name),
             "error",

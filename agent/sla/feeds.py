@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.sla.contract import Contract, Metric, Objective
+from agent.sla.contract import Contract, Metric, Objective, StatisticType
 from probes.core.model import Circuit, ProbeSetting
 from probes.core.units import format_duration
 
@@ -81,7 +81,8 @@ def mismatches(contract: Contract, circuit: Circuit, span_ns: int) -> tuple[str,
             found.append(f"objective {objective.id}: {missing_feed(objective)}")
         if objective.target.of_committed_rate and circuit.committed_rate_bps is None:
             found.append(f"objective {objective.id}: the circuit has no committed_rate to take a share of")
-        dt_ns = objective.statistic.dt_ns
+        seconds = objective.statistic.type is StatisticType.AVAILABILITY_SECONDS  # those are told from packets
+        dt_ns = None if seconds else objective.statistic.dt_ns
         if dt_ns is not None and probe is not None and not makes_attempts(probe) and dt_ns % span_ns:
             found.append(
                 f"objective {objective.id}: dt of {format_duration(dt_ns)} is not a multiple of the sample interval of "

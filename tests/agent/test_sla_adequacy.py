@@ -107,10 +107,18 @@ def test_an_interval_that_lies_across_samples() -> None:
     )
 
 
-def test_seconds_of_g_826_need_samples_of_a_second() -> None:
-    seconds = uptime("0.99", Statistic(StatisticType.AVAILABILITY_SECONDS, dt_ns=SECOND, n=10))
-    assert [item.split(":")[0] for item in said(contract(seconds), probe(every=100 * 10**6))] == ["error"]
-    assert not said(contract(seconds), probe(every=100 * 10**6), span=SECOND)
+def test_seconds_of_g_826_need_samples_of_a_second_or_packets() -> None:
+    terms = contract(uptime("0.99", Statistic(StatisticType.AVAILABILITY_SECONDS, dt_ns=SECOND, n=10)))
+    quick = circuit(probe(every=100 * 10**6))
+    (found,) = concerns(terms, quick, SPAN, packets_ns=7 * 24 * HOUR)
+    assert found.message == (
+        "this availability_seconds takes the packets themselves, which are kept for 7 days, and the window lasts up to "
+        "31 d 1 h: `keep_packets: 37d` would do"
+    )
+    assert not concerns(terms, quick, SPAN, packets_ns=37 * 24 * HOUR)
+    assert not concerns(terms, quick, SECOND, packets_ns=HOUR)
+    (found,) = concerns(terms, circuit(probe("tcp")), SPAN)
+    assert "single attempts" in found.message
 
 
 @pytest.mark.parametrize(
@@ -346,7 +354,7 @@ def test_a_window_that_the_store_forgets() -> None:
     quarter = contract(objective(Metric.JITTER, "1", p95, window=Window("quarter")))
     found = concerns(quarter, circuit(probe()), SPAN, packets_ns=35 * 24 * HOUR, samples_ns=400 * 24 * HOUR)
     assert [item.message for item in found] == [
-        "a percentile of single pairs takes the packets themselves, which are kept for 35 days, and the window lasts "
+        "this percentile takes the packets themselves, which are kept for 35 days, and the window lasts "
         "up to 92 d 1 h: `keep_packets: 98d` would do"
     ]
     assert not concerns(quarter, circuit(probe()), SPAN, packets_ns=98 * 24 * HOUR, samples_ns=400 * 24 * HOUR)
