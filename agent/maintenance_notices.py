@@ -117,7 +117,8 @@ def _property(text: str, line: int, file: str) -> _Property:
         content = Contentlines.from_ical(text)
         name, parameters, value = content[0].parts()
         known = {str(key).upper(): str(item) for key, item in parameters.items() if isinstance(item, str)}
-        return _Property(line, str(name).upper(), known, str(value).strip())
+        plain = str(value).replace("\\n", " ").replace("\\N", " ")  # versions before 7 leave these as they are
+        return _Property(line, str(name).upper(), known, plain.strip())
     except Exception:  # the library raises whatever it meets in hostile text; every one of them means the same
         hint = "each line is NAME;PARAMETERS:VALUE (RFC 5545 section 3.1)"
         raise _at(file, line, "this is no line of an iCalendar file", hint=hint) from None

@@ -133,14 +133,19 @@ def _short_of(exclusion: Exclusion, terms: ExclusionTerms, now_ns: int) -> Stand
 
 
 def _without_terms(claims: Sequence[_Claim]) -> _Taken:
-    """Every entry that nothing stands against is out."""
-    taken = _Taken()
-    for claim in claims:
-        if claim.obstacle is None:
-            claim.permitted = Spans.of([(claim.exclusion.start_ns, claim.until_ns)])
-            _give(claim, claim.permitted, taken)
-    taken.out.append(taken.all)
-    return taken
+    """Every entry that nothing stands against is out. They come by their start, so that what is out already of an
+    entry is all before the end that reaches furthest."""
+    reach = 0
+    for claim in (item for item in claims if item.obstacle is None):
+        start, end = claim.exclusion.start_ns, claim.until_ns
+        claim.permitted = Spans.of([(start, end)])
+        if reach <= start:
+            claim.own = claim.permitted
+        else:
+            claim.own = Spans.of([(max(start, reach), end)])
+            claim.covered = Spans.of([(start, min(reach, end))])
+        reach = max(reach, end)
+    return _Taken([_together([claim.own for claim in claims])])
 
 
 def _by_terms(contract: Contract, claims: Sequence[_Claim], now_ns: int, fault: Spans) -> _Taken:
@@ -187,16 +192,23 @@ def _take(
             claim.faulty = claim.faulty | (mine & fault)
         asked = asked - fault
     granted = asked if terms.allowance_ns is None else Spans.of(_allowed(contract, terms, terms.allowance_ns, asked))
+    before = taken.all
     for claim, mine in fit:
-        claim.covered = claim.covered | (mine & taken.all)
+        if len(before):
+            claim.covered = claim.covered | (mine & before)
         _give(claim, mine & granted, taken)
     (taken.out if terms.effect == "both" else taken.up).append(granted)
 
 
 def _give(claim: _Claim, mine: Spans, taken: _Taken) -> None:
-    claim.covered = claim.covered | (mine & taken.all)
-    claim.own = claim.own | (mine - taken.all)
-    taken.all = taken.all | mine
+    """To the entry what none before it was given."""
+    already = mine & taken.all
+    if len(already):
+        claim.covered = claim.covered | already
+        mine = mine - already
+    if len(mine):
+        claim.own = claim.own | mine
+        taken.all = taken.all | mine
 
 
 def _allowed(contract: Contract, terms: ExclusionTerms, allowance_ns: int, asked: Spans) -> Iterator[tuple[int, int]]:
@@ -216,18 +228,23 @@ def _allowed(contract: Contract, terms: ExclusionTerms, allowance_ns: int, asked
 
 def _entry(claim: _Claim, start_ns: int, end_ns: int, now_ns: int) -> Entry:
     """Standing of one entry in the window."""
-    whole = Spans.of([(claim.exclusion.start_ns, claim.until_ns)]).within(start_ns, end_ns)
-    own = claim.own.within(start_ns, end_ns)
-    outside = whole - claim.permitted
-    covered = (whole - outside - own) & claim.covered
-    faulty = (whole - outside - own - covered) & claim.faulty
-    over = whole - outside - own - covered - faulty
-    lost = Losses(outside.length_ns, covered.length_ns, faulty.length_ns, over.length_ns)
-    standing = claim.obstacle or _remaining(lost, own.length_ns)
-    if claim.obstacle is not None:
-        lost = Losses()
-    text = sentence(claim.exclusion, standing, claim.terms, whole.length_ns, own.length_ns, lost, now_ns)
-    return Entry(claim.exclusion, standing, claim.own, own.length_ns, text)
+    begin, end = max(claim.exclusion.start_ns, start_ns), min(claim.until_ns, end_ns)
+    whole_ns, own_ns = max(0, end - begin), sum(max(0, min(last, end) - max(first, begin)) for first, last in claim.own)
+    lost = Losses() if claim.obstacle is not None or own_ns == whole_ns else _losses(claim, begin, end)
+    standing = claim.obstacle or _remaining(lost, own_ns)
+    text = sentence(claim.exclusion, standing, claim.terms, whole_ns, own_ns, lost, now_ns)
+    return Entry(claim.exclusion, standing, claim.own, own_ns, text)
+
+
+def _losses(claim: _Claim, start_ns: int, end_ns: int) -> Losses:
+    """What becomes of the entry's time in [start_ns, end_ns) that it does not take out, each ns by one cause."""
+    left = Spans.of([(start_ns, end_ns)]) - claim.own
+    outside = left - claim.permitted
+    left = left & claim.permitted
+    covered = left & claim.covered
+    left = left - claim.covered
+    faulty = left & claim.faulty
+    return Losses(outside.length_ns, covered.length_ns, faulty.length_ns, left.length_ns - faulty.length_ns)
 
 
 def _remaining(lost: Losses, own_ns: int) -> Standing:
