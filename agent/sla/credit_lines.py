@@ -84,7 +84,7 @@ class Occasion:
 def excused(incident: Incident) -> str:
     """Why an outage pays nothing whatever the terms; empty where it may."""
     if not incident.counted_ns:
-        return "none of its time counts"
+        return "none of its time counts" if incident.down_ns else "no time down was measured"
     attribution = incident.attribution
     if attribution.by != "evidence" and attribution.party in (Responsible.CUSTOMER, Responsible.AGENT):
         whose = "the customer" if attribution.party is Responsible.CUSTOMER else "the measuring site"

@@ -111,6 +111,17 @@ def test_worked_time_of_two_halves_adds_up(seed: int, part: float) -> None:
     assert 0 <= whole <= end - start
 
 
+def test_a_clock_that_moves_by_odd_seconds() -> None:
+    """Monrovia was 44 min 30 s behind UTC until 7 January 1972, when its clock went on by as much: second by second."""
+    hours = Hours((Daily(EVERY_DAY, 1430, 1440), Daily(EVERY_DAY, 0, 50)), "Africa/Monrovia")
+    start = wall.instant(datetime(1972, 1, 7, tzinfo=UTC)) - HOUR // 4
+    second = MINUTE // 60
+    expected = sum(second * wall.counts(hours, at) for at in range(start, start + 2 * HOUR, second))
+    assert service.worked(hours, start, start + 2 * HOUR) == expected
+    # 23:50 to 24:00 on the wall are 600 s. Then midnight is 00:44:30 at once, and 330 s are left until 00:50.
+    assert expected == 600 * second + 330 * second
+
+
 def test_without_hours_all_time_counts() -> None:
     assert service.worked(None, 5, 12) == 7
     assert service.worked(None, 12, 5) == 0
