@@ -120,12 +120,9 @@ def _together(parts: Sequence[AnyInt]) -> AnyInt:
     """One after the other, as narrow as they are or as the widest of them must be."""
     if not parts:
         return np.zeros(0, np.int64)
-    widest = max((part.dtype for part in parts), key=lambda kind: kind.itemsize)
-    fits = [part if part.dtype == widest else part.astype(widest) for part in parts]
-    narrow = min((part.dtype for part in parts), key=lambda kind: kind.itemsize)
-    if narrow != widest and all(_fits(part, narrow) for part in parts):
-        fits = [part.astype(narrow) for part in parts]
-    found: AnyInt = np.concatenate(fits)
+    kinds = sorted({part.dtype for part in parts}, key=lambda kind: kind.itemsize)
+    narrow = all(part.dtype == kinds[0] or _fits(part, kinds[0]) for part in parts)
+    found: AnyInt = np.concatenate([part.astype(kinds[0 if narrow else -1], copy=False) for part in parts])
     return found
 
 

@@ -14,6 +14,8 @@ _PERCENTILES: Final = (
 )  # fmt: skip
 _SUMS: Final = ("rtt_count", "rtt_sum_ns")
 _SHARES: Final = (StatisticType.RATIO_WITHIN, StatisticType.RATIO_OVER)
+SPARE: Final = ("rtt_max_ns", "rtt_p50_ns", "rtt_p95_ns", "rtt_p99_ns")
+"""Of those, what a verdict rests on only where a sample has no histogram."""
 _LONGEST_SPAN_NS: Final = 60 * SECOND
 """Taken for dt where the contract leaves it to the samples: how far to read before and after a window."""
 
