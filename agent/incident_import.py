@@ -30,8 +30,8 @@ SIZE_LIMIT: Final = 32 << 20
 FIELDS: Final = (
     "id", "circuits", *(stamp.value for stamp in Stamp), "priority", "cause", "references", "note", "pauses",
 )  # fmt: skip
-_NAME: Final = re.compile(r"[^\s/;\x00-\x1f]{1,120}")
-_WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+NAME: Final = re.compile(r"[^\s/;\x00-\x1f]{1,120}")
+WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TEXT: Final = re.compile(r"[^\x00-\x1f]{1,500}")
 _PAUSE: Final = re.compile(r"(\S+)\s+(\S+?)/(\S*)")
 
@@ -224,7 +224,7 @@ def _string(cell: Cell, what: str) -> str:
 
 def _name(cell: Cell) -> str:
     text = _string(cell, "a name")
-    if _NAME.fullmatch(text) is None:
+    if NAME.fullmatch(text) is None:
         raise _WrongError(f"{shown(text)} is not a name: no spaces, no `/` and no `;`, at most 120 characters")
     return text
 
@@ -296,6 +296,6 @@ def _listed(cell: Cell, values: Sequence[object]) -> Iterator[Pause]:
 
 def _reason(text: str) -> str:
     """A reason as contracts name it: `customer_unavailable`."""
-    if _WORD.fullmatch(text) is None:
+    if WORD.fullmatch(text) is None:
         raise _WrongError(f"{shown(text)} is not a reason: small letters, digits and underscores")
     return text

@@ -33,6 +33,7 @@ COMMANDS = (
         "Judge",
     ),
     Entry("contract", "Contracts: mistakes, plain language, list.", attribute("agent.cli.contract:app"), "Judge"),
+    Entry("incident", "Tickets and outages: clocks, who answers.", attribute("agent.cli.incident:app"), "Judge"),
     Entry("event", "Calls, requests, notices: import, add, list.", attribute("agent.cli.event:app"), "Judge"),
     Entry("claim", "Claims for credits: file, accept, reject, list.", attribute("agent.cli.claim:app"), "Judge"),
     Entry(
