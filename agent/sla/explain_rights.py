@@ -68,6 +68,14 @@ def chronic(contract: Contract) -> Iterator[Clause]:
     """Each rule with the right it gives."""
     for rule in contract.chronic:
         yield Clause(rule.id, tuple(_chronic(rule, contract)), rule.text)
+    if any(rule.count is not None or rule.aggregate_ns is not None for rule in contract.chronic):
+        yield Clause(
+            "Outages that count",
+            (
+                "Time that is excluded does not count, nor does an outage that somebody entered as the customer's or "
+                "the measuring site's own.",
+            ),
+        )
 
 
 def _chronic(rule: ChronicRule, contract: Contract) -> Iterator[str]:
@@ -80,11 +88,6 @@ def _chronic(rule: ChronicRule, contract: Contract) -> Iterator[str]:
     yield sentence(f"{_condition(rule, contract)}, {right}")
     if rule.exercise is not None:
         yield f"This must be declared within {deadline_text(rule.exercise)}."
-    if rule.count is not None or rule.aggregate_ns is not None:
-        yield (
-            "Time that is excluded does not count, nor does an outage that somebody entered as the customer's or the "
-            "measuring site's own."
-        )
 
 
 def _condition(rule: ChronicRule, contract: Contract) -> str:

@@ -193,7 +193,7 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert {"numpy", "rich", "scapy", "duckdb"}.isdisjoint(packages)
 
 
-@pytest.mark.parametrize("name", ["gold-ethernet"])
+@pytest.mark.parametrize("name", ["gold-ethernet", "metro-ethernet", "access-mttr", "service-desk"])
 def test_golden(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole text of four examples, read by a person when it changes: REWRITE_EXPECTED=1 writes it anew."""
     assert run("explain", EXAMPLES / f"{name}.yaml") == 0
