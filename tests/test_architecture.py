@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "agent.maintenance_notices",
     ),
     ("agent.maintenance_ledger",),
+    ("agent.contract_language",),
     ("agent.config", "agent.sla", "agent.tabular"),
     (
         "agent.document",

@@ -88,15 +88,27 @@ class Notes:
 
 def _needs(model: type[Model], key: str) -> bool:
     """True where a key without value is a mistake and not the same as no key."""
-    return key not in model.model_fields or model.model_fields[key].is_required()
+    name = keys_of(model).get(key)
+    return name is None or model.model_fields[name].is_required()
+
+
+@functools.cache
+def keys_of(model: type[Model]) -> Mapping[str, str]:
+    """Names of the fields by the keys of the document: the same, but for words that Python has taken."""
+    return {info.alias or name: name for name, info in model.model_fields.items()}
 
 
 def _contradictions_among(model: type[Model], right: Mapping[str, Any], wrong: set[int | str]) -> list[Contradiction]:
     """Contradictions between the values that are right, as far as they can be told without the others."""
-    values = {key: getattr(_alone(model, key).model_validate({key: value}), key) for key, value in right.items()}
+    names = keys_of(model)
+    values = {
+        key: getattr(_alone(model, names[key]).model_validate({key: value}), names[key])
+        for key, value in right.items()
+        if key in names
+    }
     partial = model.model_construct(**values)
-    for key in (key for key in model.model_fields if key in wrong or (_needs(model, key) and key not in right)):
-        partial.__dict__.pop(key, None)
+    for key in (key for key in names if key in wrong or (_needs(model, key) and key not in right)):
+        partial.__dict__.pop(names[key], None)
     found: list[Contradiction] = []
     with contextlib.suppress(AttributeError):  # where a value that is wrong or absent would be needed
         found.extend(partial.contradictions())
@@ -111,7 +123,7 @@ def _alone(model: type[Model], key: str) -> type[BaseModel]:
     return create_model(f"{model.__name__}_{key}", __config__=_STRICT, **one)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reads:
     """Annotation of a field: how its text becomes a value and back, and what a JSON Schema says about it.
 

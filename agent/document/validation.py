@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from agent.document.model import OURS, Model, Notes, ValidationError, shown
+from agent.document.model import OURS, Model, Notes, ValidationError, keys_of, shown
 from agent.document.problem import DocumentError, KeyPath, Problem
 from agent.document.tree import MAXIMUM_SIZE, Document, read
 from probes.core.errors import LocalError
@@ -106,7 +106,7 @@ def _translate(document: Document, item: Mapping[str, Any], notes: Notes) -> Ite
             yield document.problem((*path, *below), message, of_key=item["loc"][-1:] == ("[key]",))
     elif kind == "extra_forbidden":
         mapping = document.at(path[:-1])
-        allowed = list(notes.models[id(mapping)].model_fields) if id(mapping) in notes.models else []
+        allowed = list(keys_of(notes.models[id(mapping)])) if id(mapping) in notes.models else []
         absent = [key for key in allowed if not isinstance(mapping, dict) or key not in mapping]
         yield document.problem(path, f"unknown key{_suggestion(str(path[-1]), absent, allowed)}", of_key=True)
     elif kind == "missing":
