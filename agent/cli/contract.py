@@ -183,7 +183,9 @@ def _clause(mark: str, clause: Clause) -> Iterator[str]:
 def _wrapped(text: str, indent: str = "", hanging: str = "") -> Iterator[str]:
     """Lines of at most WIDTH columns; a number keeps its unit beside it."""
     joined = _QUANTITY.sub("\\1\u00a0", text)
-    for line in textwrap.wrap(joined, WIDTH, initial_indent=indent, subsequent_indent=indent + hanging):
+    for line in textwrap.wrap(
+        joined, WIDTH, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False
+    ):
         yield line.replace("\u00a0", " ")
 
 
@@ -220,5 +222,5 @@ def _line(row: dict[str, object]) -> str:
     return (
         f"{row['id']} {row['version']}: {row['title'] or 'no title'}\n"
         f"    {row['provider']} for {row['customer']}, valid {valid}, "
-        f"{row['objectives']} objectives{bound}"
+        f"{row['objectives']} {'objective' if row['objectives'] == 1 else 'objectives'}{bound}"
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from probes.core.model import Circuit
 
 _NAMED: Final = 3
-"""Circuits that a line names."""
+"""Circuits, or contracts, that a line names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class Findings:
         if not self.configured:
             return f"{text}; no configuration, so no schedule was looked at (name one with --config)"
         if self.unbound:
-            return f"{text}; no circuit has {listed(self.unbound)}, so no schedule was looked at there"
+            which = listed(self.unbound) if len(self.unbound) <= _NAMED else f"{len(self.unbound)} of them"
+            return f"{text}; no circuit has {which}, so no schedule was looked at there"
         return text
 
     def values(self) -> dict[str, object]:

@@ -357,7 +357,7 @@ def _coverage(objective: Objective) -> Iterator[str]:
     if coverage.longest_gap_ns is not None:
         yield f"nor does it where {length(coverage.longest_gap_ns)} or more in a row are missing"
     if objective.min_samples is not None:
-        yield f"It takes at least {objective.min_samples} values"
+        yield f"It takes at least {plural(objective.min_samples, 'value')}"
     if objective.metric is not Metric.AVAILABILITY:
         return
     if coverage.unknown == "down":

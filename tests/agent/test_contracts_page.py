@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent import contract_files
+from agent.cli.contract_lint import look
+from agent.config import load
 from agent.contract_language.statistic_section import STATISTICS
 from agent.sla.contract import JitterDefinition, Metric, StatisticType
 from agent.sla.exclusions import ExclusionKind
@@ -57,6 +59,16 @@ def test_the_page_says_which_metric_takes_which_statistic() -> None:
         row = re.search(rf"^\| `{metric}`.*\| (.*) \|$", PAGE, re.MULTILINE)
         assert row is not None, metric
         assert set(row[1].replace(" (default)", "").split(", ")) == {str(item) for item in statistics}
+
+
+def test_the_finding_on_the_page_is_the_one_that_is_made(tmp_path: Path) -> None:
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "branch-office.yaml").write_text(BLOCKS[0])
+    probe = "{kind: tcp, port: 443, every: 10m}"
+    circuit = f"{{name: ACME-7, target: 192.0.2.7, contract: branch-office, probes: [{probe}]}}"
+    (tmp_path / "agent.yaml").write_text(f"store: {{path: store}}\ncircuits: [{circuit}]\n")
+    (line,) = look(None, load(tmp_path / "agent.yaml")).lines()
+    assert line.removeprefix(f"{tmp_path}/") in " ".join(PAGE.split())
 
 
 def keys(schema: object) -> Iterator[str]:
