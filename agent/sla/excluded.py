@@ -37,7 +37,8 @@ class ExclusionTerms:
     notice_ns: notice must have been given so long before the start. hours: only this time may be excluded.
     allowance_ns: at most so much in each `per`. evidence: an entry without it does not apply. approval: role that must
     have confirmed. effect: both takes the time out of numerator and denominator; numerator_only counts it as up.
-    overlap: whether time that is excluded and also the provider's fault is out or counts.
+    overlap: whether time that is excluded and also the provider's fault is out or counts. standing: the hours are out
+    by themselves, without any entry: both agreed to them when they signed.
     """
 
     kind: ExclusionKind
@@ -49,6 +50,7 @@ class ExclusionTerms:
     approval: str = ""
     effect: Literal["both", "numerator_only"] = "both"
     overlap: Literal["excluded_wins", "provider_wins"] = "excluded_wins"
+    standing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Exclusion:
 
     entered_ns: when the entry was made. confirmed_by: who agreed to it, or the empty text; confirmed_role: for which
     party; confirmed_ns: when, None where that is not known. notified_ns: when the other side was told, None where that
-    is not known. source: the ledger written by hand, an imported notice, a ticket, an entry made by a command.
+    is not known. source: the ledger written by hand, an imported notice, a ticket, an entry made by a command, hours
+    that stand in the contract itself.
     proposed: imported, so that it excludes nothing until it is confirmed. cancelled_ns: called off then. rejected: who
     rejected it and why, at rejected_ns. impact: as the notice says it (BCOP: NO-IMPACT, REDUCED-REDUNDANCY, DEGRADED,
     OUTAGE). remark: what became of it, such as the entry it was moved to.
@@ -73,7 +76,7 @@ class Exclusion:
     kind: ExclusionKind = ExclusionKind.MAINTENANCE
     notified_ns: int | None = None
     evidence: str = ""
-    source: Literal["ledger", "notice", "ticket", "entry"] = "ledger"
+    source: Literal["ledger", "notice", "ticket", "entry", "contract"] = "ledger"
     proposed: bool = False
     cancelled_ns: int | None = None
     confirmed_role: str = ""

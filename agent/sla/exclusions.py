@@ -18,6 +18,8 @@ from agent.sla.exclusion_words import Losses, sentence
 from agent.sla.hours import spans as service_time
 from agent.sla.objective import Window
 from agent.sla.spans import NOWHERE, Spans
+from agent.sla.wall_clock import DAY_NS, local_time
+from agent.sla.zones import zone as zone_named
 
 if TYPE_CHECKING:
     from agent.sla.contract import Contract, Objective
@@ -66,21 +68,25 @@ def rule(
     objective: whose `exclusions` limits the kinds. fault: when the provider was at fault, as far as that is known.
     Raises ValueFormatError where an allowance is by contract year and the contract does not say when that begins.
     """
-    ledger = sorted(
-        (item for item in contract.exclusions if not item.circuits or circuit in item.circuits),
-        key=lambda item: (item.start_ns, item.end_ns, item.id),
-    )
+    ledger = sorted((item for item in contract.exclusions if not item.circuits or circuit in item.circuits), key=_place)
     heard = [item for item in ledger if item.start_ns < end_ns and item.end_ns > start_ns]
-    if not heard:
+    windows = [item for item, _ in _standing(contract, start_ns, end_ns)]
+    if not heard and not windows:
         return Ruling()
     terms = contract.exclusion_terms
-    first_ns, last_ns = _extent(contract, heard[0].start_ns), max(item.end_ns for item in heard)
+    first_ns = _extent(contract, min(item.start_ns for item in (*heard, *windows)))
+    last_ns = max(item.end_ns for item in (*heard, *windows))
     kinds = None if objective is None else objective.exclusions
     claims = [
         _Claim(item, item.until_ns(now_ns), _obstacle(item, now_ns, kinds))
         for item in (ledger if terms else heard)
         if item.start_ns < last_ns and item.end_ns > first_ns
     ]
+    claims += [
+        _Claim(item, item.end_ns, _obstacle(item, now_ns, kinds), line)
+        for item, line in _standing(contract, first_ns, last_ns)
+    ]
+    claims.sort(key=lambda claim: _place(claim.exclusion))
     taken = _by_terms(contract, claims, now_ns, fault) if terms else _without_terms(claims)
     touching = [item for item in claims if item.exclusion.start_ns < end_ns and item.exclusion.end_ns > start_ns]
     theirs = _together([item.own for item in touching])
@@ -89,6 +95,23 @@ def rule(
         _together(taken.out) & theirs,
         _together(taken.up) & theirs,
     )
+
+
+def _place(item: Exclusion) -> tuple[int, int, str]:
+    return item.start_ns, item.end_ns, item.id
+
+
+def _standing(contract: Contract, start_ns: int, end_ns: int) -> Iterator[tuple[Exclusion, ExclusionTerms]]:
+    """Hours that are out by themselves, each stretch that touches [start_ns, end_ns) as an entry."""
+    for terms in contract.exclusion_terms:
+        if not terms.standing or terms.hours is None:
+            continue
+        reason = f"{terms.kind.value.replace('_', ' ')} window of the contract"
+        zone = zone_named(terms.hours.time_zone).info
+        for start, end in service_time(terms.hours, start_ns - DAY_NS, end_ns + DAY_NS):
+            if start < end_ns and end > start_ns:
+                name = f"window-{local_time(start, zone):%Y%m%dT%H%M}"
+                yield Exclusion(name, start, end, reason, 0, kind=terms.kind, source="contract"), terms
 
 
 def _extent(contract: Contract, first_ns: int) -> int:
@@ -154,7 +177,11 @@ def _by_terms(contract: Contract, claims: Sequence[_Claim], now_ns: int, fault: 
     for terms in contract.exclusion_terms:
         fit = []
         for claim in (item for item in claims if item.exclusion.kind is terms.kind):
-            if claim.obstacle not in (None, *_BY_TERMS):
+            standing = claim.exclusion.source == "contract"
+            if claim.obstacle not in (None, *_BY_TERMS) or (standing and claim.terms is not terms):
+                continue
+            if standing:
+                fit.append((claim, _permitted(claim, terms)))
                 continue
             lacking = _short_of(claim.exclusion, terms, now_ns)
             if lacking is None:

@@ -6,7 +6,7 @@ week and a month end together, and asks of each second who may take it out.
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -64,6 +64,8 @@ def a_ledger(chance: random.Random, size: int) -> tuple[Exclusion, ...]:
 
 def some_terms(chance: random.Random) -> tuple[ExclusionTerms, ...]:
     def one() -> ExclusionTerms:
+        if chance.random() < 0.15:
+            return ExclusionTerms(MAINTENANCE, hours=AROUND, standing=True)
         return ExclusionTerms(
             chance.choice((MAINTENANCE, MAINTENANCE, CUSTOMER, MAJEURE)),
             chance.choice((0, 0, 60 * SECOND, 120 * SECOND)),
@@ -115,6 +117,7 @@ def naive(signed: Contract, now: int, fault: set[int]) -> tuple[set[int], set[in
     by: Counter[str] = Counter()
     ledger = sorted(signed.exclusions, key=lambda item: (item.start_ns, item.end_ns, item.id))
     for terms in signed.exclusion_terms:
+        window = Exclusion("window", at(-180), at(120), "", 0)
         spent: Counter[str] = Counter()
         granted = set()
         for second in range(FIRST, LAST):
@@ -132,6 +135,8 @@ def naive(signed: Contract, now: int, fault: set[int]) -> tuple[set[int], set[in
                 and in_force(item, now)
                 and qualifies(item, terms, now)
             ]
+            if terms.standing:
+                holders = sorted([*holders, window], key=lambda item: (item.start_ns, item.end_ns, item.id))
             if not holders:
                 continue
             unit = unit_of(second, terms.per)
@@ -171,25 +176,20 @@ def ruled(signed: Contract, start: int, end: int, now: int, fault: set[int]) -> 
     return rule(signed, "c1", start_ns=at(start), end_ns=at(end), now_ns=now, fault=known)
 
 
-def differences(seeds: Sequence[int]) -> list[int]:
+def differences(seeds: Sequence[int]) -> Iterator[int]:
     """Seeds for which the two implementations disagree."""
-    found = []
     for seed in seeds:
         signed, start, end, now, fault = a_case(seed)
         ruling = ruled(signed, start, end, now, fault)
-        out, up, by = naive(signed, now, fault)
+        out, up, _ = naive(signed, now, fault)
         window = set(range(start, end))
         same = seconds(ruling.time) & window == out & window and seconds(ruling.up) & window == up & window
-        touching = {item.exclusion.id: item for item in ruling.entries}
-        if start == FIRST and end == LAST:
-            same = same and all(item.applied_ns == by[name] * SECOND for name, item in touching.items())
         if not same:
-            found.append(seed)
-    return found
+            yield seed
 
 
 def test_the_time_taken_out_is_that_of_a_walk_second_by_second() -> None:
-    assert differences(range(700)) == []
+    assert list(differences(range(700))) == []
 
 
 def test_each_entry_takes_out_what_the_walk_gives_it() -> None:
@@ -197,7 +197,10 @@ def test_each_entry_takes_out_what_the_walk_gives_it() -> None:
         signed, _, _, now, fault = a_case(seed)
         ruling = ruled(signed, FIRST, LAST, now, fault)
         _, _, by = naive(signed, now, fault)
-        assert {item.exclusion.id: item.applied_ns // SECOND for item in ruling.entries if item.applied_ns} == by, seed
+        found: Counter[str] = Counter()
+        for item in ruling.entries:
+            found[item.exclusion.id.partition("-")[0]] += item.applied_ns // SECOND
+        assert +found == by, seed
 
 
 def test_the_walk_catches_an_allowance_that_forgets_its_month(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,12 +208,12 @@ def test_the_walk_catches_an_allowance_that_forgets_its_month(monkeypatch: pytes
         return calendar_window("year", local_time(now_ns, BERLIN).date(), "UTC")
 
     monkeypatch.setattr(exclusions, "resolve", whole_year)
-    assert differences(range(300))
+    assert next(differences(range(3000)), None) is not None
 
 
 def test_the_walk_catches_terms_that_ask_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exclusions, "_short_of", lambda *_: None)
-    assert differences(range(100))
+    assert next(differences(range(3000)), None) is not None
 
 
 cases = st.integers(0, 10**9).map(a_case)
@@ -272,7 +275,8 @@ def test_what_nobody_confirmed_never_changes_a_verdict(case, text: str) -> None:
     promises = (UP, objective(Metric.LOSS, "0.1"), objective(Metric.RTT, 12_000_000))
     verdicts = []
     for ledger in (nameless, ()):
-        terms = replace(signed, exclusions=ledger, objectives=promises)
+        asked = tuple(item for item in signed.exclusion_terms if not item.standing)
+        terms = replace(signed, exclusions=ledger, objectives=promises, exclusion_terms=asked)
         samples = {"icmp": series(at(FIRST), text)}
         verdicts.append(judge(terms, CIRCUIT, samples, now_ns=at(400), measured_since_ns=at(FIRST)))
     for with_ledger, without in zip(*verdicts, strict=True):

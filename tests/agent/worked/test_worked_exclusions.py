@@ -312,6 +312,25 @@ CASES: list[Case[Given, Expected]] = [
         ),
         Expected(2 * HOUR, {"B": 2 * HOUR}, standing={"A": Standing.EVIDENCE, "D": Standing.KIND}),
     ),
+    Case(
+        "hours that stand in the contract are out without an entry",
+        """Sundays 02:00 to 04:00 stand in the contract. November 2026 has Sundays 1, 8, 15, 22 and 29: 5 x 2 h = 10 h.
+        Announced besides: Sunday 8th 03:00 to 05:00 needs 7 d of notice and has it; 03:00 to 04:00 is out already,
+        so it adds 04:00 to 05:00 = 1 h. Out: 10 + 1 = 11 h.""",
+        Given(
+            *MONTHLY,
+            (entry("CHG-1", "2026-11-08 03:00", "2026-11-08 05:00", "2026-11-01 00:00"),),
+            (
+                terms(hours=Hours((Daily(frozenset({6}), 120, 240),), "Europe/Berlin"), standing=True),
+                terms(notice_ns=7 * DAY),
+            ),
+        ),
+        Expected(
+            11 * HOUR,
+            {"CHG-1": HOUR} | {f"window-202611{day:02d}T0200": 2 * HOUR for day in (1, 8, 15, 22, 29)},
+            says="applied in part: 1 h out; 1 h out by other entries already",
+        ),
+    ),
 ]  # fmt: skip
 
 
