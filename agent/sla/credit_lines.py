@@ -145,9 +145,16 @@ def _of_breach(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verd
         costs,
         (_promise(verdict), *_part(costs, terms), *steps),
         earned.exact,
-        tuple(item for item in occasion.incidents if occasion.counted_ns(item, verdict.window)),
+        _behind(occasion, verdict),
         provisional=doubtful or not verdict.window.closed(occasion.as_of_ns),
     )
+
+
+def _behind(occasion: Occasion, verdict: Verdict) -> tuple[Incident, ...]:
+    """The outages that a breach is made of."""
+    if verdict.objective.metric not in (Metric.AVAILABILITY, Metric.OUTAGE):
+        return ()
+    return tuple(item for item in occasion.incidents if occasion.counted_ns(item, verdict.window))
 
 
 def _of_doubt(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verdict) -> Iterator[Draft]:

@@ -14,6 +14,7 @@ from agent.sla.wording import Measure, Plain, quantity
 TIME: Final = Plain(Unit.DURATION, "max")
 _NOTHING: Final = Fraction(0)
 _PLACES: Final = 6
+_NANOSECONDS: Final = 9
 _STEPS: Final = ((86400 * SECOND_NS, "d"), (3600 * SECOND_NS, "h"), (60 * SECOND_NS, "min"))
 
 
@@ -33,7 +34,7 @@ def span(ns: Fraction | int) -> str:
         if whole:
             parts.append(f"{whole} {name}")
     if rest or not parts:
-        parts.append(f"{plain(rest / SECOND_NS)} s")
+        parts.append(f"{plain(rest / SECOND_NS, _NANOSECONDS)} s")
     return " ".join(parts)
 
 
@@ -67,7 +68,7 @@ def by_band(
         band = next((item for item in terms.bands if item.holds(value)), None)
         if band is None:
             return Earned(_NOTHING, (f"{what} {shown(measure, value, target)} lies in no band: nothing",))
-        price, where = band.price, f" lies in {band_text(measure, band)}"
+        price, where = band.price, f" lies in the band {band_text(measure, band)}"
         what = f"{what} {shown(measure, value, band.low, band.high, target)}"
     else:
         what = f"{what} {shown(measure, value, target)}"
@@ -107,16 +108,16 @@ def by_excess(terms: CreditTerms, tariff: Tariff, objective: Objective, value: F
         f"{shown(objective, value, target)} lies {shown(beyond, excess)} {side} the target of "
         f"{shown(objective, target)}"
     ]
-    measure, amount, what = beyond, excess, "an excess of"
+    measure, amount = beyond, excess
     if terms.basis is CreditBasis.EXCESS_RELATIVE:
         if not target:
             return Earned(_NOTHING, (*steps, "there is no share of a target of zero: nothing"))
         measure, amount = Plain(Unit.RATIO, "max"), excess / abs(target)
         steps.append(f"{shown(beyond, excess)} / {shown(objective, target)} = {plain(amount * 100)} %")
     if terms.unit is not None:
-        found = by_units(terms, tariff, measure, amount, what=what)
+        found = by_units(terms, tariff, measure, amount, what="")
     else:
-        found = by_band(terms, tariff, measure, amount, what=what)
+        found = by_band(terms, tariff, measure, amount, what="an excess of")
     return Earned(found.exact, (*steps, *found.steps))
 
 
@@ -152,10 +153,11 @@ def counts_downtime(terms: CreditTerms, objective: Objective | None) -> bool:
 def _less(unit: CreditUnit, measure: Measure, value: Fraction, what: str) -> tuple[Fraction, list[str]]:
     """What is left after the deductible."""
     if not unit.deductible:
-        return value, [f"{what} {shown(measure, value)}"]
+        return value, [f"{what} {shown(measure, value)}"] if what else []
     rest = max(_NOTHING, value - unit.deductible)
     free = shown(measure, unit.deductible)
-    return rest, [f"{what} {shown(measure, value)}, less the first {free}: {shown(measure, rest)}"]
+    left = f"{shown(measure, value)}, less the first {free}: {shown(measure, rest)}"
+    return rest, [f"{what} {left}" if what else left]
 
 
 def _priced(terms: CreditTerms, tariff: Tariff, price: Price, exact: Fraction) -> str:

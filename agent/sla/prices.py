@@ -103,12 +103,12 @@ class Tariff:
         )
 
 
-def plain(value: Fraction) -> str:
-    """A number as people write it: all its decimals, or six and an ellipsis."""
-    for places in range(_MOST_PLACES + 1):
+def plain(value: Fraction, most: int = _MOST_PLACES) -> str:
+    """A number as people write it: all its decimals, or so many and an ellipsis."""
+    for places in range(most + 1):
         if 10**places % value.denominator == 0:
             return f"{Decimal(int(value * 10**places)).scaleb(-places):f}"
-    return f"{Decimal(int(value * 10**_MOST_PLACES)).scaleb(-_MOST_PLACES):f}…"
+    return f"{Decimal(int(value * 10**most)).scaleb(-most):f}…"
 
 
 def charge_of(contract: Contract, circuit: Circuit) -> Money | None:

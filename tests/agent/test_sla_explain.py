@@ -260,7 +260,7 @@ def test_full_milliseconds_above_the_target() -> None:
     assert found.sentences[1] == "For every full ms the customer gets 1/30 of the monthly charge."
     # 3.5 ms above 45 ms is 48.5 ms: three full ms, three thirtieths of 480 = 48.
     assert found.examples == (
-        "48.500 ms lies 3.500 ms above the target of 45 ms; an excess of 3.500 ms; 3.500 ms in full units of 1 ms: 3; "
+        "48.500 ms lies 3.500 ms above the target of 45 ms; 3.500 ms in full units of 1 ms: 3; "
         "3 x 1/30 of 480.00 EUR (= 16.00 EUR) = 48.00 EUR.",
     )
 
@@ -272,7 +272,7 @@ def test_per_cent_above_the_target() -> None:
     # The middle of 0 and 10 % is 5 %: 10.5 ms.
     assert found.examples[0] == (
         "10.500 ms lies 0.500 ms above the target of 10 ms; 0.500 ms / 10 ms = 5 %; "
-        "an excess of 5 % lies in 0 % to below 10 %: 10 % of 480.00 EUR = 48.00 EUR."
+        "an excess of 5 % lies in the band 0 % to below 10 %: 10 % of 480.00 EUR = 48.00 EUR."
     )
 
 

@@ -156,6 +156,8 @@ def _rows(sheet: Sheet, terms: CreditTerms, month: WindowInstants) -> list[tuple
         }[terms.basis]
         amount = _count(terms.unit, value) * price(terms.price) if terms.unit else price(_in_band(terms, value))
         touching = [item for item, _ in counted if len(item.counted.within(month.start_ns, month.end_ns))]
+        if terms.objective == "delay":
+            touching = []  # no outage makes a delay
         if amount:
             rows.append((verdict.objective.id, amount, touching[0].id if len(touching) == 1 else ""))
     return rows

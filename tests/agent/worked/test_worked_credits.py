@@ -493,7 +493,7 @@ def told(given: Given) -> list[str]:
 def test_a_person_can_follow_the_steps() -> None:
     assert told(CASES[0].given) == [
         "availability 99.41 % in 2026-10, promised 99.95 %",
-        "availability 99.41 % lies in 99 % to below 99.5 %: 10 % of 480.00 EUR = 48.00 EUR",
+        "availability 99.41 % lies in the band 99 % to below 99.5 %: 10 % of 480.00 EUR = 48.00 EUR",
     ]
     started = next(case for case in CASES if case.name.startswith("Started hours: 4 h 1 min"))
     assert told(started.given) == [
@@ -506,7 +506,7 @@ def test_a_person_can_follow_the_steps() -> None:
     assert told(partial.given) == [
         "availability 99.41 % in 2026-10, promised 99.95 %",
         "the contract was valid for 17 of the 31 days of 2026-10: 17/31 of 480.00 EUR = 263.225806… EUR",
-        "availability 99.41 % lies in 99 % to below 99.5 %: 10 % of 263.225806… EUR = 26.322580… EUR",
+        "availability 99.41 % lies in the band 99 % to below 99.5 %: 10 % of 263.225806… EUR = 26.322580… EUR",
         "rounded half up to 2 places: 26.32 EUR",
     ]
     unknown = next(case for case in CASES if case.name.startswith("Without a verdict"))
