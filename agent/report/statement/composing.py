@@ -74,9 +74,12 @@ def build(
         disputes=faults.disputes(assessment, exclusions),
         chart=drawing.chart(assessment, shown),
         methods=tuple(results.method(verdict) for verdict in _one_each(assessment.verdicts)),
-        provenance=_provenance(assessment, given, drawn, software, command, source, files or {}),
+        provenance=_provenance(assessment, given, drawn, software, files or {}),
     )
-    return Statement(audience, summary(content, audience), SECTIONS[audience], content, content_sha256(content))
+    return Statement(
+        audience, summary(content, audience), SECTIONS[audience], content, content_sha256(content), clean(command),
+        clean(source),
+    )  # fmt: skip
 
 
 def content_sha256(content: Content) -> str:
@@ -154,8 +157,6 @@ def _provenance(
     given: Sequence[SampleColumns],
     drawn: SampleColumns | None,
     software: str,
-    command: str,
-    source: str,
     files: Mapping[str, str],
 ) -> Provenance:
     contract, zone_name = assessment.contract, assessment.period.zone
@@ -170,8 +171,6 @@ def _provenance(
     }
     return Provenance(
         software=clean(software),
-        command=clean(command),
-        source=clean(source),
         time_zone_rules=f"{zone_name} {zone(zone_name).law}",
         data_sha256=fingerprint.data_sha256((item.circuit, item.probe, sha) for item, sha in hashed),
         series=tuple(prints),

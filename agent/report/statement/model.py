@@ -417,11 +417,9 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How to get the same report again, and how to see that it rests on the same data."""
+    """By which one sees that two reports rest on the same data, terms and rules."""
 
     software: str
-    command: str
-    source: str
     time_zone_rules: str
     data_sha256: str
     series: tuple[SeriesPrint, ...]
@@ -465,10 +463,13 @@ Section = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A report for one audience. content_sha256: of the canonical JSON of `content`, the same for both audiences."""
+    """A report for one audience. content_sha256: of the canonical JSON of `content`, the same for both audiences.
+    command: what makes this very report again. source: where the samples were read."""
 
     audience: Audience
     summary: Summary
     sections: tuple[Section, ...]
     content: Content
     content_sha256: str
+    command: str
+    source: str

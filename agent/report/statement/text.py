@@ -272,8 +272,8 @@ def _provenance(statement: Statement, width: int) -> Lines:
         *((digest.of.capitalize(), digest.sha256 or "no file") for digest in proof.digests),
         ("Time zone rules", proof.time_zone_rules),
         ("Software", proof.software),
-        ("Samples from", proof.source),
-        ("Made by", proof.command),
+        ("Samples from", statement.source),
+        ("Made by", statement.command),
     ]
     yield from pairs([pair for pair in named if pair[1]], width)
     for item in proof.series:
