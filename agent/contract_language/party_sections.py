@@ -117,8 +117,15 @@ class ExclusionSection(Model):
     approval: Literal["provider", "customer", "subcontractor", "third_party"] | None = None
     effect: Literal["both", "numerator_only"] = "both"
     overlap: Literal["excluded_wins", "provider_wins"] = "excluded_wins"
+    standing: bool = False
 
     def contradictions(self) -> Iterator[Contradiction]:
+        if self.standing and self.hours is None:
+            yield ("standing",), "only `hours` can stand in a contract without an entry"
+        if self.standing:
+            for key in ("notice", "evidence", "approval"):
+                if getattr(self, key):
+                    yield (key,), "what stands in the contract is agreed to already: `standing` asks for nothing more"
         if self.per is not None and self.allowance is None:
             yield ("per",), "there is no `allowance` to count"
 
@@ -126,7 +133,7 @@ class ExclusionSection(Model):
         hours = self.hours.built(time_zone, holidays) if self.hours else None
         return ExclusionTerms(
             ExclusionKind(self.kind), self.notice or 0, hours, self.allowance, self.per or "month", self.evidence,
-            self.approval or "", self.effect, self.overlap,
+            self.approval or "", self.effect, self.overlap, self.standing,
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent.sla.clauses import Clause, Table, day, length, listed, rate, sentence
-from agent.sla.contract import Contract, Metric, StatisticType
+from agent.sla.contract import Contract, Metric, Objective, StatisticType
 from agent.sla.exclusions import ExclusionKind, ExclusionTerms
 from agent.sla.feeds import feed
 from agent.sla.hours import Hours
@@ -53,7 +53,7 @@ def measurement(contract: Contract, circuit: Circuit | None) -> Iterator[Clause]
     how = [_RECORDS[terms.record]]
     if terms.method:
         how.append(f"Method: {terms.method}")
-    if terms.point_a or terms.point_b:
+    if terms.point_a or terms.point_b or any(_is_directed(item) for item in contract.objectives):
         how.append(f"Measured from {terms.point_a or 'the measuring host'} (A) to {terms.point_b or 'the target'} (B)")
     packet = [f"{terms.packet_size} octets"] if terms.packet_size is not None else []
     packet += [f"code point {code_point(terms.dscp)}"] if terms.dscp is not None else []
@@ -71,6 +71,11 @@ def measurement(contract: Contract, circuit: Circuit | None) -> Iterator[Clause]
             f"Probes of circuit {circuit.id}",
             tuple(text) or ("No probe of this circuit measures what this contract is about.",),
         )
+
+
+def _is_directed(objective: Objective) -> bool:
+    """Whether its words name a point."""
+    return objective.statistic.direction in ("forward", "backward")
 
 
 def _feeding(contract: Contract, circuit: Circuit) -> tuple[ProbeSetting | None, ...]:
@@ -149,11 +154,13 @@ def exclusions(contract: Contract) -> Iterator[Clause]:
 
 
 def _exclusion(terms: ExclusionTerms) -> Iterator[str]:
-    if terms.notice_ns:
+    if terms.standing and terms.hours is not None:
+        yield f"The time {terms.hours.text or 'of its hours'} is excluded by itself: it needs neither notice nor entry."
+    elif terms.notice_ns:
         yield f"It takes a notice at least {length(terms.notice_ns)} before it begins; later, and the time counts."
     else:
         yield "It needs no notice in advance."
-    if terms.hours is not None:
+    if terms.hours is not None and not terms.standing:
         yield f"Only the time {terms.hours.text or 'of its hours'} can be excluded."
     if terms.allowance_ns is not None:
         per = terms.per.replace("_", " ")

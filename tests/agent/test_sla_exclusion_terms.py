@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.sla import exclusions
-from agent.sla.calendar import WindowInstants, calendar_window, local_time, parse_instant
+from agent.sla.calendar import local_time, parse_instant
 from agent.sla.contract import Contract, Metric, Window
 from agent.sla.exclusions import Exclusion, ExclusionKind, ExclusionTerms, Ruling, Standing, rule
 from agent.sla.hours import Daily, Hours
@@ -203,11 +203,8 @@ def test_each_entry_takes_out_what_the_walk_gives_it() -> None:
         assert +found == by, seed
 
 
-def test_the_walk_catches_an_allowance_that_forgets_its_month(monkeypatch: pytest.MonkeyPatch) -> None:
-    def whole_year(_contract: Contract, _window: Window, now_ns: int) -> WindowInstants:
-        return calendar_window("year", local_time(now_ns, BERLIN).date(), "UTC")
-
-    monkeypatch.setattr(exclusions, "resolve", whole_year)
+def test_the_walk_catches_an_allowance_that_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exclusions, "_allowed", lambda *given: given[-1])
     assert next(differences(range(3000)), None) is not None
 
 
