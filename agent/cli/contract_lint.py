@@ -126,6 +126,17 @@ def _look_at(file: Path, config: AgentConfig | None, found: Findings, *, alone: 
     if not circuits:
         found.unbound.append(contract.id)
     found.remarks += _unfit(document, contract, circuits, config)
+    if circuits:
+        found.remarks += _strangers(document, contract, {item.id for item in config.circuits})
+
+
+def _strangers(document: Document, contract: Contract, known: set[str]) -> Iterator[Remark]:
+    """Circuits that promises are about together, and that nobody measures."""
+    for index, objective in enumerate(contract.objectives):
+        for number, member in enumerate(objective.scope.members if objective.scope is not None else ()):
+            if member not in known:
+                path = ("objectives", index, "scope", "members", number)
+                yield Remark("error", document.problem(path, f"no circuit of the configuration is named {member}"))
 
 
 def _unfit(document: Document, contract: Contract, circuits: list[Circuit], config: AgentConfig) -> Iterator[Remark]:

@@ -139,10 +139,13 @@ def _hours(hours: Hours, contract: Contract) -> Iterator[str]:
 
 def exclusions(contract: Contract) -> Iterator[Clause]:
     """What can be taken out, and what it takes to do so."""
+    by = "by an entry that a person confirmed"
+    if any(terms.standing for terms in contract.exclusion_terms):
+        by = "where this contract says so itself, or " + by
     yield Clause(
         "What can be excluded",
         (
-            "Time is excluded only by an entry that a person confirmed; the measurement itself excludes nothing.",
+            f"Time is excluded only {by}; the measurement itself excludes nothing.",
             "An entry made after its own start is shown as such, and holds only once somebody confirmed it by name.",
             "Time that several entries exclude is excluded once.",
             *(() if contract.exclusion_terms else ("Every confirmed entry holds, of whatever kind.",)),

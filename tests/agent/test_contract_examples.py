@@ -61,12 +61,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> AgentConfig:
     """A circuit for each contract, in samples of one second."""
     path = tmp_path_factory.mktemp("examples") / "agent.yaml"
     circuits = []
-    for number, name in enumerate(sorted(CONTRACTS)):
+    for name, contract in sorted(CONTRACTS.items()):
+        members = [member for item in contract.objectives if item.scope is not None for member in item.scope.members]
         probes = PROBES.get(name, [ICMP])
-        circuits.append(
-            f"  - name: {name}\n    target: 192.0.2.{number + 1}\n    committed_rate: 50Mbit/s\n    contract: {name}\n"
+        circuits += [
+            f"  - name: {circuit}\n    target: {name}.example.net\n    committed_rate: 50Mbit/s\n    contract: {name}\n"
             f"    probes: [{', '.join(probes)}]\n"
-        )
+            for circuit in members or [name]
+        ]
     path.write_text(f"interval: 1s\nstore: {{path: store}}\ncontracts: {EXAMPLES}\ncircuits:\n{''.join(circuits)}")
     return load(path)
 

@@ -102,6 +102,14 @@ def test_lint_tells_every_mistake_of_the_text(tmp_path: Path, capsys: pytest.Cap
         assert "99.99 has no unit" in lines[1]
 
 
+def test_circuits_of_a_group_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    group = "    scope: {members: [C-1, C-3], aggregation: at_least, k: 1}\n"
+    config = made(tmp_path, contract=CONTRACT.replace("    kind: tcp\n", f"    kind: tcp\n{group}"))
+    assert run("lint", "--config", config) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("objectives[uptime].scope.members.1: no circuit of the configuration is named C-3")
+
+
 def test_lint_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("lint", "--config", made(tmp_path, pace="5m"), "--json") == 1
     said = json.loads(capsys.readouterr().out)
