@@ -69,7 +69,13 @@ class Bench:
 
         def read(reading: Reading) -> SampleColumns:
             return self._reader.read(
-                circuit.id, reading.probe, reading.columns, reading.start_ns, reading.end_ns, reading.kind, spare=SPARE
+                reading.circuit,
+                reading.probe,
+                reading.columns,
+                reading.start_ns,
+                reading.end_ns,
+                reading.kind,
+                spare=SPARE,
             )
 
         return judge_by(
@@ -81,7 +87,7 @@ class Bench:
             measured_since_ns=self._since.get(circuit.id),
             gaps=lambda start, end: self._recorded.gaps(circuit.id, start, end),
             shared=lambda series: self._fate.of(series, brief.now_ns - FINAL_NS),
-        )
+        ).verdicts
 
 
 def judge_many(brief: Brief, pairs: Sequence[Pair], workers: int | None = None) -> Iterator[tuple[Verdict, ...]]:

@@ -9,7 +9,7 @@ from agent.recorded import Recorded, fate_in
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract
 from agent.sla.feeds import mismatches
-from agent.sla.judge import Reading, judge_by
+from agent.sla.judge import NO_RECORD, Reading, Record, judge_by
 from agent.sla.shared_fate import FINAL_NS, SharedFate, Witness, witnesses
 from agent.sla.verdict import Verdict
 from agent.store import StoreReader
@@ -49,6 +49,8 @@ class Judging:
         self._told_by: tuple[Witness, ...] = ()
         self._span_ns = 10 * SECOND
         self._fate: SharedFate | None = None
+        self._record = NO_RECORD
+        self._circuits: dict[str, Circuit] = {}
 
     def set(
         self,
@@ -57,10 +59,12 @@ class Judging:
         *,
         discovered: Collection[str] = (),
         span_ns: int = 10 * SECOND,
+        record: Record = NO_RECORD,
     ) -> None:
         """The circuits to judge; those without a known contract are left out, those that changed come first.
 
-        discovered: circuits whose target was found on this host. span_ns: interval of the samples.
+        discovered: circuits whose target was found on this host. span_ns: interval of the samples. record: tickets and
+        events.
         """
         pairs = {
             item.id: (item, contracts[item.contract])
@@ -76,6 +80,8 @@ class Judging:
             self._failures = {}
             self._told_by, self._span_ns = witnesses(circuits, contracts, discovered), span_ns
             self._fate = None
+            self._record = record
+            self._circuits = {circuit.id: circuit for circuit in circuits}
 
     def advance(self) -> None:
         """Judge what is due, if judging has not had its share of time yet."""
@@ -105,7 +111,10 @@ class Judging:
         verdicts: Sequence[Verdict] | None = None
         try:
             reader, recorded, fate = self._sources()
-            verdicts = judge_stored(reader, *pair, now_ns=self._clock.wall(), recorded=recorded, fate=fate)
+            verdicts = judge_stored(
+                reader, *pair, now_ns=self._clock.wall(), recorded=recorded, fate=fate, record=self._record,
+                others=self._circuits,
+            )  # fmt: skip
         except Exception as error:  # one circuit that cannot be judged must not keep the others from it
             self._tell_failure(identity, error)
         with self._lock:
@@ -141,22 +150,29 @@ def judge_stored(
     now_ns: int,
     recorded: Recorded,
     fate: SharedFate,
+    record: Record = NO_RECORD,
+    others: Mapping[str, Circuit] | None = None,
 ) -> tuple[Verdict, ...]:
     """The circuit's verdicts at `now` from the local store."""
 
     def read(reading: Reading) -> SampleColumns:
-        return reader.read(circuit.id, reading.probe, reading.columns, reading.start_ns, reading.end_ns)
+        return reader.read(reading.circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns)
 
-    since = min((series.first_ns for series in reader.series() if series.circuit == circuit.id), default=None)
+    first: dict[str, int] = {}
+    for series in reader.series():
+        first[series.circuit] = min(series.first_ns, first.get(series.circuit, series.first_ns))
     return judge_by(
         read,
         contract,
         circuit,
         now_ns=now_ns,
-        measured_since_ns=since,
+        measured_since_ns=first.get(circuit.id),
         gaps=lambda start, end: recorded.gaps(circuit.id, start, end),
         shared=lambda samples: fate.of(samples, now_ns - FINAL_NS),
-    )
+        others=others,
+        since=first.get,
+        record=record,
+    ).verdicts
 
 
 def unfit(circuits: Sequence[Circuit], contracts: Mapping[str, Contract], span_ns: int) -> Iterator[str]:

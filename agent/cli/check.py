@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,10 @@ from agent.cli.run import DEFAULT_CONFIG
 from probes.core.errors import LocalError
 
 if TYPE_CHECKING:
+    from agent.assessing import Court
     from agent.cli.sources import Source
     from agent.config import AgentConfig
     from agent.sla.contract import Contract
-    from agent.sla.shared_fate import SharedFate
     from agent.sla.verdict import Verdict
     from probes.core.model import Circuit
 
@@ -27,22 +28,44 @@ UNKNOWN = 3
 STALE_NS = 5 * 60 * 10**9
 """A circuit of which nothing new came for so long is not known to be all right, whatever its month says."""
 
+_MONTHS = r"\d{4}-\d{2}(\.\.\d{4}-\d{2})?"
+
 Pair = tuple["Circuit", "Contract"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says, as far as it is not about samples. circuits: of a back-test."""
+
+    config: Path
+    period: str | None
+    output: str
+    circuits: tuple[str, ...]
 
 
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[CONTRACT|CIRCUIT]", help="What to judge; every circuit with a contract if left out."),
+        typer.Argument(
+            metavar="[CONTRACT|CIRCUIT|DRAFT.yaml]",
+            help="What to judge; every circuit with a contract if left out. A file is a draft for a back-test.",
+        ),
     ] = None,
     config: Annotated[Path, typer.Option("-c", "--config", help="Configuration file.")] = DEFAULT_CONFIG,
-    month: Annotated[str | None, typer.Option("--month", help="The same for a month, such as 2026-10.")] = None,
+    month: Annotated[
+        str | None,
+        typer.Option("--month", help="Such as 2026-10; 2026-08..2026-10 is a back-test."),
+    ] = None,
     window: Annotated[
         str | None,
         typer.Option(
             "--window",
-            help="Judge the window that ends with this period: 2026-10-05, 2026-10, 2026-Q4, 2026; now if left out.",
+            help="Judge the windows that end in this period: 2026-10-05, 2026-W41, 2026-10, 2026-Q4, 2026; "
+            "now if left out.",
         ),
+    ] = None,
+    circuits: Annotated[
+        list[str] | None, typer.Option("--circuit", help="Circuit of a back-test; may be given several times.")
     ] = None,
     source: Annotated[
         str, typer.Option("--from", help="Where the samples are: store, influxdb, or the name of a sink.")
@@ -69,7 +92,8 @@ def command(
     try:
         if chosen not in FORMATS:
             raise LocalError(f"there is no format {chosen!r}", hint=f"one of: {', '.join(FORMATS)}")
-        code = _check(name, config, _period(month, window), (source, store), chosen, now)
+        asked = _Asked(config, period_of(month, window), chosen, tuple(circuits or ()))
+        code = _check(name, asked, (source, store), now)
     except LocalError as error:
         first, *more = error.message.splitlines()
         print(problem_line(f"{first} (and {len(more)} more)" if more else first))
@@ -84,52 +108,48 @@ def command(
     raise typer.Exit(code)
 
 
-def _period(month: str | None, window: str | None) -> str | None:
+def period_of(month: str | None, window: str | None) -> str | None:
     if month is not None and window is not None:
         raise LocalError("--month and --window are two periods", hint="give one of them")
-    if month is not None and re.fullmatch(r"\s*\d{4}-\d{2}\s*", month) is None:
+    if month is not None and re.fullmatch(_MONTHS, month.strip()) is None:
         raise LocalError(f"{month!r} is not a month", hint="write it like 2026-10")
     return month or window
 
 
-def _check(
-    name: str | None, path: Path, period: str | None, source: tuple[str, Path | None], output: str, now: str | None
-) -> int:
+def _check(name: str | None, asked: _Asked, source: tuple[str, Path | None], now: str | None) -> int:
     """source: what --from says, and --store."""
     from agent import contract_files
+    from agent.cli import backtest
+    from agent.cli.court import convene
     from agent.cli.sources import open_source
     from agent.config import load
     from agent.sla.calendar import parse_instant
+    from agent.written import Written
     from probes.core.clock import SystemClock
 
-    if not path.is_file():
-        raise LocalError(f"there is no configuration at {path}", hint="name one with -c")
-    config = load(path)
+    if not asked.config.is_file():
+        raise LocalError(f"there is no configuration at {asked.config}", hint="name one with -c")
+    config = load(asked.config)
     contracts = contract_files.load(config.contracts)
-    pairs = _chosen(config, contracts, name)
     now_ns = SystemClock().wall() if now is None else parse_instant(now)
+    if backtest.is_draft(name) or backtest.is_range(asked.period):
+        if asked.period is None:
+            raise LocalError("a draft is judged over the past", hint="say which: --month 2026-08..2026-10")
+        draft, circuits = backtest.chosen(name, config, contracts, asked.circuits)
+        with open_source(config, *source) as samples:
+            court = convene(samples, config, {**contracts, draft.id: draft}, Written.load(config.contracts), now_ns)
+            return backtest.run(court, draft, circuits, asked.period, as_json=asked.output == "json")
+    if asked.circuits:
+        raise LocalError("--circuit is for back-tests", hint="name the circuit itself: linkwitness check CIRCUIT")
+    pairs = chosen_pairs(config, contracts, name)
     with open_source(config, *source) as samples:
         present = [pair for pair in pairs if not _absent(config, pair[0], name, samples.since(pair[0].id))]
+        court = convene(samples, config, contracts, Written.load(config.contracts), now_ns)
         verdicts: list[Verdict] = []
-        fate = _fate(samples, config, contracts)
         for circuit, contract in present:
-            verdicts += _judged(samples, circuit, contract, period, now_ns, fate)
-        silent = {} if period is not None else _silent(samples, [circuit for circuit, _ in present], now_ns)
-        return _show(verdicts, output, now_ns, samples.name, silent)
-
-
-def _fate(samples: Source, config: AgentConfig, contracts: Mapping[str, Contract]) -> SharedFate:
-    """Every circuit of the site is a witness, whichever are judged."""
-    from agent.sla.judge import Reading
-    from agent.sla.shared_fate import COLUMNS, SharedFate, witnesses
-
-    return SharedFate(
-        witnesses(config.circuits, contracts, config.discover),
-        lambda witness, start, end: samples.read(
-            witness.circuit, Reading(witness.probe, witness.kind, COLUMNS, start, end)
-        ),
-        config.span_ns,
-    )
+            verdicts += _judged(court, circuit, contract, asked.period)
+        silent = {} if asked.period is not None else _silent(samples, [circuit for circuit, _ in present], now_ns)
+        return _show(verdicts, asked.output, now_ns, samples.name, silent)
 
 
 def _silent(samples: Source, circuits: Sequence[Circuit], now_ns: int) -> dict[str, int]:
@@ -144,35 +164,27 @@ def _silent(samples: Source, circuits: Sequence[Circuit], now_ns: int) -> dict[s
     return found
 
 
-def _judged(
-    samples: Source, circuit: Circuit, contract: Contract, period: str | None, now_ns: int, fate: SharedFate
-) -> tuple[Verdict, ...]:
+def _judged(court: Court, circuit: Circuit, contract: Contract, period: str | None) -> Sequence[Verdict]:
+    """In the windows of now; or in all that end in the period."""
     from agent.sla.calendar import parse
-    from agent.sla.judge import judge_by
-    from agent.sla.shared_fate import FINAL_NS
+    from agent.sla.docket import docket_at, docket_over
 
-    chosen = None if period is None else parse(period, contract.time_zone)
-    if chosen is not None and chosen.start_ns > now_ns:
+    if period is None:
+        return court.judgement(contract, circuit, docket_at(contract, court.now_ns)).verdicts
+    chosen = parse(period, contract.time_zone)
+    if chosen.start_ns > court.now_ns:
         raise LocalError(f"{chosen.label} has not begun in {contract.time_zone}", hint="name a past period, or none")
-    verdicts = judge_by(
-        lambda reading: samples.read(circuit.id, reading),
-        contract,
-        circuit,
-        now_ns=now_ns,
-        window=chosen,
-        measured_since_ns=samples.since(circuit.id),
-        gaps=lambda start, end: samples.gaps(circuit.id, start, end),
-        shared=lambda series: fate.of(series, now_ns - FINAL_NS),
-    )
+    verdicts = court.judgement(contract, circuit, docket_over(contract, chosen, court.now_ns)).verdicts
     for verdict in verdicts:
-        if chosen is not None and verdict.window.label != chosen.label:
+        outside = verdict.window.start_ns < chosen.start_ns or verdict.window.end_ns > chosen.end_ns
+        if outside and verdict.window.label != chosen.label:
             which = f"{circuit.id}: {verdict.objective.id}"
             told = f"{verdict.window.label}, its own window, and not {chosen.label}"
             print(f"note: {which} is judged for {told}", file=sys.stderr)
     return verdicts
 
 
-def _chosen(config: AgentConfig, contracts: Mapping[str, Contract], name: str | None) -> list[Pair]:
+def chosen_pairs(config: AgentConfig, contracts: Mapping[str, Contract], name: str | None) -> list[Pair]:
     """Circuits with their contract: all, those of a contract, or one circuit. Raises LocalError."""
     bound = [circuit for circuit in config.circuits if circuit.contract is not None]
     wanted = [circuit for circuit in bound if name is None or name in (circuit.id, circuit.contract)]
@@ -197,10 +209,32 @@ def _absent(config: AgentConfig, circuit: Circuit, name: str | None, since_ns: i
     return circuit.id in config.discover and since_ns is None and name != circuit.id
 
 
+def _one_each(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Of an objective with several windows the gravest, which says how many there are."""
+    from dataclasses import replace
+
+    from agent.sla.verdict import worst
+
+    groups: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault((verdict.circuit, verdict.objective.id), []).append(verdict)
+    found = []
+    for group in groups.values():
+        gravest = worst(group)
+        if gravest is None or len(group) == 1:
+            found += group
+            continue
+        alike = sum(verdict.state is gravest.state for verdict in group)
+        state = gravest.state.value.replace("_", " ")
+        found.append(replace(gravest, sentence=f"{gravest.sentence} ({alike} of {len(group)} windows {state})"))
+    return found
+
+
 def _show(verdicts: list[Verdict], output: str, now_ns: int, source: str, silent: Mapping[str, int]) -> int:
     from agent.report.plugin import exit_code, plugin_line
 
-    code, line = exit_code(verdicts, silent), plugin_line(verdicts, silent)
+    shown = _one_each(verdicts)
+    code, line = exit_code(shown, silent), plugin_line(shown, silent)
     if output == "json":
         from agent.report.document import check_document
 
@@ -213,5 +247,5 @@ def _show(verdicts: list[Verdict], output: str, now_ns: int, source: str, silent
         from agent.report.terminal import print_grid
 
         print()
-        print_grid(verdict_grid(verdicts))
+        print_grid(verdict_grid(shown))
     return code

@@ -10,7 +10,7 @@ from agent.sla.contract import Contract, Metric, Objective, StatisticType
 from agent.sla.feeds import every_ns, feed, makes_attempts
 from agent.sla.needs import columns_for, margins
 from agent.sla.period import SETTLING_NS
-from agent.sla.uptime import WARM_UP_NS
+from agent.sla.timeline import WARM_UP_NS
 from probes.core.model import Circuit
 
 

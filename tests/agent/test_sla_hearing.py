@@ -1,0 +1,146 @@
+"""From samples, tickets and exclusions to verdicts: what the parts of a judgement do to each other."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+from agent.sla.calendar import parse, parse_instant
+from agent.sla.contract import Metric, Scope, Statistic, StatisticType
+from agent.sla.docket import docket_over
+from agent.sla.exclusions import Exclusion
+from agent.sla.hours import Daily, Hours
+from agent.sla.incidents import Attribution, Responsible, Stamp, Ticket
+from agent.sla.judge import Judgement, Record, hear, material
+from agent.sla.verdict import VerdictState
+from tests.fakes.columns import SECOND, SPAN
+from tests.fakes.contracts import CIRCUIT, HOUR, contract, objective, series
+
+DAY = parse("2026-10-05", "UTC")
+T0 = DAY.start_ns
+AFTER = T0 + 48 * HOUR
+ROWS = 24 * 360
+MEF = Statistic(StatisticType.AVAILABILITY_MEF, dt_ns=SPAN)
+UP = objective(Metric.AVAILABILITY, "0.999", MEF, id="up")
+"""Of a day 86.4 s may be down: eight intervals of 10 s."""
+
+
+def day(*outages: tuple[int, int]) -> str:
+    """A day of samples; from one to before the other all packets are lost."""
+    letters = ["."] * ROWS
+    for begin, end in outages:
+        letters[begin:end] = "H" * (end - begin)
+    return "".join(letters)
+
+
+def heard(promise, text: str, record: Record | None = None, others=None, **circuit: object) -> Judgement:  # type: ignore[no-untyped-def]
+    own = material(promise, replace(CIRCUIT, **circuit), {"icmp": series(T0, text)}, now_ns=AFTER)  # type: ignore[arg-type]
+    known = {
+        name: material(promise, replace(CIRCUIT, id=name), {"icmp": series(T0, rows)}, now_ns=AFTER)
+        for name, rows in (others or {}).items()
+    }
+    docket = docket_over(promise, DAY, AFTER)
+    extent = (DAY.start_ns, DAY.end_ns)
+    return hear(promise, own, docket, now_ns=AFTER, others=known, record=record or Record(), extent=extent)
+
+
+def ticket(begin: int, end: int, attribution: Attribution | None = None) -> Ticket:
+    stamps = {Stamp.TICKET: T0 + begin * SPAN, Stamp.RESTORED: T0 + end * SPAN}
+    return Ticket("TT-1", ("c1",), stamps, entered_ns=T0 + end * SPAN, attribution=attribution)
+
+
+def test_an_outage_becomes_an_incident_with_its_seconds() -> None:
+    found = heard(contract(UP), day((100, 130)))
+    (incident,) = found.incidents
+    assert (incident.start_ns, incident.end_ns) == (T0 + 100 * SPAN, T0 + 130 * SPAN)
+    assert (incident.down_ns, incident.counted_ns) == (300 * SECOND, 300 * SECOND)
+    (verdict,) = found.verdicts
+    assert (verdict.state, verdict.value) == (VerdictState.BREACHED, 1 - Fraction(30, ROWS))
+
+
+def test_what_is_excluded_is_in_the_incident_and_does_not_count() -> None:
+    window = Exclusion("CHG-1", T0 + 90 * SPAN, T0 + 120 * SPAN, "planned work", T0 - HOUR, "both")
+    found = heard(replace(contract(UP), exclusions=(window,)), day((100, 125)))
+    (incident,) = found.incidents
+    assert (incident.down_ns, incident.counted_ns) == (250 * SECOND, 50 * SECOND)
+    assert found.verdicts[0].state is VerdictState.MET
+
+
+def test_an_entry_that_lays_an_outage_at_the_customers_door_excludes_it() -> None:
+    mine = Attribution(Responsible.CUSTOMER, "noc@example.net", ("power off at the customer's site",))
+    plain = heard(contract(UP), day((100, 130)), Record(tickets=(ticket(100, 130),)))
+    excused = heard(contract(UP), day((100, 130)), Record(tickets=(ticket(100, 130, mine),)))
+    assert plain.verdicts[0].state is VerdictState.BREACHED
+    assert excused.verdicts[0].state is VerdictState.MET
+    assert "fault of the customer" in excused.verdicts[0].sentence
+    assert [item.exclusion.source for item in excused.ruling.entries] == ["ticket"]
+
+
+def test_what_is_disputed_excludes_nothing_and_is_said() -> None:
+    mine = Attribution(Responsible.CUSTOMER, "noc@example.net", ("power off",), disputed="customer: it was on")
+    (verdict,) = heard(contract(UP), day((100, 130)), Record(tickets=(ticket(100, 130, mine),))).verdicts
+    assert (verdict.state, verdict.remark) == (VerdictState.BREACHED, "disputed")
+
+
+def test_evidence_alone_never_excludes() -> None:
+    guess = Attribution(Responsible.CUSTOMER, "evidence", ("the near end was down as well",))
+    record = Record(attribute=lambda _: guess)
+    found = heard(contract(UP), day((100, 130)), record)
+    assert found.incidents[0].attribution is guess
+    assert found.verdicts[0].state is VerdictState.BREACHED
+    assert found.verdicts[0].remark == ""
+
+
+def test_time_outside_the_service_hours_does_not_count() -> None:
+    office = Hours((Daily(frozenset(range(7)), 8 * 60, 18 * 60),), "UTC", text="daily 08:00-18:00 UTC")
+    promise = contract(replace(UP, hours=office))
+    night = heard(promise, day((100, 130))).verdicts[0]
+    assert night.state is VerdictState.MET
+    assert night.evidence["service_hours"] == "daily 08:00-18:00 UTC"
+    assert night.evidence["excluded_ns"] == 14 * HOUR
+    noon = heard(promise, day((12 * 360, 12 * 360 + 30))).verdicts[0]
+    assert noon.value == 1 - Fraction(30, 10 * 360)
+
+
+def test_the_worst_of_several_circuits_decides() -> None:
+    promise = contract(replace(UP, scope=Scope(("c1", "c2"), "worst")))
+    (verdict,) = heard(promise, day(), others={"c2": day((100, 130))}).verdicts
+    assert (verdict.state, verdict.value) == (VerdictState.BREACHED, 1 - Fraction(30, ROWS))
+    assert verdict.evidence["circuits"] == ("c1", "c2")
+
+
+def test_of_redundant_circuits_one_is_enough() -> None:
+    promise = contract(replace(UP, scope=Scope(("c1", "c2"), "at_least", k=1)))
+    apart = heard(promise, day((100, 130)), others={"c2": day((200, 230))}).verdicts[0]
+    both = heard(promise, day((100, 130)), others={"c2": day((110, 140))}).verdicts[0]
+    assert (apart.state, apart.value) == (VerdictState.MET, Fraction(1))
+    assert (both.state, both.value) == (VerdictState.BREACHED, 1 - Fraction(20, ROWS))
+
+
+def test_a_circuit_that_is_not_known_gives_no_verdict() -> None:
+    promise = contract(replace(UP, scope=Scope(("c1", "elsewhere"), "worst")))
+    (verdict,) = heard(promise, day()).verdicts
+    assert verdict.state is VerdictState.INCONCLUSIVE
+    assert "does not know the circuit elsewhere" in verdict.sentence
+
+
+def test_objectives_on_outages_and_on_availability_tell_one_story() -> None:
+    count = objective(Metric.OUTAGE, 1, Statistic(StatisticType.COUNT), id="count")
+    repair = objective(Metric.OUTAGE, 3600 * SECOND, Statistic(StatisticType.MTTR), id="repair")
+    promise = contract(UP, count, repair)
+    found = heard(promise, day((100, 130), (1000, 1012)))
+    values = {item.objective.id: (item.state, item.value) for item in found.verdicts}
+    assert values["count"] == (VerdictState.BREACHED, 2)
+    assert values["repair"] == (VerdictState.MET, Fraction(210 * SECOND))
+    assert values["up"] == (VerdictState.BREACHED, 1 - Fraction(42, ROWS))
+
+
+def test_no_outage_is_no_repair_time() -> None:
+    repair = objective(Metric.OUTAGE, 3600 * SECOND, Statistic(StatisticType.MTTR), id="repair")
+    found = {item.objective.id: item for item in heard(contract(UP, repair), day()).verdicts}
+    assert (found["repair"].state, found["repair"].remark) == (VerdictState.MET, "no_events")
+
+
+def test_the_moment_of_the_first_sample_is_kept_apart() -> None:
+    late = parse_instant("2026-10-05T12:00:00Z")
+    own = material(contract(UP), CIRCUIT, {"icmp": series(late, "." * 4320)}, now_ns=AFTER, measured_since_ns=late)
+    found = hear(contract(UP), own, docket_over(contract(UP), DAY, AFTER), now_ns=AFTER)
+    assert found.verdicts[0].state is VerdictState.INCONCLUSIVE
