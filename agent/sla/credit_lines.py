@@ -129,8 +129,9 @@ def _of_breach(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verd
         yield from _of_outages(occasion, order, terms, objective, verdict, verdict.window)
         return
     steps, doubtful = list(earned.steps), verdict.estimated
-    limits = [Fraction(0) if item is None else item.exact for item in bounds]
-    if None not in (verdict.best, verdict.worst) and set(limits) != {earned.exact}:
+    most = _most(occasion.contract, terms, costs)
+    limits = [Fraction(0) if item is None else _at_most(item.exact, most) for item in bounds]
+    if None not in (verdict.best, verdict.worst) and set(limits) != {_at_most(earned.exact, most)}:
         doubtful = True
         steps.append(f"what was not measured could make it {costs.money(min(limits))} to {costs.money(max(limits))}")
     if verdict.estimated:
@@ -166,13 +167,28 @@ def _of_doubt(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verdi
     for value in (verdict.best, verdict.worst):
         breached = value is not None and not verdict.objective.meets(value, target)
         earned = _earned(occasion, terms, costs, verdict, value) if breached else None
-        bounds.append(earned.exact if earned is not None else Fraction(0))
+        most = _most(occasion.contract, terms, costs)
+        bounds.append(_at_most(earned.exact, most) if earned is not None else Fraction(0))
     if not max(bounds) and verdict.worst is not None:
         return
     could = " to ".join(costs.money(item) for item in sorted(set(bounds)))
     known = f"it could be {could}" if verdict.worst is not None else "what it could be is not known"
     steps = (_promise(verdict), *_part(costs, terms), f"without a verdict nothing is paid; {known}")
     yield Draft(order, terms, verdict.objective.id, verdict.window, costs, steps, Fraction(0), provisional=True)
+
+
+def _most(contract: Contract, terms: CreditTerms, costs: Tariff) -> Fraction | None:
+    """The tightest cap that any line of the terms is under."""
+    limits = [
+        costs.worth(cap.price, terms.day_basis, pro_rata=terms.pro_rata and cap.per in ("month", "objective"))
+        for cap in (*terms.caps, *contract.credit_caps)
+        if cap.per != "incident"
+    ]
+    return min(limits, default=None)
+
+
+def _at_most(exact: Fraction, most: Fraction | None) -> Fraction:
+    return exact if most is None else min(exact, most)
 
 
 def _earned(
@@ -252,7 +268,8 @@ def _of_outages(
     if apart:
         for incident in taken:
             ns = occasion.counted_ns(incident)
-            earned = _by_time(occasion, terms, costs, Fraction(ns), window, "counted")
+            what = "counted" if terms.basis is CreditBasis.PER_EVENT else ""
+            earned = _by_time(occasion, terms, costs, Fraction(ns), window, what)
             steps = (*head, _outage(incident, ns, occasion.as_of_ns), *earned.steps)
             if earned.exact:
                 ongoing = incident.end_ns is None or incident.end_ns > occasion.as_of_ns

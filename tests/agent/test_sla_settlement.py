@@ -91,6 +91,14 @@ def test_a_sure_breach_whose_band_is_not_sure() -> None:
     assert not sure.provisional
 
 
+def test_what_could_have_been_is_under_the_caps_too() -> None:
+    capped = replace(TENTH, caps=(Cap("month", Price("percent", Fraction(1, 5))),))
+    (line,) = found(capped, judged("0.995", VerdictState.INCONCLUSIVE, best=Fraction(1), worst=Fraction("0.98"))).lines
+    assert line.steps[-1] == "without a verdict nothing is paid; it could be 0.00 EUR to 96.00 EUR"  # 20 %, not 25 %
+    (sure,) = found(capped, judged("0.985", best=Fraction("0.989"), worst=Fraction("0.98"))).lines
+    assert not sure.provisional
+
+
 def test_no_bound_no_range() -> None:
     (line,) = found(TENTH, judged("0.992", VerdictState.INCONCLUSIVE, worst=None)).lines
     assert line.steps[-1] == "without a verdict nothing is paid; what it could be is not known"
