@@ -172,10 +172,10 @@ def _means(case: Case, readings: Readings) -> Bounds:
         return low, None if running or not sure else low
     _, count = counts(case, readings)
     if count is None or any(item.start_ns < case.start_ns for item in doubtful) or not sure:
-        low = Fraction(case.terms.shortest_ns)
+        low = Fraction(case.terms.least_ns)
     else:
-        more, shortest = int(count) - len(sure), case.terms.shortest_ns
-        low = min(Fraction(sum(sure), len(sure)), Fraction(sum(sure) + more * shortest, len(sure) + more))
+        more, least = int(count) - len(sure), case.terms.least_ns
+        low = min(Fraction(sum(sure), len(sure)), Fraction(sum(sure) + more * least, len(sure) + more))
     return low, None if running else _highest_mean(case, readings)
 
 
@@ -216,7 +216,7 @@ def _repairs(case: Case, readings: Readings) -> Bounds:
         return _between(least, _reduced(case.objective, ends))
     if kind is StatisticType.PERCENTILE:
         most, running = _most(case, readings)
-        return Fraction(case.terms.shortest_ns), None if running else Fraction(max(most, default=0))
+        return Fraction(case.terms.least_ns), None if running else Fraction(max(most, default=0))
     return Fraction(0), Fraction(1)
 
 

@@ -52,6 +52,11 @@ class Terms:
         return max(self.statistic.minimum_ns, self.grain_ns)
 
     @property
+    def least_ns(self) -> int:
+        """Least time of an outage that counts."""
+        return self.shortest_ns - (self.statistic.minimum_ns if self.statistic.count_from == "threshold" else 0)
+
+    @property
     def apart_ns(self) -> int:
         return max(self.statistic.join_ns, self.grain_ns)
 
@@ -73,7 +78,7 @@ def measured(terms: Terms, incidents: Sequence[Incident], unknown: Spans, *, hid
         return incident.down | bridges(incident.down, unknown, terms.clock.bridge_ns)
 
     raw = _measured(terms, incidents, bridged)
-    bare = _measured(terms, incidents, lambda incident: incident.down)
+    bare = [part for fault in _measured(terms, incidents, lambda incident: incident.down) for part in _apart(fault)]
     doubt = unknown - terms.out if hidden else _beside(unknown - terms.out, [item.spans for item in raw])
     return _readings(terms, raw, bare, doubt)
 
@@ -99,6 +104,17 @@ def _measured(terms: Terms, incidents: Iterable[Incident], spans_of: Callable[[I
         if len(spans):
             found.append(Fault(int(spans.start_ns[0]), spans, incident.end_ns is None, (incident,)))
     return found
+
+
+def _apart(fault: Fault) -> list[Fault]:
+    """Outages that only bridged time makes one: those that no ticket joins."""
+    if any(item.tickets for item in fault.incidents):
+        return [fault]
+    last = int(fault.spans.end_ns[-1])
+    return [
+        replace(fault, start_ns=start, spans=Spans.of([(start, end)]), running=fault.running and end == last)
+        for start, end in fault.spans
+    ]
 
 
 def _clocked(terms: Terms, incident: Incident) -> Fault | None:

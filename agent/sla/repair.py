@@ -12,6 +12,7 @@ best and worst are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
@@ -57,7 +58,12 @@ def evaluate_outages(
     case = _case(objective, incidents, moment, start, end)
     before = Spans.of([(start, min(end, moment.since_ns))])
     unknown = (moment.unknown | before) if case.hidden or not case.contract_clock else NOWHERE
+    if objective.coverage.unknown == "up":
+        unknown = NOWHERE
     readings = case.readings(unknown)
+    if objective.coverage.unknown == "down":
+        settled = tuple(replace(item, doubtful=False) for item in readings.wide)
+        readings, unknown = Readings(settled, settled, settled, NOWHERE), NOWHERE
     gone = unknown & case.judged
     found = case.here(readings.likely)
     low, high = bounds(case, readings)
