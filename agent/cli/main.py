@@ -32,6 +32,7 @@ COMMANDS = (
         "maintenance", "Maintenance: import notices, confirm, move, list.", attribute("agent.cli.maintenance:app"),
         "Judge",
     ),
+    Entry("report", "The report of a month for provider or customer.", attribute("agent.cli.report:command"), "Judge"),
     Entry("contract", "Contracts: mistakes, plain language, list.", attribute("agent.cli.contract:app"), "Judge"),
     Entry("incident", "Tickets and outages: clocks, who answers.", attribute("agent.cli.incident:app"), "Judge"),
     Entry("event", "Calls, requests, notices: import, add, list.", attribute("agent.cli.event:app"), "Judge"),
