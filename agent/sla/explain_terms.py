@@ -21,11 +21,11 @@ _RECORDS: Final = {
     "agreed": "A record that both sides agree on is final; this measurement is shown beside it, with the difference",
 }
 _STAMPS: Final = {
-    Stamp.FAULT: "the beginning of the fault, as measured",
+    Stamp.FAULT: "the beginning of the fault as measured",
     Stamp.DETECTED: "the moment the fault was detected",
     Stamp.TICKET: "the opening of the ticket",
     Stamp.RESPONSE: "the first response to the ticket",
-    Stamp.RESTORED: "the restoration of service, as measured where no ticket says it",
+    Stamp.RESTORED: "the restoration of service (as measured, where no ticket says it)",
     Stamp.CONFIRMED: "the customer's confirmation that the service works",
     Stamp.CLOSED: "the closing of the ticket",
 }

@@ -173,7 +173,10 @@ def test_the_credit_note_pays_what_the_explanation_says(name: str, terms: Credit
     verdict = Verdict(name, "C-1", objective, window[0], VerdictState.BREACHED, value, value, value, target,
                       Fraction(1), Fraction(1), False, "", {})  # fmt: skip
     alone = replace(contract, credits=(replace(terms, caps=()),), credit_caps=())
-    settlement = settle(alone, Circuit("C-1", "192.0.2.1"), month, (verdict,), (), as_of_ns=month.end_ns + DAY)
+    charge = None if contract.service.monthly_charge else "1000.00 EUR"  # of examples where nothing is known
+    settlement = settle(
+        alone, Circuit("C-1", "192.0.2.1", monthly_charge=charge), month, (verdict,), (), as_of_ns=month.end_ns + DAY
+    )
     assert settlement.obstacle == ""
     assert [str(line.amount) for line in settlement.lines] == [said[2]]
 
