@@ -174,9 +174,24 @@ def test_a_period_that_has_not_begun_is_not_judged_as_the_present(home: Path, ca
     assert "2026-12 has not begun in Europe/Berlin" in capsys.readouterr().out
 
 
-def test_a_month_of_daily_windows_says_which_day_is_judged(home: Path, capsys) -> None:
-    assert run(["check", "alpha", "-c", str(home / "agent.yaml"), "--now", NOW, "--month", "2026-11"]) == 0
-    assert "note: alpha: up is judged for 2026-11-03, its own window, and not 2026-11" in capsys.readouterr().err
+def test_a_month_of_daily_windows_judges_each_day_that_has_begun(home: Path, capsys) -> None:
+    month = ["check", "alpha", "-c", str(home / "agent.yaml"), "--now", NOW, "--month", "2026-11"]
+    run([*month, "--json"])
+    days = [item["window"]["label"] for item in json.loads(capsys.readouterr().out)["verdicts"]
+            if item["objective"] == "up"]  # fmt: skip
+    assert days == ["2026-11-01", "2026-11-02", "2026-11-03"]
+    run(month)
+    told = capsys.readouterr()
+    assert told.out.count("'up'=") == 1
+    assert "of 3 windows inconclusive)" in told.out
+    assert told.err == ""
+
+
+def test_a_year_seen_from_a_month_is_said(home: Path, capsys) -> None:
+    contract = home / "contracts" / "basic.yaml"
+    contract.write_text(contract.read_text().replace("calendar: day", "calendar: year"))
+    run(["check", "alpha", "-c", str(home / "agent.yaml"), "--now", NOW, "--month", "2026-11"])
+    assert "note: alpha: up is judged for 2026, its own window, and not 2026-11" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [["--month", "2026-Q4"], ["--now", "2300-01-01T00:00:00Z"], ["--window", "9999"]])

@@ -160,7 +160,9 @@ def test_a_retroactive_entry_changes_nothing_and_is_named() -> None:
     for one, two in zip(plain, beside, strict=True):
         assert (one.state, one.value) == (two.state, two.value)
     assert beside[0].state is VerdictState.BREACHED
-    assert beside[0].sentence.endswith("1 retroactive exclusion not applied: 300-600")
+    assert beside[0].sentence.endswith(
+        "1 exclusion not applied: 300-600 (entered after its start and confirmed by nobody)"
+    )
     confirmed = judged(text, replace(late, confirmed_by="J. Smith"))
     assert confirmed[0].state is VerdictState.MET
     assert confirmed[0].evidence["exclusions"][0]["retroactive"] is True

@@ -82,7 +82,7 @@ def test_what_is_disputed_excludes_nothing_and_is_said() -> None:
 
 def test_evidence_alone_never_excludes() -> None:
     guess = Attribution(Responsible.CUSTOMER, "evidence", ("the near end was down as well",))
-    record = Record(attribute=lambda _: guess)
+    record = Record(attribute=lambda found: tuple(replace(item, attribution=guess) for item in found))
     found = heard(contract(UP), day((100, 130)), record)
     assert found.incidents[0].attribution is guess
     assert found.verdicts[0].state is VerdictState.BREACHED

@@ -505,7 +505,7 @@ def test_judging_with_only_the_columns_that_were_asked_for() -> None:
     promises += [objective(Metric.RTT, 10 * MS, item) for item in (None, P95)]
     promises += [objective(Metric.JITTER, 1, item) for item in (None, pdv, rtp)]
     for promise in promises:
-        (found,) = judge_by(read, contract(promise), CIRCUIT, now_ns=AFTER, window=DAY, measured_since_ns=T0)
+        (found,) = judge_by(read, contract(promise), CIRCUIT, now_ns=AFTER, window=DAY, measured_since_ns=T0).verdicts
         assert found.state is VerdictState.MET, found.sentence
 
 

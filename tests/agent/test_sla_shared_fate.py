@@ -71,7 +71,7 @@ class Site:
         return judge_by(
             lambda reading: self.data[name].between(reading.start_ns, min(reading.end_ns, now_ns)), self.signed, chosen,
             now_ns=now_ns, measured_since_ns=T0 - HOUR, shared=lambda data: self.fate.of(data, now_ns - 60 * SECOND),
-        )  # fmt: skip
+        ).verdicts  # fmt: skip
 
     def breached(self) -> list[str]:
         return [verdict.sentence for item in self.circuits for verdict in self.judged(item.id)
@@ -186,7 +186,7 @@ def test_capacity_runs_of_that_time_are_missing_data() -> None:
     _, verdict = judge_by(
         lambda reading: data[reading.probe], signed, site.circuits[0], now_ns=NOW, measured_since_ns=T0,
         shared=lambda data: site.fate.of(data, NOW),
-    )  # fmt: skip
+    ).verdicts  # fmt: skip
     assert verdict.value is None
 
 
@@ -373,7 +373,7 @@ def test_check_shows_excluded_time_with_its_reasons(home: Path, capsys: pytest.C
     ledger.write_text(f"exclusions:\n{entry}2026-11-04T00:00:00Z" + "}\n")
     assert run(["check", "c0", *arguments, "--json"]) == 2
     (loss, up) = json.loads(capsys.readouterr().out)["verdicts"]
-    assert "1 retroactive exclusion not applied: CHG-7" in up["sentence"]
+    assert "1 exclusion not applied: CHG-7 (entered after its start and confirmed by nobody)" in up["sentence"]
     (found,) = loss["evidence"]["exclusions"]
     assert (found["id"], found["retroactive"], found["reason"]) == ("CHG-7", True, "new fibre")
     assert (loss["evidence"]["excluded_ns"], len(loss["evidence"]["exclusions_sha256"])) == (0, 64)

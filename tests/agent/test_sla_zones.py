@@ -174,6 +174,7 @@ def test_an_update_of_the_database_in_mid_month_changes_no_window_of_a_running_a
     assert calendar.parse("2026-10", "Test/City") == before
     assert zones.zone("Test/City").law == law, "what the verdicts name is what the windows were made of"
     zones.zone.cache_clear()  # as in a new process
+    calendar.calendar_window.cache_clear()
     assert calendar.parse("2026-10", "Test/City") != before
     assert zones.zone("Test/City").law.startswith("2026b ")
     assert zones.zone("Test/City").law.split()[1] != law.split()[1]
