@@ -11,18 +11,8 @@ from typing import Final, Literal
 from agent.report.statement import drawing, faults, figures, fingerprint, owed, results
 from agent.report.statement.document import plain
 from agent.report.statement.figures import clean
-from agent.report.statement.model import (
-    Audience,
-    Content,
-    Digest,
-    Fact,
-    Header,
-    PartyRow,
-    Provenance,
-    SeriesPrint,
-    Statement,
-    TimeAccount,
-)
+from agent.report.statement.model import Audience, Content, Digest, Header, Provenance, SeriesPrint, Statement
+from agent.report.statement.rows import Fact, PartyRow, TimeAccount
 from agent.report.statement.summary import SECTIONS, summary
 from agent.sla.assessment import Assessment
 from agent.sla.columns import SampleColumns

@@ -12,7 +12,8 @@ import numpy as np
 
 from agent.report.statement.buckets import Gathered, gather
 from agent.report.statement.figures import clean
-from agent.report.statement.model import BucketRow, Chart, ClockChange, Stretch, Trend
+from agent.report.statement.model import BucketRow, Chart, ClockChange, Trend
+from agent.report.statement.rows import Stretch
 from agent.sla.assessment import Assessment
 from agent.sla.calendar import WindowInstants, day_start, local_time
 from agent.sla.columns import SampleColumns

@@ -7,7 +7,7 @@ from typing import Final
 
 from agent.report.statement import figures
 from agent.report.statement.figures import clean
-from agent.report.statement.model import (
+from agent.report.statement.rows import (
     AttributionRow,
     DisputeRow,
     ExclusionRow,

@@ -7,7 +7,7 @@ from datetime import UTC
 from fractions import Fraction
 from typing import Final
 
-from agent.report.statement.model import Figure, Instant, WindowRow
+from agent.report.statement.rows import Figure, Instant, WindowRow
 from agent.sla.calendar import WindowInstants, local_time
 from agent.sla.contract import Objective, Unit
 from agent.sla.money import Money

@@ -13,7 +13,8 @@ from fractions import Fraction
 from typing import Final
 
 from agent.report.statement import figures
-from agent.report.statement.model import Content, Figure, Instant, Statement, WindowRow
+from agent.report.statement.model import Content, Statement
+from agent.report.statement.rows import Figure, Instant, WindowRow
 
 COLUMNS: Final = (
     "section", "contract", "contract_version", "circuit", "id", "name", "window", "start_utc", "end_utc", "state",

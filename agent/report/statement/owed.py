@@ -8,7 +8,7 @@ from typing import Final
 
 from agent.report.statement import figures
 from agent.report.statement.figures import clean
-from agent.report.statement.model import ChronicRow, ClaimRow, CreditNote, CreditRow, Figure
+from agent.report.statement.rows import ChronicRow, ClaimRow, CreditNote, CreditRow, Figure
 from agent.sla.remedies import CreditBasis
 from agent.sla.settlement import ChronicFinding, Claim, CreditLine, Settlement
 

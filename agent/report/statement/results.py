@@ -9,16 +9,8 @@ from typing import Final
 
 from agent.report.statement import figures
 from agent.report.statement.figures import UNITS, clean
-from agent.report.statement.model import (
-    BudgetRow,
-    Fact,
-    Figure,
-    Method,
-    MissingRow,
-    Result,
-    Tally,
-    TimeAccount,
-)
+from agent.report.statement.model import BudgetRow, Method, Result, Tally
+from agent.report.statement.rows import Fact, Figure, MissingRow, TimeAccount
 from agent.sla.contract import Metric, Objective, StatisticType, Unit
 from agent.sla.definitions import definition, name
 from agent.sla.verdict import Budget, EvidenceValue, Verdict, VerdictState

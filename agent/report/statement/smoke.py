@@ -12,7 +12,8 @@ from typing import Final
 
 from agent.report.statement import figures
 from agent.report.statement.axes import DelayAxis, delay_axis, delay_label, time_axis
-from agent.report.statement.model import BucketRow, Chart, IncidentRow, Result, Stretch
+from agent.report.statement.model import BucketRow, Chart, Result
+from agent.report.statement.rows import IncidentRow, Stretch
 
 WIDTH: Final = 760
 HEIGHT: Final = 372

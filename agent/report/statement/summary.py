@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from agent.report.statement import figures
-from agent.report.statement.model import Audience, Content, IncidentRow, Result, Section, Summary
+from agent.report.statement.model import Audience, Content, Result, Section, Summary
+from agent.report.statement.rows import IncidentRow
 
 SECTIONS: Final[dict[Audience, tuple[Section, ...]]] = {
     "customer": (

@@ -7,7 +7,8 @@ from typing import Final
 
 from agent.report.statement import figures
 from agent.report.statement.layout import between, pairs, table, wrapped
-from agent.report.statement.model import IncidentRow, Section, Statement
+from agent.report.statement.model import Section, Statement
+from agent.report.statement.rows import IncidentRow
 from agent.report.statement.rules import RULES
 from agent.report.statement.smoke import describe
 from agent.report.statement.views import accounts, many_windows, promises

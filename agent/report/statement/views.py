@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agent.report.statement.model import Content, Result, TimeAccount, Trend
+from agent.report.statement.model import Content, Result, Trend
+from agent.report.statement.rows import TimeAccount
 
 _SEVERITY: Final = {"breached": 4, "at_risk": 3, "inconclusive": 2, "unmeasurable": 2, "on_track": 1, "met": 0}
 _GOOD: Final = ("met", "on_track")
