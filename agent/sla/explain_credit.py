@@ -107,9 +107,11 @@ def _ordered(terms: CreditTerms, objective: Objective | None) -> list[Band]:
     return list(reversed(terms.bands)) if rising else list(terms.bands)
 
 
-def _table(terms: CreditTerms, bands: list[Band], case: Example, unit: Unit, what: str) -> Table:
+def _table(
+    terms: CreditTerms, bands: list[Band], case: Example, unit: Unit, what: str, kept: Fraction | None = None
+) -> Table:
     rows = [
-        (band_text(band, unit), price_text(band.price), case.paid(case.worth(band.price, terms.day_basis)))
+        (band_text(band, unit, kept), price_text(band.price), case.paid(case.worth(band.price, terms.day_basis)))
         for band in bands
     ]
     return Table((what, "credit", f"of {case.tariff.full}"), tuple(rows))
@@ -126,7 +128,8 @@ def _by_band(terms: CreditTerms, objective: Objective, case: Example) -> Worded:
     for index, band in enumerate(bands[:_TO_SHOW]):
         shown = value(objective.unit, within(band, objective.unit, _neighbour(bands, index)))
         examples.append(f"At {shown} the customer gets {case.working(band.price, terms.day_basis)}.")
-    return head, _table(terms, bands, case, objective.unit, f"value of {objective.id}"), examples
+    kept = None if objective.target.of_committed_rate else objective.target.value
+    return head, _table(terms, bands, case, objective.unit, f"value of {objective.id}", kept), examples
 
 
 def _by_event(terms: CreditTerms, objective: Objective | None, case: Example) -> Worded:
@@ -196,7 +199,7 @@ def _by_excess(terms: CreditTerms, objective: Objective, case: Example, circuit:
         excesses = [terms.unit.deductible + terms.unit.step * Fraction(7, 2)]
     else:
         bands = _ordered(terms, objective)
-        table = _table(terms, bands, case, kind, "beyond the target by")
+        table = _table(terms, bands, case, kind, "beyond the target by", Fraction(0))
         excesses = [within(band, kind, _neighbour(bands, index)) for index, band in enumerate(bands[:_TO_SHOW])]
     examples = []
     for excess in excesses:

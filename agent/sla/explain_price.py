@@ -95,14 +95,15 @@ def price_text(price: Price) -> str:
     return f"{decimal(price.value)} {unit}{'' if price.value == 1 else 's'} of the monthly charge"
 
 
-def band_text(band: Band, unit: Unit) -> str:
-    """`99.5 % or more, below 99.95 %`, with the edges as they are written."""
+def band_text(band: Band, unit: Unit, kept: Fraction | None = None) -> str:
+    """`99.5 % or more, below 99.95 %`, with the edges as they are written. kept: the target, which earns nothing."""
     low = None if band.low is None else value(unit, band.low)
     high = None if band.high is None else value(unit, band.high)
-    if band.upper_inclusive:
-        words = (f"more than {low}" if low else "", f"up to {high}" if high else "")
-    else:
-        words = (f"{low} or more" if low else "", f"below {high}" if high else "")
+    above = band.upper_inclusive or (band.low is not None and band.low == kept)
+    words = (
+        (f"more than {low}" if above else f"{low} or more") if low else "",
+        (f"up to {high}" if band.upper_inclusive else f"below {high}") if high else "",
+    )
     return ", ".join(word for word in words if word) or "any value"
 
 
