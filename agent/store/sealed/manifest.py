@@ -43,6 +43,8 @@ SAMPLES: Final = "samples"
 HISTOGRAMS: Final = "histograms"
 PACKETS: Final = "packets"
 
+_WHAT, _FIRST, _LAST = 1, 2, 3
+"""places among the names of a file"""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.(\d+)")
 
@@ -140,6 +142,16 @@ class Part:
     def of(self, what: str) -> tuple[SealedFile, ...]:
         """Files of one sort."""
         return tuple(file for file in self.files if file.what == what)
+
+
+def files_of(part: Part, what: str, key: SeriesKey) -> list[SealedFile]:
+    """Files of one sort that may hold rows of the series. They are in the order of their series."""
+    if not isinstance(part.files, Table):
+        return [file for file in part.of(what) if file.first <= key <= file.last]
+    names, places = part.files.names, part.files.places(_WHAT).get(what, [])
+    first = bisect_left(places, key, key=lambda place: names[place][_LAST])
+    last = bisect_right(places, key, key=lambda place: names[place][_FIRST])
+    return [part.files[place] for place in places[first:last]]
 
 
 def series_of(part: Part, circuit: str, probe: str) -> Sequence[SealedSeries]:

@@ -189,7 +189,7 @@ class SealedDays:
         for part in self.between(start_ns, end_ns):
             if not any(item.key == key for item in manifest.series_of(part, *key[:2])):
                 continue
-            found += [(self._usable(part, file), file) for file in part.of(what) if file.first <= key <= file.last]
+            found += [(self._usable(part, file), file) for file in manifest.files_of(part, what, key)]
         return found
 
     def _usable(self, part: Part, file: SealedFile) -> Path:

@@ -33,11 +33,21 @@ class Table(Sequence[Entry]):
     numbers: int64 (entries, columns); octets: the same number for every entry, one after the other.
     """
 
-    __slots__ = ("_make", "_octets", "names", "numbers")
+    __slots__ = ("_make", "_octets", "_places", "names", "numbers")
 
     def __init__(self, make: Callable[..., Entry], names: Names, numbers: Int64, octets: bytes | None = None) -> None:
         self.names, self.numbers = shared(names), numbers
         self._make, self._octets = make, octets
+        self._places: dict[int, dict[Any, list[int]]] = {}
+
+    def places(self, name: int) -> dict[Any, list[int]]:
+        """Entries by one of their names, in order."""
+        found = self._places.get(name)
+        if found is None:
+            found = self._places[name] = {}
+            for place, names in enumerate(self.names):
+                found.setdefault(names[name], []).append(place)
+        return found
 
     def __len__(self) -> int:
         return len(self.names)
