@@ -23,7 +23,7 @@ COMMANDS = (
     Entry("reflect", "Answer the probes of others.", attribute("agent.cli.reflect:command"), "Measure"),
     Entry(
         "check",
-        "Was the contract kept? One line, exit code of a monitoring plugin.",
+        "Was the contract kept? One line, exit codes of a plugin.",
         attribute("agent.cli.check:command"),
         "Judge",
         plugin=True,
