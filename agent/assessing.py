@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agent.claim_files import of_contract
+from agent.claim_files import of_contract, paid_before
 from agent.sla.assessment import Assessment
 from agent.sla.calendar import WindowInstants, previous
 from agent.sla.causes import Gap
@@ -122,12 +122,16 @@ class Court:
         return assessment, found.series
 
     def _paid_before(self, contract: Contract, circuit: Circuit, period: WindowInstants) -> Money | None:
-        """Sum of the credits of the earlier months of the year, where the contract caps the year."""
+        """What was granted in the year so far, where the contract caps the year; where no claim was answered, what
+        the earlier months come to."""
         capped = [cap.per for terms in contract.credits for cap in terms.caps] + [
             cap.per for cap in contract.credit_caps
         ]
         if not {"year", "contract"}.intersection(capped) or period.unit != "month" or period.first is None:
             return None
+        granted = paid_before(self.written.claims, contract, circuit.id, period)
+        if granted is not None:
+            return granted
         total: Money | None = None
         first = 1 if "contract" not in capped else None
         month = period

@@ -336,8 +336,9 @@ class Daemon:
 
     def _judge_these(self) -> None:
         self._judging.set(
-            self._circuits, self._contracts, discovered=self._config.discover, span_ns=self._config.span_ns
-        )
+            self._circuits, self._contracts, discovered=self._config.discover, span_ns=self._config.span_ns,
+            ledgers=self._config.contracts,
+        )  # fmt: skip
 
     def _renew_delivery(self) -> None:
         self._delivery.close(RELOAD_DELIVERY_S)

@@ -13,6 +13,7 @@ from agent.sla.judge import NO_RECORD, Reading, Record, judge_by
 from agent.sla.shared_fate import FINAL_NS, SharedFate, Witness, witnesses
 from agent.sla.verdict import Verdict
 from agent.store import StoreReader
+from agent.written import Written, seen_of
 from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit
@@ -25,6 +26,7 @@ FIRST_SHARE = 3
 """The same while circuits have no verdict yet: after a start people wait for it."""
 TURN_NS = 50 * MILLISECOND
 """How long one turn goes on taking up circuits; the last one taken up is judged to its end."""
+_NEVER = ((-1, -1),)
 REST_NS = 5 * SECOND
 """A circuit is not judged more often."""
 
@@ -50,6 +52,8 @@ class Judging:
         self._span_ns = 10 * SECOND
         self._fate: SharedFate | None = None
         self._record = NO_RECORD
+        self._ledgers: Path | None = None
+        self._ledgers_seen: tuple[tuple[int, int], ...] = _NEVER
         self._circuits: dict[str, Circuit] = {}
 
     def set(
@@ -59,12 +63,12 @@ class Judging:
         *,
         discovered: Collection[str] = (),
         span_ns: int = 10 * SECOND,
-        record: Record = NO_RECORD,
+        ledgers: Path | None = None,
     ) -> None:
         """The circuits to judge; those without a known contract are left out, those that changed come first.
 
-        discovered: circuits whose target was found on this host. span_ns: interval of the samples. record: tickets and
-        events.
+        discovered: circuits whose target was found on this host. span_ns: interval of the samples. ledgers: directory
+        of what is written beside the contracts, read again whenever it changes.
         """
         pairs = {
             item.id: (item, contracts[item.contract])
@@ -80,7 +84,8 @@ class Judging:
             self._failures = {}
             self._told_by, self._span_ns = witnesses(circuits, contracts, discovered), span_ns
             self._fate = None
-            self._record = record
+            self._ledgers = ledgers
+            self._ledgers_seen = _NEVER
             self._circuits = {circuit.id: circuit for circuit in circuits}
 
     def advance(self) -> None:
@@ -88,6 +93,7 @@ class Judging:
         begin = self._clock.monotonic()
         if begin < self._rest_until:
             return
+        self._read_ledgers()
         with self._lock:
             due = sorted((at, identity) for identity, at in self._due.items() if at <= begin)
         for _, identity in due:
@@ -102,6 +108,24 @@ class Judging:
         if self._reader is not None:
             self._reader.close()
             self._reader = self._recorded = self._fate = None
+
+    def _read_ledgers(self) -> None:
+        """Tickets and events as they stand; a ledger that is not whole leaves those that were known."""
+        with self._lock:
+            directory, seen = self._ledgers, self._ledgers_seen
+        if directory is None:
+            return
+        now = seen_of(directory)
+        if now == seen:
+            return
+        try:
+            written = Written.load(directory)
+        except LocalError as error:
+            log.error("judging goes on without what is new: %s", error.message)
+        else:
+            self._record = Record(written.tickets, written.events)
+        with self._lock:
+            self._ledgers_seen = now
 
     def _judge_one(self, identity: str) -> None:
         with self._lock:

@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from agent import claim_files, event_files, incident_files
 from agent.claim_files import ClaimName
 from agent.sla.claims import Filing
 from agent.sla.events import Event
 from agent.sla.incidents import Ticket
+
+LEDGERS: Final = (claim_files.FILE, event_files.FILE, incident_files.FILE)
+
+
+def seen_of(contracts: Path) -> tuple[tuple[int, int], ...]:
+    """What changes with every entry: size and time of change of each ledger; zeros where there is none."""
+    found = []
+    for name in LEDGERS:
+        try:
+            status = (contracts / name).stat()
+        except OSError:
+            found.append((0, 0))
+        else:
+            found.append((status.st_size, status.st_mtime_ns))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

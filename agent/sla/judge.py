@@ -19,6 +19,7 @@ from agent.sla.hearing import Hearing, Material
 from agent.sla.hours import spans as open_hours
 from agent.sla.incidents import Incident, Responsible, Stamp, Ticket
 from agent.sla.joining import EVIDENCE, incidents_of
+from agent.sla.responses import of_circuit
 from agent.sla.shared_fate import blameless
 from agent.sla.spans import NOWHERE, Spans
 from agent.sla.timeline import WARM_UP_NS, interval_of
@@ -176,7 +177,9 @@ def hear(
 ) -> Judgement:
     """Everything of the docket, with the incidents it rests on. extent: [start, end) to find outages in."""
     extent = _extent(contract, docket, now_ns, None) if extent is None else extent
-    plain = Moment(now_ns, own.since_ns, contract=contract, events=record.events, packets=packets, known=own.known)
+    plain = Moment(
+        now_ns, own.since_ns, contract=contract, events=_events(record, own), packets=packets, known=own.known
+    )
     down, unknown = _down(contract, own, plain, extent)
     contract = _with_tickets(contract, own.circuit, record.tickets)
     over = extent if extent is not None else (extent_of(docket, now_ns) if docket else (now_ns, now_ns))
@@ -203,6 +206,10 @@ def hear(
         verdict = Hearing(contract, objective, window, own, when, ruling, others or {}).verdict()
         verdicts.append(_remarked(verdict, incidents))
     return Judgement(tuple(verdicts), incidents, whole, down, counted, unknown, own.series)
+
+
+def _events(record: Record, own: Material) -> tuple[Event, ...]:
+    return tuple(of_circuit(record.events, own.circuit.id))
 
 
 def _down(
