@@ -142,7 +142,7 @@ def _pauses(values: Iterable[Mapping[str, Any]]) -> tuple[Pause, ...]:
 
 def _pause_value(pause: Pause) -> dict[str, Any]:
     value = {"start_ns": pause.start_ns, "end_ns": pause.end_ns, "reason": pause.reason, "evidence": pause.evidence}
-    return {name: item for name, item in value.items() if item not in (None, "")}
+    return {name: item for name, item in value.items() if name == "reason" or item not in (None, "")}
 
 
 def _replayed(entries: Sequence[ledger.Entry], path: Path, as_of_ns: int | None) -> dict[str, Ticket]:
