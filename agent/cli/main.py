@@ -28,13 +28,13 @@ COMMANDS = (
         "Judge",
         plugin=True,
     ),
+    Entry("report", "The report of a month for provider or customer.", attribute("agent.cli.report:command"), "Judge"),
+    Entry("contract", "Contracts: mistakes, plain language, list.", attribute("agent.cli.contract:app"), "Judge"),
+    Entry("incident", "Tickets and outages: clocks, who answers.", attribute("agent.cli.incident:app"), "Judge"),
     Entry(
         "maintenance", "Maintenance: import notices, confirm, move, list.", attribute("agent.cli.maintenance:app"),
         "Judge",
     ),
-    Entry("report", "The report of a month for provider or customer.", attribute("agent.cli.report:command"), "Judge"),
-    Entry("contract", "Contracts: mistakes, plain language, list.", attribute("agent.cli.contract:app"), "Judge"),
-    Entry("incident", "Tickets and outages: clocks, who answers.", attribute("agent.cli.incident:app"), "Judge"),
     Entry("event", "Calls, requests, notices: import, add, list.", attribute("agent.cli.event:app"), "Judge"),
     Entry("claim", "Claims for credits: file, accept, reject, list.", attribute("agent.cli.claim:app"), "Judge"),
     Entry(
