@@ -16,6 +16,7 @@ from probes.core.arrays import Int64
 _SAFE: Final = 2**62
 """Products below this are exact in int64."""
 _STEP_BITS: Final = 16
+_ROOM_BITS: Final = 62
 _STEPS: Final = 7
 """Two fractions of denominators below 2^46 that agree in 96 bits are equal."""
 
@@ -110,6 +111,10 @@ def extreme(total: Int64, count: Int64, *, smallest: bool) -> Fraction | None:
     if not len(place):
         return None
     rest, below = total[place], count[place]
+    first = 0  # digits at once, as many as fit: most are out after the first step
+    if int(rest.min()) >= 0:
+        first = max(0, _ROOM_BITS - int(rest.max()).bit_length())
+    rest = rest << first
     for _ in range(_STEPS):
         digit = rest // below
         kept = digit == (digit.min() if smallest else digit.max())

@@ -230,17 +230,21 @@ def worst_of_any(windows: Stretches, enough: Flags) -> Placed:
     smallest = scale.low_is_bad
     pick = min if smallest else max
     plain = extreme(windows.total, windows.count, smallest=smallest)
+    good = None if scale.good is None else Fraction(scale.good)
+    measured = plain
+    if not enough.all():
+        measured = extreme(windows.total[enough], windows.count[enough], smallest=smallest)
 
     def at(missing: Missing, more: int) -> Estimate:  # noqa: ARG001 # time to come can only make it worse
         unknown = windows.unknown(missing)
-        best = _best_end(windows, unknown, smallest=smallest)
+        best = _best_end(windows, unknown, smallest=smallest) if unknown.any() else (good if plain is None else plain)
         worst = plain
         if unknown.any() and scale.bad is None:
             worst = None
         elif unknown.any() and scale.bad is not None:
             moved = extreme(_moved(windows, unknown, scale.bad), windows.count + unknown, smallest=smallest)
             worst = moved if plain is None or moved is None else pick(moved, plain)
-        value = extreme(windows.total[enough], windows.count[enough], smallest=smallest)
+        value = measured
         if value is not None and best is not None:
             value = pick(value, best)
         per = scale.per

@@ -155,9 +155,12 @@ def _throughput(objective: Objective, dt_ns: int | None) -> str:  # noqa: ARG001
 
 
 def _mos(objective: Objective, dt_ns: int | None) -> str:  # noqa: ARG001
+    way = objective.statistic.direction
+    delay = "half the mean round trip" if way == "round_trip" else f"mean one-way delay {way}"
+    coding = 25 if objective.statistic.codec == "g729a" else 20
     return (
         f"{_how(objective)} of the MOS of each sample by the E-model (G.107 simplified, codec "
-        f"{objective.statistic.codec}), one-way delay taken as half the round trip"
+        f"{objective.statistic.codec}), delay from mouth to ear: {delay} + 40 ms jitter buffer + {coding} ms codec"
     )
 
 

@@ -26,7 +26,7 @@ from agent.sla.selection import Selection, could_hold, countable, select
 from agent.sla.spans import Flags
 from agent.sla.statistics import Estimate, Reduction
 from agent.sla.verdict import Budget, EvidenceValue, Findings
-from agent.sla.wording import plural
+from agent.sla.wording import plural, spoken
 from probes.metrics.voice import CODINGS, JITTER_BUFFER_NS
 
 __all__ = ["countable", "evaluate_statistic"]
@@ -180,6 +180,9 @@ def _details(objective: Objective, reduction: Reduction) -> str:
 def _nothing(objective: Objective, columns: SampleColumns, rows: Flags) -> str:
     """Why there may be no value."""
     if rows.any():
+        span_ns = objective.statistic.span_ns
+        if objective.statistic.type is StatisticType.MAX_WINDOW and span_ns:
+            return f"of no {spoken(span_ns)} in a row was enough measured"
         answered = objective.metric in (Metric.RTT, Metric.DELAY, Metric.JITTER)
         return "no packet was answered" if answered and not _placed(objective) else ""
     if objective.metric is Metric.THROUGHPUT:

@@ -86,7 +86,8 @@ def percentile(
     The value is the middle of the two bounds it is known between; unknown values may be `least`, and at most `limit`.
     Values are in 1/per of the base unit. A high of INFINITE is no bound.
     """
-    lows, highs = _Ranked(low, weight), _Ranked(high, weight)
+    lows = _Ranked(low, weight)
+    highs = lows if high is low else _Ranked(high, weight)
     count = lows.total
 
     def at(unknown: int) -> Estimate:

@@ -20,8 +20,6 @@ from probes.core.units import format_duration
 
 WARM_UP_NS: Final = 24 * 3600 * SECOND
 """How far before the window the availability machine starts, to inherit its state."""
-SECONDS_IN_A_ROW: Final = 10
-"""n of Y.1563 and G.826"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +63,9 @@ def interval_of(objective: Objective, feed: Feed) -> int:
 
 
 def machine_of(statistic: Statistic) -> tuple[int, Fraction]:
-    """(n, C) of the machine. Blocks have no hysteresis; seconds are those of Y.1563."""
+    """(n, C) of the machine. Blocks have no hysteresis."""
     if statistic.type is StatisticType.AVAILABILITY_BLOCKS:
         return 1, statistic.c
-    if statistic.type is StatisticType.AVAILABILITY_SECONDS:
-        return SECONDS_IN_A_ROW, Fraction(1, 2)
     return statistic.n, statistic.c
 
 

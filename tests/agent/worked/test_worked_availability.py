@@ -367,7 +367,7 @@ def test_ten_bad_seconds_are_unavailable_nine_are_not() -> None:
         {"start_ns": T0 + k * SPAN, "sent": 100, "lost": sum(lost.get(k * 10 + s, 0) for s in range(10)), "not_sent": 0}
         for k in range(4)
     ]
-    promise = uptime("0.7", T.AVAILABILITY_SECONDS)
+    promise = uptime("0.7", T.AVAILABILITY_SECONDS, n=10)
     found = evaluated(promise, rows, 4, every_ns=10**8, packets=lambda _probe, at: [stored.get(int(one)) for one in at])
     estimate = found.findings.estimate
     assert (estimate.value, estimate.best, estimate.worst) == (Fraction(3, 4),) * 3
