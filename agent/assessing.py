@@ -115,7 +115,7 @@ class Court:
             verdicts=verdicts,
             incidents=inside,
             repair=figures(inside, period.start_ns, end_ns, up.length_ns),
-            ruling=found.ruling,
+            ruling=found.ruling.within(period.start_ns, period.end_ns),
             settlement=settlement,
             first_sample_ns=self.samples.since(circuit.id),
         )

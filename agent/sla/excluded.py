@@ -7,7 +7,7 @@ confirmed it by name. An imported one is a proposal, whenever it came, until som
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -147,6 +147,17 @@ class Ruling:
 
     def named(self, standing: Standing) -> tuple[Exclusion, ...]:
         return tuple(entry.exclusion for entry in self.entries if entry.standing is standing)
+
+    def within(self, start_ns: int, end_ns: int) -> Ruling:
+        """The same for a part of the window: only entries that touch it, with what they take out in it."""
+        return replace(
+            self,
+            entries=tuple(
+                replace(entry, applied_ns=entry.applied.within(start_ns, end_ns).length_ns)
+                for entry in self.entries
+                if entry.exclusion.start_ns < end_ns and entry.exclusion.end_ns > start_ns
+            ),
+        )
 
     def evidence(self) -> tuple[Mapping[str, int | str | bool | None], ...]:
         """Every entry, applied or not, in exact numbers."""

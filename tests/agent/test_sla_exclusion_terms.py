@@ -233,6 +233,18 @@ def test_no_instant_is_taken_out_twice_and_the_entries_make_up_the_whole(case) -
 
 
 @settings(max_examples=100, deadline=None)
+@given(cases)
+def test_a_part_of_a_window_has_the_entries_that_touch_it(case) -> None:
+    signed, start, end, now, fault = case
+    part, whole = ruled(*case), ruled(signed, FIRST, LAST, now, fault).within(at(start), at(end))
+    assert [(item.exclusion.id, item.applied_ns) for item in part.entries] == [
+        (item.exclusion.id, item.applied_ns) for item in whole.entries
+    ]
+    window = (at(start), at(end))
+    assert list(part.time.within(*window)) == list(whole.time.within(*window))
+
+
+@settings(max_examples=100, deadline=None)
 @given(cases, st.randoms(use_true_random=False))
 def test_the_order_of_the_ledger_is_of_no_account(case, chance: random.Random) -> None:
     signed, *rest = case

@@ -286,6 +286,17 @@ CASES: list[Case[Given, Expected]] = [
         Expected(HOUR, {"M": 2 * HOUR, "C": HOUR}, up=2 * HOUR),
     ),
     Case(
+        "time that counts as up stays in the total",
+        """Window 00:00 to 01:00 = 360 intervals. Down 00:20 to 00:50 = 180 intervals.
+        Announced 00:15 to 00:45, effect numerator_only: those 180 intervals are up, and none leaves the total.
+        Down is left 00:45 to 00:50 = 30. Availability = (360 - 30) / 360 = 330/360 = 11/12.""",
+        Given(
+            *HOURLY, (entry("CHG-1", "2026-11-03 00:15", "2026-11-03 00:45"),), (terms(effect="numerator_only"),),
+            samples=OUTAGE,
+        ),
+        Expected(0, up=30 * MINUTE, says="applied: 30 min counts as up", availability=Fraction(11, 12)),
+    ),
+    Case(
         "where the provider wins, its own fault counts although it was announced",
         """Announced 01:00 to 03:00 = 2 h. The provider's fault from 02:30 to 04:00: 02:30 to 03:00 = 30 min counts.
         Out: 01:00 to 02:30 = 1 h 30 min.""",
