@@ -276,7 +276,8 @@ _TAKEN_BY = {
 
 def _with_tickets(contract: Contract, circuit: Circuit, tickets: Sequence[Ticket]) -> Contract:
     """Outages that an undisputed entry lays at the door of the customer or of a third party are exclusions of that
-    kind: confirmed by whoever made the entry, and as subject to the contract's terms as any other."""
+    kind: confirmed by whoever made the entry, and as subject to the contract's terms as any other. Entries that are for
+    other circuits alone are left out: a site may have thousands."""
     found = []
     for ticket in tickets:
         attribution = ticket.attribution
@@ -300,7 +301,10 @@ def _with_tickets(contract: Contract, circuit: Circuit, tickets: Sequence[Ticket
                 source="ticket",
             )
         )
-    return replace(contract, exclusions=(*contract.exclusions, *found)) if found else contract
+    mine = tuple(item for item in contract.exclusions if not item.circuits or circuit.id in item.circuits)
+    if not found and len(mine) == len(contract.exclusions):
+        return contract
+    return replace(contract, exclusions=(*mine, *found))
 
 
 def _remarked(verdict: Verdict, incidents: Sequence[Incident]) -> Verdict:
