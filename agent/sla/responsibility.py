@@ -12,6 +12,9 @@ The evidence is weighed in this order; the first that speaks decides, the others
 7. the near end or the gateway stayed well, or other circuits did: provider, the fault lies beyond this site;
 8. nothing was measured beside it: unknown.
 
+A circuit to the same target is no witness when it fails too: it is the same far end. What the customer or a third party
+did is seen by no probe of ours; they answer only where somebody enters so.
+
 Nothing of this excludes any time or pays anything by itself: only what somebody enters does. An entry replaces the
 finding, which stays visible behind it.
 """
@@ -132,7 +135,8 @@ def _decide(
     for name, item in (("near end", near), ("gateway", gateway)):
         if item is not None and item.together:
             return own, f"The measuring site answers for it: its {name} {item.who.circuit} failed at the same time."
-    failed, well = [item for item in others if item.together], [item for item in others if item.together is False]
+    failed = [item for item in others if item.together and item.who.target != around.target]
+    well = [item for item in others if item.together is False]
     targets = {item.who.target for item in failed} | {around.target}
     beside_well = (near is not None and near.together is False) or (gateway is not None and gateway.together is False)
     if failed and not well and not beside_well and len(targets) >= TARGETS:
