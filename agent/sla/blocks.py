@@ -61,11 +61,10 @@ def seconds(feed: Feed, start_ns: int, end_ns: int, moment: Moment) -> Intervals
         )
     if feed.pace.every_ns is not None and feed.pace.every_ns > SECOND:
         raise UnusableError(f"a packet every {spoken(feed.pace.every_ns)} says nothing about single seconds")
-    key = ("seconds", feed.columns.probe, start_ns, end_ns)
-    found = moment.memo.get(key)
-    if not isinstance(found, Intervals):
-        found = moment.memo[key] = _from_packets(feed.columns, start_ns, end_ns, moment.packets)
-    return found
+    packets = moment.packets
+    return feed.columns.once(
+        ("seconds", start_ns, end_ns), lambda: _from_packets(feed.columns, start_ns, end_ns, packets)
+    )
 
 
 def _from_packets(columns: SampleColumns, start_ns: int, end_ns: int, packets: PacketSource) -> Intervals:

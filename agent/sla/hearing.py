@@ -133,6 +133,7 @@ class Hearing:
             self.when, since_ns=material.since_ns, known=material.known.of(samples.columns.probe),
             machines=self.when.machines if material is self.own else {},
             memo=self.when.memo if material is self.own else {},
+            packets=self.when.packets if material is self.own else None,
         )  # fmt: skip
         if self.objective.metric is Metric.AVAILABILITY:
             return evaluate_availability(self.objective, samples, window, target, when)

@@ -145,7 +145,15 @@ def at_least(
     ]
     period = min(periods, key=lambda item: item.end_ns)
     excluded = moment.excluded.widened(dt)
-    lines = [timeline(same, feed, period.start_ns, period.end_ns, moment, excluded) for feed in members]
+    # The packets that can be read are those of one circuit, and each member has its own first sample.
+    alone = [
+        replace(moment, packets=None, since_ns=min([moment.since_ns, *feed.columns.start_ns[:1].tolist()]))
+        for feed in members
+    ]
+    lines = [
+        timeline(same, feed, period.start_ns, period.end_ns, when, excluded)
+        for feed, when in zip(members, alone, strict=True)
+    ]
     states = [line.state for line in lines]
     best = np.sum([state.best for state in states], axis=0) >= k
     worst = np.sum([state.worst for state in states], axis=0) >= k

@@ -26,7 +26,7 @@ from agent.sla.measured import (
     unsent_ns,
 )
 from agent.sla.period import Period, judged_period, sample_grid
-from agent.sla.spans import Flags, Spans
+from agent.sla.spans import NOWHERE, Flags, Spans
 from agent.sla.statistics import run_rates
 from agent.sla.timeline import WARM_UP_NS, timeline
 from probes.core.arrays import Int64
@@ -109,11 +109,12 @@ def select(
     moment: Moment,
     available: tuple[Objective, Feed] | None = None,
 ) -> Selection:
-    """`available` gives the machine that defines available time. Raises UnusableError."""
+    """`available` gives the machine that defines available time. Time agreed to count as up holds nothing that could
+    count against the circuit: it is left out. Raises UnusableError."""
     columns, pace = feed.columns, feed.pace
     grid = sample_grid(columns, pace)
     period = judged_period(window, columns, pace, grid, now_ns=moment.now_ns, since_ns=moment.since_ns)
-    excluded = moment.excluded.widened(grid)
+    excluded = (moment.excluded | moment.credited).widened(grid)
     every = countable(objective, feed, period)
     rows = every & ~excluded.touches(columns.start_ns, columns.start_ns + (1 if pace.attempts else columns.span_ns))
     out, doubtful = np.zeros_like(rows), np.zeros_like(rows)
@@ -233,7 +234,8 @@ def _state(objective: Objective, feed: Feed, period: Period, moment: Moment) -> 
     key = (objective.id, feed.columns.probe, 0, period.start_ns, period.end_ns)
     state = moment.machines.get(key)
     if state is None:
-        state = timeline(objective, feed, period.start_ns, period.end_ns, moment).state
+        plain = replace(moment, credited=NOWHERE)
+        state = timeline(objective, feed, period.start_ns, period.end_ns, plain).state
         moment.machines[key] = state
     return state
 
