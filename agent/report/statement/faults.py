@@ -116,10 +116,10 @@ def exclusion(entry: Entry, zone: str) -> ExclusionRow:
 def repair(found: RepairFigures) -> RepairRow:
     return RepairRow(
         found.count,
-        figures.duration(found.mttr_ns),
-        figures.duration(found.mttr_measured_ns),
-        figures.duration(found.mttf_ns),
-        figures.duration(found.mtbf_ns),
+        figures.average(found.mttr_ns),
+        figures.average(found.mttr_measured_ns),
+        figures.average(found.mttf_ns),
+        figures.average(found.mtbf_ns),
     )
 
 

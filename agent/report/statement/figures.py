@@ -11,7 +11,7 @@ from agent.report.statement.rows import Figure, Instant, WindowRow
 from agent.sla.calendar import WindowInstants, local_time
 from agent.sla.contract import Objective, Unit
 from agent.sla.money import Money
-from agent.sla.wording import AVAILABILITY, Plain, quantity, share
+from agent.sla.wording import quantity, share, unit
 from agent.sla.zones import zone
 from probes.core.clock import SECOND
 
@@ -20,6 +20,13 @@ UNITS: Final = {
     Unit.DELAY: "ns", Unit.RATIO: "ratio", Unit.RATE: "bit/s", Unit.MOS: "mos", Unit.COUNT: "count",
     Unit.DURATION: "ns",
 }  # fmt: skip
+_MARGINS: Final = {
+    Unit.RATIO: (Fraction(100), 2), Unit.DELAY: (Fraction(1, 10**6), 3), Unit.RATE: (Fraction(1, 10**6), 2),
+    Unit.MOS: (Fraction(1), 2),
+}  # fmt: skip
+"""Scale of the printed unit, and digits after the point."""
+_SIGNIFICANT: Final = 10
+"""A margin has two significant digits at least, unless it ends before."""
 _SCALES: Final = ((86400 * SECOND, "d"), (3600 * SECOND, "h"), (60 * SECOND, "min"))
 _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that turn the direction of text, and with it the order in which numbers are read."""
@@ -45,17 +52,22 @@ def of(objective: Objective, value: Fraction | None, target: Fraction | None = N
 
 
 def margin(objective: Objective, value: Fraction | None, target: Fraction | None) -> Figure:
-    """Distance from the target, positive on the good side, of shares rounded towards it."""
-    unit = UNITS[objective.unit]
+    """Distance from the target, positive on the good side, rounded to the nearest; only nothing is printed as zero."""
+    kind = UNITS[objective.unit]
     if value is None or target is None:
-        return Figure(None, unit, NOTHING)
+        return Figure(None, kind, NOTHING)
     distance = value - target if objective.comparison == "min" else target - value
     sign = "+" if distance > 0 else "−" if distance < 0 else "±"
-    measure = AVAILABILITY if objective.unit is Unit.RATIO else Plain(objective.unit, "min")
-    shown = quantity(measure, abs(distance), Fraction(0))
-    if objective.unit is Unit.RATIO:
-        shown = shown.replace(" %", " points")
-    return Figure(distance, unit, f"{sign}{shown}")
+    if objective.unit is Unit.DURATION:
+        return Figure(distance, kind, sign + span(abs(distance)))
+    scale, digits = _MARGINS.get(objective.unit, (Fraction(1), 0))
+    shown = abs(distance) * scale
+    while round(shown * 10**digits) < _SIGNIFICANT and (shown * 10**digits).denominator > 1:
+        digits += 1
+    whole = round(shown * 10**digits)
+    text = f"{whole // 10**digits}" + (f".{whole % 10**digits:0{digits}}" if digits and whole else "")
+    word = "points" if objective.unit is Unit.RATIO else unit(objective)
+    return Figure(distance, kind, f"{sign}{text} {word}".rstrip())
 
 
 def ratio(value: Fraction | None) -> Figure:
@@ -66,6 +78,11 @@ def ratio(value: Fraction | None) -> Figure:
 def duration(ns: int | Fraction | None) -> Figure:
     """All of it, to the second and below: `4 h 12 min 5.5 s`."""
     return Figure(None if ns is None else Fraction(ns), "ns", NOTHING if ns is None else span(ns))
+
+
+def average(ns: int | None) -> Figure:
+    """A mean of durations, printed to the second."""
+    return Figure(None if ns is None else Fraction(ns), "ns", NOTHING if ns is None else span(round(ns, -9)))
 
 
 def signed(ns: int | None) -> Figure:

@@ -45,19 +45,29 @@ def between(left: str, right: str, width: int) -> Iterator[str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str, width: int) -> Iterator[str]:
-    """Columns as wide as needed; where that is more than `width`, cells wrap, those of text first. sides: l, r."""
-    wide = [max(columns(row[place]) for row in (head, *rows)) for place in range(len(head))]
+    """Columns as wide as needed; where that is more than `width`, cells wrap at words, and then within. sides: l, r."""
+    every = [[row[place] for row in (head, *rows)] for place in range(len(head))]
+    wide = [max(columns(cell) for cell in cells) for cells in every]
+    least = [max(columns(word) for cell in cells for word in _words(cell)) for cells in every]
     room = width - len(_GAP) * (len(head) - 1)
     while sum(wide) > room:
-        texts = [place for place in range(len(wide)) if sides[place] == "l" and wide[place] > _FEWEST * 2]
-        most = max(texts or range(len(wide)), key=lambda place: wide[place])
-        if wide[most] <= _FEWEST:
-            break
+        most = max(range(len(wide)), key=lambda place: (wide[place] - least[place], wide[place]))
+        if wide[most] <= least[most]:
+            left = [place for place in range(len(wide)) if wide[place] > _FEWEST]
+            if not left:
+                break
+            most = max(left, key=lambda place: (sides[place] == "l", wide[place]))
+            least[most] = wide[most] - 1
         wide[most] -= 1
     for number, row in enumerate((head, *rows)):
         yield from _row(row, wide, sides)
         if number == 0:
             yield _GAP.join("-" * max(each, 1) for each in wide)
+
+
+def _words(text: str) -> list[str]:
+    """What is not broken; a number with its unit is one."""
+    return _QUANTITY.sub("\u00a0", text).split(" ") or [""]
 
 
 def _row(row: Sequence[str], wide: Sequence[int], sides: str) -> Iterator[str]:

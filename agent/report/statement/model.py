@@ -60,7 +60,8 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class BudgetRow:
-    """What the target allows. share: used / allowed, null where nothing is allowed."""
+    """What the target allows. share: used / allowed, null where nothing is allowed. projection: the value of the whole
+    window if it goes on as it went, while it is open."""
 
     of: str
     allowed: Figure

@@ -16,7 +16,7 @@ from agent.report.statement.model import Statement
 from agent.report.statement.rules import RULES
 from agent.report.statement.smoke import beyond, smoke
 from agent.report.statement.sparks import budget_bar, spark
-from agent.report.statement.views import Promise, accounts, many_windows, promises
+from agent.report.statement.views import Promise, accounts, joined, many_windows, promises
 
 _UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|[nµm]?s|min|h|d|[kMG]?bit/s|[A-Z]{3,4}|points)\b|%)")
 
@@ -51,6 +51,7 @@ def html(statement: Statement) -> str:
         beyond=beyond(content.chart, content.results) if content.chart and drawn else "",
         bucket=figures.span(content.chart.bucket_ns) if content.chart else "",
         rules=RULES,
+        joined=joined,
     )
 
 

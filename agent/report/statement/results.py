@@ -79,7 +79,7 @@ def result(verdict: Verdict, as_of_ns: int) -> Result:
         coverage=figures.ratio(verdict.coverage),
         coverage_asked=figures.ratio(objective.coverage.minimum),
         window=figures.window(verdict.window, as_of_ns),
-        budget=None if verdict.budget is None else _budget(verdict.budget, objective),
+        budget=None if verdict.budget is None else _budget(verdict.budget, objective, verdict.window.closed(as_of_ns)),
         probe=clean(_probe(verdict)),
         sentence=clean(verdict.sentence),
     )
@@ -104,7 +104,11 @@ def _promised(verdict: Verdict) -> str:
     if verdict.target is None:
         return side + clean(objective.target.text)
     shown = figures.of(objective, verdict.target).shown
-    return side + (f"{clean(objective.target.text)} = {shown}" if objective.target.of_committed_rate else shown)
+    return side + (f"{_share_text(objective)} = {shown}" if objective.target.of_committed_rate else shown)
+
+
+def _share_text(objective: Objective) -> str:
+    return clean(objective.target.text).replace("committed_rate", "the committed rate")
 
 
 def _probe(verdict: Verdict) -> str:
@@ -112,20 +116,20 @@ def _probe(verdict: Verdict) -> str:
     return probe if isinstance(probe, str) else ""
 
 
-def _budget(budget: Budget, objective: Objective) -> BudgetRow:
+def _budget(budget: Budget, objective: Objective, closed: bool) -> BudgetRow:
     in_time = _in_time(objective)
 
     def figure(value: Fraction) -> Figure:
         if in_time:
             return figures.duration(value)
-        return Figure(value, "count", number(Plain(Unit.COUNT, "max"), value))
+        return Figure(value, "count", number(Plain(Unit.COUNT, "max"), value).replace("-", "−"))
 
     return BudgetRow(
-        of=clean(budget.noun),
+        of=clean(budget.noun.replace("ns ", "time ")),
         allowed=figure(budget.allowed),
         used=figure(budget.used),
         left=figure(budget.left),
-        projection=None if budget.projection is None else figures.of(objective, budget.projection),
+        projection=None if closed or budget.projection is None else figures.of(objective, budget.projection),
         share=budget.used / budget.allowed if budget.allowed > 0 else None,
         text=clean(budget.text),
     )

@@ -36,7 +36,7 @@ def summary(content: Content, audience: Audience) -> Summary:
 
 
 def _headline(content: Content) -> tuple[Literal["good", "bad", "warn", "unknown"], str]:
-    tally, closed = content.tally, content.header.period.closed
+    tally = content.tally
     open_results = tally.inconclusive + tally.unmeasurable
     if not tally.results:
         return "unknown", "There is nothing to judge in this period"
@@ -47,10 +47,10 @@ def _headline(content: Content) -> tuple[Literal["good", "bad", "warn", "unknown
     if tally.at_risk:
         return "warn", f"Nothing is broken yet; {_count(tally.at_risk, 'result')} of {tally.results} at risk"
     if open_results == tally.results:
-        return "unknown", "No verdict is possible: too little was measured"
+        return "unknown", "No verdict is possible for this period"
     if open_results:
         return "unknown", f"Nothing was broken; {open_results} of {tally.results} cannot be decided"
-    if not closed:
+    if tally.on_track:
         return "good", "All promises are kept so far"
     return "good", "All promises were kept"
 

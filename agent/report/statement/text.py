@@ -11,7 +11,7 @@ from agent.report.statement.model import Section, Statement
 from agent.report.statement.rows import IncidentRow
 from agent.report.statement.rules import RULES
 from agent.report.statement.smoke import describe
-from agent.report.statement.views import accounts, many_windows, promises
+from agent.report.statement.views import accounts, joined, many_windows, promises
 
 WIDTH: Final = 100
 _LEAST: Final = 60
@@ -171,7 +171,7 @@ def _incident(row: IncidentRow, width: int) -> Lines:
     yield from wrapped(
         f"{row.number}. {row.id}, {row.basis}: down {row.down.shown}, {row.start.local} to {end}", width, "", "   "
     )
-    reasons = f": {'; '.join(row.attribution.reasons)}" if row.attribution.reasons else ""
+    reasons = f": {joined(row.attribution.reasons)}" if row.attribution.reasons else "."
     told = [f"{row.attribution.party}, by {row.attribution.by}{reasons}"]
     if row.attribution.disputed:
         told.append(f"DISPUTED: {row.attribution.disputed}")

@@ -72,3 +72,9 @@ def accounts(content: Content) -> tuple[tuple[TimeAccount, tuple[str, ...]], ...
         key = (item.probe, item.window, item.excluded, item.measured, item.missing, item.edges)
         grouped.setdefault(key, []).append(item)
     return tuple((items[0], tuple(item.objective for item in items)) for items in grouped.values())
+
+
+def joined(reasons: Sequence[str]) -> str:
+    """Sentences one after the other; phrases with semicolons between them and a full stop."""
+    text = " ".join(reason if reason.endswith((".", "!", "?")) else f"{reason};" for reason in reasons)
+    return f"{text[:-1]}." if text.endswith(";") else text

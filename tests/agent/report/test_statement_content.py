@@ -12,7 +12,7 @@ import pytest
 
 from agent.report.statement import Statement, as_csv, as_json, build, html, text
 from agent.report.statement.figures import clean, margin, span
-from agent.report.statement.views import promises
+from agent.report.statement.views import joined, promises
 from agent.sla.assessment import Assessment
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Metric, Objective, Statistic, StatisticType, Target
@@ -121,7 +121,7 @@ def test_a_promise_with_many_windows_shows_its_worst(month: tuple[Assessment, Sa
     [
         (VerdictState.MET, "All promises were kept", "good"),
         (VerdictState.BREACHED, "The one promise was broken", "bad"),
-        (VerdictState.INCONCLUSIVE, "No verdict is possible: too little was measured", "unknown"),
+        (VerdictState.INCONCLUSIVE, "No verdict is possible for this period", "unknown"),
         (VerdictState.AT_RISK, "Nothing is broken yet; 1 result of 1 at risk", "warn"),
     ],
 )
@@ -176,7 +176,10 @@ def objective(metric: Metric, kind: StatisticType, target: Fraction) -> Objectiv
         (objective(Metric.RTT, StatisticType.MEAN, Fraction(14 * 10**6)), "11412773", "+2.587 ms"),
         (objective(Metric.RTT, StatisticType.MEAN, Fraction(14 * 10**6)), "14000001", "−0.000001 ms"),
         (objective(Metric.OUTAGE, StatisticType.MTTR, Fraction(4 * made.HOUR)), str(5 * made.HOUR), "−1 h"),
+        (objective(Metric.LOSS, StatisticType.RATIO, Fraction("0.0001")), "0.000168", "−0.0068 points"),
+        (objective(Metric.LOSS, StatisticType.RATIO, Fraction("0.01")), "0", "+1.00 points"),
         (objective(Metric.OUTAGE, StatisticType.COUNT, Fraction(3)), "1", "+2"),
+        (objective(Metric.THROUGHPUT, StatisticType.MINIMUM, Fraction(90_000_000)), "90500000", "+0.50 Mbit/s"),
     ],
 )  # fmt: skip
 def test_margins(found: Objective, value: str, told: str) -> None:
@@ -199,6 +202,12 @@ def test_durations_are_told_whole(ns: int, told: str) -> None:
 )  # fmt: skip
 def test_text_of_others_is_one_harmless_line(given: str, kept: str) -> None:
     assert clean(given) == kept
+
+
+def test_sentences_are_joined_as_sentences() -> None:
+    assert joined(("Nothing else failed.", "No gateway is watched.")) == "Nothing else failed. No gateway is watched."
+    assert joined(("near end answered", "far end did not")) == "near end answered; far end did not."
+    assert joined(()) == ""
 
 
 def test_a_charge_of_nothing_is_no_division() -> None:
