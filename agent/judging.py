@@ -10,6 +10,7 @@ from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract
 from agent.sla.feeds import mismatches
 from agent.sla.judge import NO_RECORD, Reading, Record, judge_by
+from agent.sla.needs import SPARE
 from agent.sla.shared_fate import FINAL_NS, SharedFate, Witness, witnesses
 from agent.sla.verdict import Verdict
 from agent.store import StoreReader
@@ -180,7 +181,9 @@ def judge_stored(
     """The circuit's verdicts at `now` from the local store."""
 
     def read(reading: Reading) -> SampleColumns:
-        return reader.read(reading.circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns)
+        return reader.read(
+            reading.circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns, spare=SPARE
+        )
 
     first: dict[str, int] = {}
     for series in reader.series():

@@ -156,9 +156,18 @@ def files_of(part: Part, what: str, key: SeriesKey) -> list[SealedFile]:
 
 def series_of(part: Part, circuit: str, probe: str) -> Sequence[SealedSeries]:
     """The series of one probe, one for each of its kinds."""
-    first = bisect_left(part.series, (circuit, probe), key=lambda item: (item.circuit, item.probe))
-    last = bisect_right(part.series, (circuit, probe), key=lambda item: (item.circuit, item.probe))
+    names = part.series.names if isinstance(part.series, Table) else [item.key for item in part.series]
+    first = bisect_left(names, (circuit, probe))
+    last = bisect_right(names, (circuit, probe), key=lambda name: name[:2])
     return part.series[first:last]
+
+
+def holds(part: Part, key: SeriesKey) -> bool:
+    """Whether the part has rows of the series."""
+    if isinstance(part.series, Table):
+        at = bisect_left(part.series.names, key)
+        return at < len(part.series.names) and part.series.names[at] == key
+    return any(item.key == key for item in part.series)
 
 
 def day_start(day: int) -> int:

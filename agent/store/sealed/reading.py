@@ -187,7 +187,7 @@ class SealedDays:
         """Files that may hold rows of the series, each found to be what was sealed."""
         found: list[_File] = []
         for part in self.between(start_ns, end_ns):
-            if not any(item.key == key for item in manifest.series_of(part, *key[:2])):
+            if not manifest.holds(part, key):
                 continue
             found += [(self._usable(part, file), file) for file in manifest.files_of(part, what, key)]
         return found
