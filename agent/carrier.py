@@ -59,8 +59,8 @@ class Carriers:
                 times = state.changes - before.changes
                 if times > 0:  # gone and back between two looks
                     lost = _State(False, state.operstate, state.changes, before.at_ns)
-                    self._tell(name, lost, before.at_ns, f"{times} changes within a second")
-                    self._tell(name, state, max(state.at_ns, before.at_ns + 1), "back")
+                    self._tell(name, lost, before.at_ns + 1, f"{times} changes within a second")
+                    self._tell(name, state, max(state.at_ns, before.at_ns + 2), "back")
 
     def _read(self, name: str) -> _State:
         where = self._root / name

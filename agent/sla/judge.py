@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from agent.sla.calendar import WindowInstants
 from agent.sla.case import Moment, PacketReader, UnusableError
@@ -43,6 +44,8 @@ class Record:
 
 
 NO_RECORD = Record()
+FOLLOWED_NS: Final = 24 * 3600 * 10**9
+"""Outages are followed for so long beyond the windows: the time to repair of the last one belongs to its window."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +164,7 @@ def _extent(contract: Contract, docket: Docket, now_ns: int, from_ns: int | None
     if not docket or contract.availability() is None or (from_ns is None and not wants_incidents(contract)):
         return None
     start, end = extent_of(docket, now_ns)
-    return (start if from_ns is None else min(start, from_ns)), end
+    return (start if from_ns is None else min(start, from_ns)), min(now_ns, end + FOLLOWED_NS)
 
 
 def hear(
@@ -187,7 +190,7 @@ def hear(
     fault = _fault(mine, now_ns)
     whole = rule(contract, own.circuit.id, start_ns=over[0], end_ns=over[1], now_ns=now_ns, fault=fault)
     counted = down - whole.time - whole.up
-    incidents = _incidents(contract, own, (down, unknown, counted), mine, record, now_ns) if extent else ()
+    incidents = _incidents(contract, own, (down, unknown, counted), mine, record, now_ns, extent[1]) if extent else ()
     verdicts = []
     for sitting in docket:
         objective, window = sitting.objective, sitting.window
@@ -233,14 +236,17 @@ def _incidents(
     tickets: Sequence[Ticket],
     record: Record,
     now_ns: int,
+    until_ns: int,
 ) -> tuple[Incident, ...]:
-    """time: certainly down, unknown, and the part of the first that counts."""
+    """time: certainly down, unknown, and the part of the first that counts, of what was read until until_ns."""
     available = contract.availability()
     dt_ns, n = 0, 1
     if available is not None:
         with contextlib.suppress(UnusableError):
             dt_ns, n = interval_of(available, own.feed(available)), available.statistic.n
-    found = incidents_of(own.circuit.id, *time, tickets, contract.clock, dt_ns=dt_ns, now_ns=now_ns, n=n)
+    found = incidents_of(
+        own.circuit.id, *time, tickets, contract.clock, dt_ns=dt_ns, now_ns=now_ns, n=n, until_ns=until_ns
+    )
     return found if record.attribute is None or not found else record.attribute(found)
 
 

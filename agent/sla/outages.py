@@ -119,7 +119,9 @@ def _apart(fault: Fault) -> list[Fault]:
 
 def _clocked(terms: Terms, incident: Incident) -> Fault | None:
     """An incident that took place in excluded time alone is none."""
-    repair = contract_clock(incident.stamps, incident.tickets, terms.clock, running_at_ns=terms.now_ns)
+    lasts = incident.end_ns is None and len(incident.down)
+    at_ns = int(incident.down.end_ns[-1]) if lasts else terms.now_ns  # of what was not read nothing is said
+    repair = contract_clock(incident.stamps, incident.tickets, terms.clock, running_at_ns=at_ns)
     begin = repair.start_ns
     if begin is None or begin > terms.now_ns:
         return None
@@ -127,7 +129,7 @@ def _clocked(terms: Terms, incident: Incident) -> Fault | None:
     if len(incident.down) and not len(down):
         return None
     stop = repair.stop_ns
-    end = terms.now_ns if stop is None else stop
+    end = at_ns if stop is None else stop
     spans = clock_spans(incident.tickets, terms.clock, begin, end, excluded=terms.out)
     if end > begin and len(Spans.of([(begin, end)]) - terms.out) == 0:
         return None
