@@ -10,7 +10,7 @@ from agent.sla.calendar import WindowInstants
 from agent.sla.case import Evaluation
 from agent.sla.contract import Metric, Objective
 from agent.sla.definitions import name
-from agent.sla.excluded import Ruling, Standing
+from agent.sla.excluded import Exclusion, Ruling, Standing
 from agent.sla.hours import Hours
 from agent.sla.statistics import Estimate
 from agent.sla.verdict import UNRECORDED, Decision, Findings, VerdictState
@@ -64,7 +64,7 @@ def _excluded(evaluation: Evaluation, ruling: Ruling, hours: Hours | None) -> li
     parts = []
     if evaluation.excluded_ns:
         period = evaluation.period
-        names = [f"{item.reason} ({item.id})" for item in ruling.named(Standing.APPLIED)
+        names = [f"{item.reason} ({_named(item)})" for item in ruling.named(Standing.APPLIED)
                  if item.start_ns < period.end_ns and item.end_ns > period.start_ns]  # fmt: skip
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         closed = [f"outside the service hours{f' ({hours.text})' if hours.text else ''}"] if hours is not None else []
@@ -74,6 +74,11 @@ def _excluded(evaluation: Evaluation, ruling: Ruling, hours: Hours | None) -> li
         told = ", ".join(f"{item.exclusion.id} ({item.standing.value.partition(': ')[2]})" for item in refused[:_NAMED])
         parts.append(f"{plural(len(refused), 'exclusion')} not applied: {told}")
     return parts
+
+
+def _named(item: Exclusion) -> str:
+    """Its id, and the mark of one that was entered afterwards."""
+    return f"{item.id}, entered after its start" if item.retroactive else item.id
 
 
 def _reason(objective: Objective, decision: Decision, found: Findings) -> str:

@@ -166,6 +166,7 @@ def test_a_retroactive_entry_changes_nothing_and_is_named() -> None:
     confirmed = judged(text, replace(late, confirmed_by="J. Smith"))
     assert confirmed[0].state is VerdictState.MET
     assert confirmed[0].evidence["exclusions"][0]["retroactive"] is True
+    assert "5 min excluded: maintenance (300-600, entered after its start)" in confirmed[0].sentence
 
 
 def test_an_outage_that_outlasts_the_maintenance_counts_from_its_end() -> None:
