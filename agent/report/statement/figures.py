@@ -93,21 +93,23 @@ def signed(ns: int | None) -> Figure:
 
 
 def span(ns: int | Fraction) -> str:
-    """Exact in days, hours, minutes and seconds; of a fraction of a second three digits."""
+    """In days, hours, minutes and seconds to the ms; below a second in ms to the µs, then in ns."""
     sign, left = ("−" if ns < 0 else ""), abs(int(ns))
+    if 0 < left < SECOND:
+        return sign + (f"{_trimmed(left // 1000, 3)} ms" if left >= 1000 else f"{left} ns")
     parts = []
     for scale, name in _SCALES:
         if left >= scale:
             parts.append(f"{left // scale} {name}")
             left %= scale
     if left or not parts:
-        whole, rest = divmod(left, SECOND)
-        digits = f".{rest // 10**6:03}".rstrip("0") if rest >= 10**6 else ""
-        if not whole and not digits and rest:
-            parts.append(f"{rest} ns")
-        else:
-            parts.append(f"{whole}{digits} s")
+        parts.append(f"{_trimmed(left // 10**6, 3)} s")
     return sign + " ".join(parts)
+
+
+def _trimmed(thousandths: int, digits: int) -> str:
+    text = f"{thousandths // 10**digits}.{thousandths % 10**digits:0{digits}}"
+    return text.rstrip("0").rstrip(".")
 
 
 def money(amount: Money | None) -> Figure:

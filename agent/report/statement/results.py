@@ -160,7 +160,15 @@ def time_account(verdict: Verdict, as_of_ns: int) -> TimeAccount | None:
         measured=figures.duration(measured),
         missing=missing,
         edges=figures.duration(whole - known),
+        edges_text=_edges_text(verdict, as_of_ns),
     )
+
+
+def _edges_text(verdict: Verdict, as_of_ns: int) -> str:
+    """What the time is that is neither excluded, measured nor missed."""
+    parts = ["not available"] if verdict.objective.only_available_time else []
+    parts += ["still to come"] if not verdict.window.closed(as_of_ns) else []
+    return ", ".join([*parts, "edges of intervals"])
 
 
 def _missing(found: EvidenceValue) -> Iterable[MissingRow]:

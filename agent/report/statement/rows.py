@@ -82,7 +82,8 @@ class TimeAccount:
     measured: Figure
     missing: tuple[MissingRow, ...]
     edges: Figure
-    """parts of an interval at the ends of the window, and in an open window what is still to come"""
+    """the rest of the window; edges_text says what that is"""
+    edges_text: str
 
 
 @dataclass(frozen=True, slots=True)

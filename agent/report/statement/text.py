@@ -215,7 +215,7 @@ def _time(statement: Statement, width: int) -> Lines:
             *((f"not measured, {row.reason}", row.duration.shown) for row in account.missing),
         ]  # fmt: skip
         if account.edges.exact:
-            parts.append(("edges" if account.window.closed else "still to come, and edges", account.edges.shown))
+            parts.append((account.edges_text, account.edges.shown))
         yield from pairs([(f"  {name}", value) for name, value in parts], width)
 
 

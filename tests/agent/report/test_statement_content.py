@@ -8,18 +8,22 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agent.report.statement import Statement, as_csv, as_json, build, html, text
+from agent.report.statement.axes import time_axis
 from agent.report.statement.figures import clean, margin, span
 from agent.report.statement.views import joined, promises
 from agent.sla.assessment import Assessment
+from agent.sla.calendar import parse
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Metric, Objective, Statistic, StatisticType, Target
 from agent.sla.money import Money
 from agent.sla.settlement import ChronicFinding, Settlement
 from agent.sla.verdict import VerdictState
 from tests.fakes import assessments as made
+from tests.fakes.contracts import series
 
 SOFTWARE = "linkwitness 0.1.0"
 ROOT = Path(__file__).parents[3]
@@ -188,7 +192,8 @@ def test_margins(found: Objective, value: str, told: str) -> None:
 
 @pytest.mark.parametrize(
     ("ns", "told"),
-    [(0, "0 s"), (1, "1 ns"), (10**6, "0.001 s"), (59_500 * 10**6, "59.5 s"), (3600 * 10**9, "1 h"),
+    [(0, "0 s"), (1, "1 ns"), (10**6, "1 ms"), (1500, "0.001 ms"),
+     (14_582_999, "14.582 ms"), (59_500 * 10**6, "59.5 s"), (3600 * 10**9, "1 h"),
      (-90 * 10**9, "−1 min 30 s"), (90_061 * 10**9, "1 d 1 h 1 min 1 s")],
 )  # fmt: skip
 def test_durations_are_told_whole(ns: int, told: str) -> None:
@@ -213,3 +218,25 @@ def test_sentences_are_joined_as_sentences() -> None:
 def test_a_charge_of_nothing_is_no_division() -> None:
     nothing = Settlement((), Money(Decimal(0), "EUR"), Money(Decimal(0), "EUR"))
     assert statement(made.assessment(settlement=nothing)).content.credit.share.exact is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Australia/Lord_Howe", "America/New_York", "Asia/Kathmandu"])
+@pytest.mark.parametrize("period", ["2026", "2026-Q4", "2026-W44", "2026-10-25", "2026-04-05"])
+def test_any_period_in_any_zone_can_be_drawn(zone: str, period: str) -> None:
+    window = parse(period, zone)
+    length = max(window.length_ns // 3000 // (10 * made.SECOND), 1) * 10 * made.SECOND
+    found = series(window.start_ns, "." * 20 + "H" * 4 + "." * 20, 11 * made.MS)
+    spread = replace(
+        found, circuit=made.CIRCUIT.id, start_ns=window.start_ns + np.arange(len(found), dtype=np.int64) * length,
+    )  # fmt: skip
+    verdict = made.verdict(made.DELAY, VerdictState.MET, Fraction(11 * made.MS), window=window)
+    whole = statement(made.assessment(verdict, period=window, as_of_ns=window.end_ns + made.DAY), spread)
+    chart = whole.content.chart
+    assert chart is not None
+    assert sum(row.sent for row in chart.buckets) == int(found.column("sent").sum())
+    assert len(chart.buckets) <= 800
+    axis = time_axis(chart)
+    assert [tick for tick in axis.ticks if tick.label]
+    assert [tick.at_ns for tick in axis.ticks] == sorted({tick.at_ns for tick in axis.ticks})
+    assert all(window.start_ns <= tick.at_ns <= window.end_ns for tick in axis.ticks)
+    assert html(whole).count('class="smoke"') == 1
