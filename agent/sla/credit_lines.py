@@ -86,10 +86,11 @@ def excused(incident: Incident) -> str:
     if not incident.counted_ns:
         return "none of its time counts" if incident.down_ns else "no time down was measured"
     attribution = incident.attribution
-    if attribution.by != "evidence" and attribution.party in (Responsible.CUSTOMER, Responsible.AGENT):
+    if attribution.disputed or attribution.by == "evidence":
+        return ""  # what is disputed excuses nothing, and nor does what nobody entered
+    if attribution.party in (Responsible.CUSTOMER, Responsible.AGENT):
         whose = "the customer" if attribution.party is Responsible.CUSTOMER else "the measuring site"
-        dispute = f"; disputed: {attribution.disputed}" if attribution.disputed else ""
-        return f"{whose} answers for it, entered by {attribution.by}{dispute}"
+        return f"{whose} answers for it, entered by {attribution.by}"
     return ""
 
 

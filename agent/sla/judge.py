@@ -11,7 +11,7 @@ from agent.sla.calendar import WindowInstants
 from agent.sla.case import Moment, PacketReader, UnusableError
 from agent.sla.causes import BEFORE, NOTHING_KNOWN, Circumstances, Gap
 from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Objective
+from agent.sla.contract import Contract, Metric, Objective
 from agent.sla.docket import Docket, Reading, docket_at, extent_of, readings, wants_incidents
 from agent.sla.events import Event
 from agent.sla.excluded import Exclusion, ExclusionKind, Ruling
@@ -19,11 +19,11 @@ from agent.sla.exclusions import rule
 from agent.sla.hearing import Hearing, Material
 from agent.sla.hours import spans as open_hours
 from agent.sla.incidents import Incident, Responsible, Stamp, Ticket
-from agent.sla.joining import EVIDENCE, incidents_of
+from agent.sla.joining import EVIDENCE, incidents_of, known_at
 from agent.sla.responses import of_circuit
 from agent.sla.shared_fate import blameless
 from agent.sla.spans import NOWHERE, Spans
-from agent.sla.timeline import WARM_UP_NS, interval_of
+from agent.sla.timeline import WARM_UP_NS, interval_of, machine_of
 from agent.sla.uptime import down_and_unknown
 from agent.sla.verdict import Verdict, VerdictState
 from probes.core.model import Circuit
@@ -160,8 +160,8 @@ def judge_by(
 
 
 def _extent(contract: Contract, docket: Docket, now_ns: int, from_ns: int | None) -> tuple[int, int] | None:
-    """Where to look for outages; None where nobody asks for them."""
-    if not docket or contract.availability() is None or (from_ns is None and not wants_incidents(contract)):
+    """Where to look for outages; None where nobody asks for them. Without a promise on availability tickets tell."""
+    if not docket or (from_ns is None and not wants_incidents(contract)):
         return None
     start, end = extent_of(docket, now_ns)
     return (start if from_ns is None else min(start, from_ns)), min(now_ns, end + FOLLOWED_NS)
@@ -184,13 +184,22 @@ def hear(
         now_ns, own.since_ns, contract=contract, events=_events(record, own), packets=packets, known=own.known
     )
     down, unknown = _down(contract, own, plain, extent)
-    contract = _with_tickets(contract, own.circuit, record.tickets)
+    dt_ns, n = _machine(contract, own)
+    written = tuple(known_at(item, now_ns) for item in record.tickets if item.entered_ns <= now_ns)
+    contract = _with_tickets(contract, own.circuit, written)
     over = extent if extent is not None else (extent_of(docket, now_ns) if docket else (now_ns, now_ns))
-    mine = tuple(item for item in record.tickets if own.circuit.id in item.circuits)
+    mine = tuple(item for item in written if own.circuit.id in item.circuits)
     fault = _fault(mine, now_ns)
     whole = rule(contract, own.circuit.id, start_ns=over[0], end_ns=over[1], now_ns=now_ns, fault=fault)
     counted = down - whole.time - whole.up
-    incidents = _incidents(contract, own, (down, unknown, counted), mine, record, now_ns, extent[1]) if extent else ()
+    incidents: tuple[Incident, ...] = ()
+    if extent is not None:
+        incidents = incidents_of(
+            own.circuit.id, down, unknown, counted, mine, contract.clock,
+            dt_ns=dt_ns, n=n, now_ns=now_ns, until_ns=extent[1],
+        )  # fmt: skip
+    if record.attribute is not None and incidents:
+        incidents = record.attribute(incidents)
     verdicts = []
     for sitting in docket:
         objective, window = sitting.objective, sitting.window
@@ -205,6 +214,7 @@ def hear(
             credited=ruling.up,
             incidents=incidents,
             unknown=unknown,
+            grain_ns=dt_ns * n,
         )
         verdict = Hearing(contract, objective, window, own, when, ruling, others or {}).verdict()
         verdicts.append(_remarked(verdict, incidents))
@@ -226,28 +236,16 @@ def _down(
         when = replace(moment, known=own.known.of(feed.columns.probe))
         return down_and_unknown(contract, feed, extent[0] - WARM_UP_NS, extent[1], when)
     except UnusableError:
-        return NOWHERE, NOWHERE
+        return NOWHERE, Spans.of([extent])
 
 
-def _incidents(
-    contract: Contract,
-    own: Material,
-    time: tuple[Spans, Spans, Spans],
-    tickets: Sequence[Ticket],
-    record: Record,
-    now_ns: int,
-    until_ns: int,
-) -> tuple[Incident, ...]:
-    """time: certainly down, unknown, and the part of the first that counts, of what was read until until_ns."""
+def _machine(contract: Contract, own: Material) -> tuple[int, int]:
+    """Length of an interval and how many in a row change the state; 0 and 1 where nothing is measured."""
     available = contract.availability()
-    dt_ns, n = 0, 1
     if available is not None:
         with contextlib.suppress(UnusableError):
-            dt_ns, n = interval_of(available, own.feed(available)), available.statistic.n
-    found = incidents_of(
-        own.circuit.id, *time, tickets, contract.clock, dt_ns=dt_ns, now_ns=now_ns, n=n, until_ns=until_ns
-    )
-    return found if record.attribute is None or not found else record.attribute(found)
+            return interval_of(available, own.feed(available)), machine_of(available.statistic)[0]
+    return 0, 1
 
 
 def _fault(tickets: Sequence[Ticket], now_ns: int) -> Spans:
@@ -282,22 +280,23 @@ _TAKEN_BY = {
 
 def _with_tickets(contract: Contract, circuit: Circuit, tickets: Sequence[Ticket]) -> Contract:
     """Outages that an undisputed entry lays at the door of the customer or of a third party are exclusions of that
-    kind: confirmed by whoever made the entry, and as subject to the contract's terms as any other. Entries that are for
-    other circuits alone are left out: a site may have thousands."""
+    kind: confirmed by whoever made the entry, and as subject to the contract's terms as any other. They end when the
+    fault did: what is closed days later was not down for days. Entries that are for other circuits alone are left out:
+    a site may have thousands."""
     found = []
     for ticket in tickets:
         attribution = ticket.attribution
         if circuit.id not in ticket.circuits or attribution is None or attribution.disputed:
             continue
         kind = _TAKEN_BY.get(attribution.party)
-        stamps = sorted(ticket.stamps.values())
-        if kind is None or attribution.by == EVIDENCE or len(stamps) < 2:
+        reach = _fault_of(ticket)
+        if kind is None or attribution.by == EVIDENCE or reach is None:
             continue
         found.append(
             Exclusion(
                 id=ticket.id,
-                start_ns=stamps[0],
-                end_ns=stamps[-1],
+                start_ns=reach[0],
+                end_ns=reach[1],
                 reason=f"fault of the {attribution.party.value.replace('_', ' ')}",
                 entered_ns=ticket.entered_ns,
                 confirmed_by=attribution.by,
@@ -313,17 +312,31 @@ def _with_tickets(contract: Contract, circuit: Circuit, tickets: Sequence[Ticket
     return replace(contract, exclusions=(*mine, *found))
 
 
+def _fault_of(ticket: Ticket) -> tuple[int, int] | None:
+    """From the first stamp to the end of the fault, or to the last stamp of one that has no end; None for no time."""
+    stamps = sorted(ticket.stamps.values())
+    if not stamps:
+        return None
+    ended = [ticket.stamps[stamp] for stamp in _ENDS if stamp in ticket.stamps]
+    end = min(ended, default=stamps[-1])
+    return (stamps[0], end) if end > stamps[0] else None
+
+
 def _remarked(verdict: Verdict, incidents: Sequence[Incident]) -> Verdict:
-    """disputed: an incident in the window is. excused: breached, but by outages that entries lay at another's door."""
-    inside = [
-        item
-        for item in incidents
-        if item.start_ns < verdict.window.end_ns and (item.end_ns is None or item.end_ns > verdict.window.start_ns)
-    ]
+    """disputed: an incident in the window is. excused: a breach of a promise on outages, all of which entries lay at
+    the door of the customer or of the measuring site. Of a third party the contract's terms for exclusions decide."""
+    begin, until = verdict.window.start_ns, verdict.window.end_ns
+    inside = [item for item in incidents if item.start_ns < until and (item.end_ns is None or item.end_ns > begin)]
     if any(item.attribution.disputed for item in inside):
         return replace(verdict, remark="disputed")
-    others = [item for item in inside if item.counted_ns]
-    excused = verdict.state is VerdictState.BREACHED and bool(others)
-    if excused and all(item.attribution.party in _TAKEN_BY and item.attribution.by != EVIDENCE for item in others):
+    objective = verdict.objective
+    about_outages = objective.metric in (Metric.AVAILABILITY, Metric.OUTAGE) and objective.scope is None
+    if verdict.state is not VerdictState.BREACHED or not about_outages:
+        return verdict
+    others = [item for item in inside if item.counted.within(begin, until).length_ns]
+    if others and all(item.attribution.party in _EXCUSING and item.attribution.by != EVIDENCE for item in others):
         return replace(verdict, remark="excused")
     return verdict
+
+
+_EXCUSING = (Responsible.CUSTOMER, Responsible.AGENT)

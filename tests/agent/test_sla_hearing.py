@@ -6,7 +6,7 @@ from fractions import Fraction
 from agent.sla.calendar import parse, parse_instant
 from agent.sla.contract import Metric, Scope, Statistic, StatisticType
 from agent.sla.docket import docket_over
-from agent.sla.exclusions import Exclusion
+from agent.sla.exclusions import Exclusion, ExclusionKind, ExclusionTerms
 from agent.sla.hours import Daily, Hours
 from agent.sla.incidents import Attribution, Responsible, Stamp, Ticket
 from agent.sla.judge import Judgement, Record, hear, material
@@ -78,6 +78,33 @@ def test_what_is_disputed_excludes_nothing_and_is_said() -> None:
     mine = Attribution(Responsible.CUSTOMER, "noc@example.net", ("power off",), disputed="customer: it was on")
     (verdict,) = heard(contract(UP), day((100, 130)), Record(tickets=(ticket(100, 130, mine),))).verdicts
     assert (verdict.state, verdict.remark) == (VerdictState.BREACHED, "disputed")
+
+
+def test_a_ticket_that_is_closed_hours_later_excludes_its_own_outage_alone() -> None:
+    mine = Attribution(Responsible.CUSTOMER, "noc@example.net", ("power off",))
+    stamps = {Stamp.FAULT: T0 + 100 * SPAN, Stamp.RESTORED: T0 + 130 * SPAN, Stamp.CLOSED: T0 + 5000 * SPAN}
+    late = Ticket("TT-1", ("c1",), stamps, entered_ns=T0 + 5000 * SPAN, attribution=mine)
+    (verdict,) = heard(contract(UP), day((100, 130), (1000, 1030)), Record(tickets=(late,))).verdicts
+    assert (verdict.state, verdict.value) == (VerdictState.BREACHED, 1 - Fraction(30, ROWS - 30))
+
+
+def test_an_entry_of_later_is_not_known_yet() -> None:
+    mine = Attribution(Responsible.CUSTOMER, "noc@example.net", ("power off",))
+    later = replace(ticket(100, 130, mine), entered_ns=AFTER + 1)
+    found = heard(contract(UP), day((100, 130)), Record(tickets=(later,)))
+    assert (found.verdicts[0].state, found.verdicts[0].remark) == (VerdictState.BREACHED, "")
+    assert (found.ruling.entries, found.incidents[0].basis) == ((), "measured")
+
+
+def test_a_third_party_is_excused_by_the_terms_alone_and_delay_by_no_outage() -> None:
+    terms = (ExclusionTerms(ExclusionKind.MAINTENANCE),)
+    for party, remark in ((Responsible.THIRD_PARTY, ""), (Responsible.CUSTOMER, "excused")):
+        entry = Attribution(party, "noc@example.net", ("the duct was cut",))
+        delay = objective(Metric.RTT, 1)
+        promise = contract(UP, delay, exclusion_terms=terms)
+        up, slow = heard(promise, day((100, 130)), Record(tickets=(ticket(100, 130, entry),))).verdicts
+        assert (up.state, up.remark) == (VerdictState.BREACHED, remark)
+        assert (slow.state, slow.remark) == (VerdictState.BREACHED, "")
 
 
 def test_evidence_alone_never_excludes() -> None:
