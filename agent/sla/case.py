@@ -57,7 +57,8 @@ class Moment:
 
     excluded: agreed not to count, and time outside the service hours. credited: agreed to count as up. contract: whose
     objective it is. incidents: of the circuit. events: of the contract. packets: None where none can be had.
-    unknown: of which nobody knows whether the circuit was up, for what hangs on outages.
+    unknown: of which nobody knows whether the circuit was up, for what hangs on outages. grain_ns: no outage and no
+    time between two is shorter, by the machine that finds them; 0 where that is not known.
     """
 
     now_ns: int
@@ -71,6 +72,7 @@ class Moment:
     events: tuple[Event, ...] = ()
     packets: PacketReader | None = None
     unknown: Spans = NOWHERE
+    grain_ns: int = 0
     memo: dict[object, object] = field(default_factory=dict)
 
 

@@ -48,6 +48,10 @@ class Case:
     def here(self, faults: Sequence[Fault]) -> list[Fault]:
         return [item for item in faults if item.starts_in(self.start_ns, self.end_ns)]
 
+    def doubtful(self, readings: Readings) -> list[Fault]:
+        """Those that unknown time could put into the judged time or change there."""
+        return [item for item in readings.wide if item.doubtful and len(item.spans.within(self.start_ns, self.end_ns))]
+
     def lengths(self, faults: Sequence[Fault]) -> list[int]:
         return [counted_from(self.terms, item).length_ns for item in faults]
 
@@ -114,9 +118,9 @@ def counts(case: Case, readings: Readings) -> Bounds:
             continue
         inside = _inside(case, fault, readings.sure)
         low += bool(inside) and fault.start_ns >= case.start_ns
-        if not len(_from(fault, case.start_ns) & readings.unknown) and not inside:
-            continue
-        if not len(fault.spans.within(case.start_ns, case.end_ns)):
+        here = fault.spans.within(case.start_ns, case.end_ns)
+        if not len(here & readings.unknown):  # at most those that are certain, however long they are
+            high += max(len(inside), len(here - readings.unknown))
             continue
         if not shortest:
             bounded = False
@@ -164,7 +168,7 @@ def _most(case: Case, readings: Readings) -> tuple[list[int], bool]:
 def _means(case: Case, readings: Readings) -> Bounds:
     """Of the lengths of outages that start in the judged time."""
     sure = case.lengths(case.here(readings.sure))
-    doubtful = [item for item in readings.wide if item.doubtful]
+    doubtful = case.doubtful(readings)
     _, running = _most(case, readings)
     low: Fraction | None
     if not doubtful:
@@ -202,7 +206,7 @@ def _repairs(case: Case, readings: Readings) -> Bounds:
     if kind in (StatisticType.MTTR, StatisticType.MEAN):
         return _means(case, readings)
     found = case.here(readings.likely)
-    if not any(item.doubtful for item in readings.wide):
+    if not case.doubtful(readings):
         if not found:
             return None, None
         least = _reduced(case.objective, case.lengths(found))

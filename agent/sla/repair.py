@@ -85,7 +85,7 @@ def evaluate_outages(
         _used(objective, value),
         doubt,
         _budget(objective, value),
-        NO_EVENTS if not found and _certain(objective, readings, gone, coverage, gap, doubt) else "",
+        NO_EVENTS if not found and _certain(case, readings, gone, coverage, gap, doubt) else "",
         gap,
     )
     known = (case.judged - gone).length_ns
@@ -121,13 +121,11 @@ def _case(objective: Objective, incidents: Sequence[Incident], moment: Moment, s
     statistic, contract = objective.statistic, moment.contract
     clock = contract.clock if contract is not None else ClockTerms()
     by_clock = statistic.clock == "contract" or statistic.type in REPAIRS
-    machine = contract.availability() if contract is not None else None
-    grain = (machine.statistic.dt_ns or 0) * machine.statistic.n if machine is not None else 0
     out = moment.excluded | moment.credited
     wanted = objective.severities
     return Case(
         objective,
-        Terms(statistic, clock, out, moment.now_ns, grain),
+        Terms(statistic, clock, out, moment.now_ns, moment.grain_ns),
         start,
         end,
         Spans.of([(start, end)]) - out,
@@ -155,11 +153,12 @@ def _reach(case: Case, estimate: Estimate, readings: Readings, period: Period, o
 
 
 def _certain(
-    objective: Objective, readings: Readings, gone: Spans, coverage: Fraction, gap_ns: int, doubt: Estimate | None
+    case: Case, readings: Readings, gone: Spans, coverage: Fraction, gap_ns: int, doubt: Estimate | None
 ) -> bool:
     """Whether no outage seen is no outage. A measured number decides by its bounds like any other."""
-    if not len(gone) or not any(item.doubtful for item in readings.wide):
+    if not len(gone) or not case.doubtful(readings):
         return True
+    objective = case.objective
     if objective.statistic.type in (StatisticType.COUNT, StatisticType.TOTAL, StatisticType.LONGEST):
         return False
     most = objective.coverage.longest_gap_ns

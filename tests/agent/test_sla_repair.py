@@ -44,8 +44,8 @@ def found_in(text: str, tickets: tuple[Ticket, ...] = (), clock: ClockTerms = NO
     return incidents_of("c1", down, spans(text, "?"), down, tickets, clock, dt_ns=1, now_ns=LATER, until_ns=len(text))
 
 
-def evaluated(text: str, asked: Objective, clock: ClockTerms = NO_BRIDGE, out: Spans = NOWHERE):  # type: ignore[no-untyped-def]
-    moment = Moment(LATER, 0, out, contract=contract(asked, clock=clock), unknown=spans(text, "?"))
+def evaluated(text: str, asked: Objective, clock: ClockTerms = NO_BRIDGE, grain: int = 0):  # type: ignore[no-untyped-def]
+    moment = Moment(LATER, 0, contract=contract(asked, clock=clock), unknown=spans(text, "?"), grain_ns=grain)
     window = WindowInstants(START, END, "window", "UTC")
     return evaluate_outages(asked, found_in(text, clock=clock), window, moment)
 
@@ -127,7 +127,7 @@ def outside(seeds: range) -> list[tuple[int, str, StatisticType]]:
     found = []
     for seed in seeds:
         text, asked = drawn(seed, 6)
-        estimate = evaluated(text, asked).findings.estimate
+        estimate = evaluated(text, asked, grain=seed % 2).findings.estimate
         low, high = estimate.best, estimate.worst
         if asked.comparison == "min":
             low, high = high, low
