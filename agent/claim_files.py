@@ -50,9 +50,10 @@ class ClaimName:
         return f"{self.contract}: {self.key}"
 
 
-def load(contracts: Path) -> dict[ClaimName, Filing]:
-    """Every claim as it stands, in the order they were first filed. Raises LedgerError."""
-    return _standing(ledger.read(contracts / FILE))
+def load(contracts: Path, *, as_of_ns: int | None = None) -> dict[ClaimName, Filing]:
+    """Every claim as it stood at as_of_ns, in the order they were first filed. Raises LedgerError."""
+    entries = ledger.read(contracts / FILE)
+    return _standing([entry for entry in entries if as_of_ns is None or entry.at_ns <= as_of_ns])
 
 
 def of_contract(filings: Mapping[ClaimName, Filing], contract: str) -> dict[str, Filing]:

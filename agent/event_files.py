@@ -56,10 +56,12 @@ class _WrongError(Exception):
     """What is wrong with one value."""
 
 
-def load(contracts: Path) -> tuple[Event, ...]:
-    """Events of the ledger beside the contracts, as they are known now, by their id. Raises LedgerError."""
+def load(contracts: Path, *, as_of_ns: int | None = None) -> tuple[Event, ...]:
+    """Events of the ledger beside the contracts, as they were known at as_of_ns, by their id. Raises LedgerError."""
     found: dict[str, Event] = {}
     for entry in ledger.read(contracts / FILE):
+        if as_of_ns is not None and entry.at_ns > as_of_ns:
+            continue
         for value in entry.content.get("events", ()):
             event = _stored(value, entry.at_ns)
             found[event.id] = event

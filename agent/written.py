@@ -38,6 +38,11 @@ class Written:
     claims: Mapping[ClaimName, Filing] = field(default_factory=dict)
 
     @staticmethod
-    def load(contracts: Path) -> Written:
-        """Raises LocalError, with the ledger's file and line, for one that is not whole."""
-        return Written(incident_files.load(contracts), event_files.load(contracts), claim_files.load(contracts))
+    def load(contracts: Path, *, as_of_ns: int | None = None) -> Written:
+        """What had been entered by as_of_ns; all of it for None. Raises LocalError, with the ledger's file and line,
+        for one that is not whole."""
+        return Written(
+            incident_files.load(contracts, as_of_ns=as_of_ns),
+            event_files.load(contracts, as_of_ns=as_of_ns),
+            claim_files.load(contracts, as_of_ns=as_of_ns),
+        )

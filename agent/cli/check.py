@@ -137,14 +137,16 @@ def _check(name: str | None, asked: _Asked, source: tuple[str, Path | None], now
             raise LocalError("a draft is judged over the past", hint="say which: --month 2026-08..2026-10")
         draft, circuits = backtest.chosen(name, config, contracts, asked.circuits)
         with open_source(config, *source) as samples:
-            court = convene(samples, config, {**contracts, draft.id: draft}, Written.load(config.contracts), now_ns)
+            court = convene(
+                samples, config, {**contracts, draft.id: draft}, Written.load(config.contracts, as_of_ns=now_ns), now_ns
+            )
             return backtest.run(court, draft, circuits, asked.period, as_json=asked.output == "json")
     if asked.circuits:
         raise LocalError("--circuit is for back-tests", hint="name the circuit itself: linkwitness check CIRCUIT")
     pairs = chosen_pairs(config, contracts, name)
     with open_source(config, *source) as samples:
         present = [pair for pair in pairs if not _absent(config, pair[0], name, samples.since(pair[0].id))]
-        court = convene(samples, config, contracts, Written.load(config.contracts), now_ns)
+        court = convene(samples, config, contracts, Written.load(config.contracts, as_of_ns=now_ns), now_ns)
         verdicts: list[Verdict] = []
         for circuit, contract in present:
             verdicts += _judged(court, circuit, contract, asked.period)

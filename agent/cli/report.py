@@ -132,7 +132,7 @@ def _report(name: str, only: str | None, wish: _Wish) -> None:
         )
     files = _ledgers(config.contracts)
     with open_source(config, wish.source, wish.store) as samples:
-        court = convene(samples, config, contracts, Written.load(config.contracts), wish.now_ns)
+        court = convene(samples, config, contracts, Written.load(config.contracts, as_of_ns=wish.now_ns), wish.now_ns)
         for pair in pairs:
             statement, label = _statement(court, pair, wish, samples.name, files)
             _put(statement, f"{pair[0].id}-{label}-{wish.audience}", wish)
