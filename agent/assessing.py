@@ -9,6 +9,7 @@ from typing import Protocol
 from agent.claim_files import of_contract, paid_before
 from agent.sla.assessment import Assessment
 from agent.sla.calendar import WindowInstants, previous
+from agent.sla.case import PacketReader
 from agent.sla.causes import Gap
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract
@@ -17,6 +18,7 @@ from agent.sla.docket import Docket, Reading, Sitting, docket_over
 from agent.sla.incidents import Incident
 from agent.sla.judge import Judgement, Record, judge_by
 from agent.sla.money import Money
+from agent.sla.prices import month_of, year_of
 from agent.sla.repair import figures
 from agent.sla.responsibility import attribute
 from agent.sla.shared_fate import FINAL_NS, SharedFate
@@ -37,6 +39,9 @@ class Samples(Protocol):
 
     def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:
         """What the agent recorded that it did not measure in [start_ns, end_ns)."""
+
+    def packets(self, circuit: str) -> PacketReader | None:
+        """Reads packets of that circuit's samples; None where the source has none."""
 
     def carrier_down(self, interface: str, start_ns: int, end_ns: int) -> Spans | None:
         """When the interface had no carrier; None where nothing watched it."""
@@ -73,6 +78,7 @@ class Court:
             others=self.circuits,
             since=self.samples.since,
             record=Record(self.written.tickets, self.written.events, lambda found: self._attributed(circuit, found)),
+            packets=self.samples.packets(circuit.id),
             incidents_from_ns=incidents_from_ns,
         )
 
@@ -106,7 +112,7 @@ class Court:
         )
         end_ns = max(period.start_ns, min(period.end_ns, self.now_ns))
         elapsed = Spans.of([(period.start_ns, end_ns)])
-        up = elapsed - found.down - found.ruling.time
+        up = elapsed - found.down - found.unknown - found.ruling.time  # unknown is never up
         assessment = Assessment(
             contract=contract,
             circuit=circuit,
@@ -133,13 +139,14 @@ class Court:
         if granted is not None:
             return granted
         total: Money | None = None
-        first = 1 if "contract" not in capped else None
+        year = year_of(contract, month_of(contract, period.start_ns).end_ns - 1)
+        first_ns = year.start_ns if "contract" not in capped else 0
         month = period
         months = []
         since = self.samples.since(circuit.id)
-        while (first is None or (month.first is not None and month.first.month > first)) and since is not None:
+        while since is not None:
             month = previous(month)
-            if month.end_ns <= since:
+            if month.end_ns <= max(since, first_ns):
                 break
             months.append(month)
         for month in reversed(months):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from agent.config import AgentConfig, SinkSettings
 from agent.recorded import Recorded
+from agent.sla.case import PacketReader
 from agent.sla.causes import Gap
 from agent.sla.columns import SampleColumns
 from agent.sla.judge import Reading
@@ -36,6 +37,9 @@ class Source(Protocol):
 
     def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:
         """What the agent recorded that it did not measure in [start_ns, end_ns)."""
+
+    def packets(self, circuit: str) -> PacketReader | None:
+        """Reads packets of that circuit's samples; None where the source has none."""
 
     def carrier_down(self, interface: str, start_ns: int, end_ns: int) -> Spans | None:
         """When the interface had no carrier in [start_ns, end_ns); None where nothing is recorded about it."""
@@ -69,6 +73,9 @@ class StoreSource:
 
     def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:
         return self._recorded.gaps(circuit, start_ns, end_ns)
+
+    def packets(self, circuit: str) -> PacketReader | None:
+        return lambda probe, starts_ns: self._reader.packets_of(circuit, probe, starts_ns)
 
     def carrier_down(self, interface: str, start_ns: int, end_ns: int) -> Spans | None:
         return self._recorded.carrier_down(interface, start_ns, end_ns)
@@ -106,6 +113,9 @@ class DatabaseSource:
     def gaps(self, circuit: str, start_ns: int, end_ns: int) -> Sequence[Gap]:  # noqa: ARG002 # events stay at home
         """None: only samples are delivered, so that nothing missing in a database has a record."""
         return ()
+
+    def packets(self, circuit: str) -> PacketReader | None:  # noqa: ARG002 # packets stay at home
+        return None
 
     def carrier_down(self, interface: str, start_ns: int, end_ns: int) -> Spans | None:  # noqa: ARG002
         return None

@@ -180,11 +180,8 @@ def _open(objective: Objective, target: Fraction, found: Findings) -> Decision:
     if not objective.meets(estimate.value, target):
         return Decision(VerdictState.AT_RISK, estimated=True)
     if found.budget_used is not None and found.budget_used >= AT_RISK_BUDGET:
-        what = (
-            "allowed downtime"
-            if found.budget is None or found.budget.noun == DOWNTIME
-            else f"allowed {found.budget.noun}"
-        )
+        noun = DOWNTIME if found.budget is None else found.budget.noun
+        what = "allowed downtime" if noun == DOWNTIME else f"budget of {noun}"
         return Decision(VerdictState.AT_RISK, estimated=True, reason=f"three quarters of the {what} are used")
     return Decision(
         VerdictState.ON_TRACK, estimated=estimate.worst is None or not objective.meets(estimate.worst, target)
