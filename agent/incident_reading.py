@@ -21,7 +21,8 @@ from agent.sla.needs import columns_for, margins
 from agent.sla.responsibility import attribute
 from agent.sla.shared_fate import FINAL_NS, SharedFate, blameless
 from agent.sla.spans import NOWHERE, Spans
-from agent.sla.uptime import down_and_unknown, interval_of
+from agent.sla.timeline import interval_of, machine_of
+from agent.sla.uptime import down_and_unknown
 from agent.surroundings import surroundings_of
 from probes.core.clock import SECOND
 from probes.core.model import Circuit
@@ -149,7 +150,7 @@ def outages_between(
         dt_ns = interval_of(objective, fed)
     except UnusableError:
         return None
-    return Record(start_ns, end_ns, down, unknown, dt_ns, objective.statistic.n)
+    return Record(start_ns, end_ns, down, unknown, dt_ns, machine_of(objective.statistic)[0])
 
 
 def _touches(incident: Incident, start_ns: int, end_ns: int) -> bool:
