@@ -15,6 +15,7 @@ from agent.store import Store
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Counts, Delay, Sample, SampleState
 from probes.metrics.histogram import build
+from tests.fakes.sealed import release_all, seal_all
 
 CONFIG = """
 site: test
@@ -114,6 +115,21 @@ def test_the_command_in_the_report_makes_the_same_bytes(home: Path, capsys: pyte
     words[words.index("json")] = "html"
     assert run(words[1:]) == 0
     assert capsys.readouterr().out == first
+
+
+def test_sealing_the_days_changes_no_byte(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {}
+    for sealed in (False, True):
+        if sealed:
+            store = Store.open(home / "store", clock=SystemClock(), site="test")
+            parts = seal_all(home / "store")
+            assert release_all(store, parts) > 0
+            store.close(30.0)
+        for output in ("html", "json", "csv", "text"):
+            assert report(home, "beta", "--window", "2026-11-03", "--format", output) == 0
+            told[sealed, output] = capsys.readouterr().out
+    for output in ("html", "json", "csv", "text"):
+        assert told[True, output] == told[False, output]
 
 
 def test_several_circuits_go_into_a_directory(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
