@@ -224,8 +224,9 @@ def worst_bin_of_best(bins: Stretches, best_run: Int64, to_come: int) -> Placed:
     return Placed(known, {"bins": known, "runs": int(bins.count.sum())}, to_come, at)
 
 
-def worst_of_any(windows: Stretches, enough: Flags) -> Placed:
-    """The worst mean over the windows; the value is that of the windows of which enough was measured."""
+def worst_of_any(windows: Stretches, enough: Flags, perhaps: Stretches | None = None) -> Placed:
+    """The worst mean over the windows; the value is that of the windows of which enough was measured. perhaps: windows
+    that there are only if something unknown began them."""
     scale = windows.scale
     smallest = scale.low_is_bad
     pick = min if smallest else max
@@ -235,7 +236,7 @@ def worst_of_any(windows: Stretches, enough: Flags) -> Placed:
     if not enough.all():
         measured = extreme(windows.total[enough], windows.count[enough], smallest=smallest)
 
-    def at(missing: Missing, more: int) -> Estimate:  # noqa: ARG001 # time to come can only make it worse
+    def at(missing: Missing, to_come: int) -> Estimate:  # noqa: ARG001 # time to come can only make it worse
         unknown = windows.unknown(missing)
         best = _best_end(windows, unknown, smallest=smallest) if unknown.any() else (good if plain is None else plain)
         worst = plain
@@ -244,6 +245,9 @@ def worst_of_any(windows: Stretches, enough: Flags) -> Placed:
         elif unknown.any() and scale.bad is not None:
             moved = extreme(_moved(windows, unknown, scale.bad), windows.count + unknown, smallest=smallest)
             worst = moved if plain is None or moved is None else pick(moved, plain)
+        if perhaps is not None and worst is not None:
+            more = _worst_perhaps(perhaps, missing)
+            worst = None if more is None else pick(worst, more)
         value = measured
         if value is not None and best is not None:
             value = pick(value, best)
@@ -256,6 +260,15 @@ def worst_of_any(windows: Stretches, enough: Flags) -> Placed:
 
     count = int(np.count_nonzero(enough & (windows.count > 0)))
     return Placed(count, {"windows": count}, 0, at)
+
+
+def _worst_perhaps(windows: Stretches, missing: Missing) -> Fraction | None:
+    """The worst of windows that hold something unknown at least, with all of that at its worst; None if unbounded."""
+    bad = windows.scale.bad
+    if bad is None:
+        return None
+    unknown = np.maximum(windows.unknown(missing), 1)
+    return extreme(_moved(windows, unknown, bad), windows.count + unknown, smallest=windows.scale.low_is_bad)
 
 
 def _best_end(windows: Stretches, unknown: Int64, *, smallest: bool) -> Fraction | None:

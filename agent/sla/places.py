@@ -109,8 +109,27 @@ def _worst_window(chosen: Selection, sums: Amounts) -> Placed:
     aside = _not_counted(chosen)
     begin = begin[~aside.touches(begin, begin + span_ns)] if len(aside) else begin
     windows = stretches(columns.start_ns, sums, begin, begin + span_ns, chosen.unit)
-    found = worst_of_any(windows, _enough(chosen, windows))
+    found = worst_of_any(windows, _enough(chosen, windows), _hidden_windows(chosen, sums, span_ns))
     return replace(found, counts={**found.counts, "windows_of_ns": span_ns})
+
+
+def _hidden_windows(chosen: Selection, sums: Amounts, span_ns: int) -> Stretches | None:
+    """Windows that an attempt which was not measured would begin: every different one. None where there is no hole."""
+    every_ns, period, start = chosen.feed.pace.every_ns, chosen.period, chosen.feed.columns.start_ns
+    if not chosen.feed.pace.attempts or every_ns is None:
+        return None
+    gone = chosen.missing().spans
+    if not len(gone):
+        return None
+    gone = Spans.union(gone.start_ns - every_ns // 2, gone.end_ns)
+    edges_ns = np.concatenate((gone.start_ns, gone.end_ns - 1, start - span_ns, start - span_ns + 1))
+    begin = np.unique(edges_ns[gone.holds(edges_ns)])
+    begin = begin[(begin >= period.start_ns) & (begin <= period.end_ns - span_ns)]
+    aside = _not_counted(chosen)
+    begin = begin[~aside.touches(begin, begin + span_ns)] if len(aside) else begin
+    if not len(begin):
+        return None
+    return stretches(start, sums, begin, begin + span_ns, chosen.unit)
 
 
 def _enough(chosen: Selection, windows: Stretches) -> Flags:

@@ -73,6 +73,7 @@ def same(up: int, of: int, state: VerdictState | None = None) -> Then:
 
 
 FIXED = contract(month_basis="fixed_720h")
+BRIDGED = uptime("0.55", T.AVAILABILITY_OUTAGE, n=1, coverage=replace(BOUNDS, bridge_ns=30 * SECOND))
 TICKET = ClockTerms(start=Stamp.TICKET, stop=Stamp.CONFIRMED)
 
 
@@ -324,6 +325,44 @@ CASES = [
             more={"contract": contract(clock=TICKET), "incidents": (incident(3, 9, (4, 6)),)},
         ),
         same(16, 20, MET),
+    ),
+    Case(
+        "a short gap between two outages is bridged, the bounds know nothing of it",
+        """. H H ? H H . . . . with n = 1: 40 s certainly down, 50 s at worst. The hole lies between two times
+        down and is
+        no longer than 30 s: the estimate takes it for down: 1 - 50/100.""",
+        Given(BRIDGED, ".HH?HH....", 10),
+        Then(share(5, 10), share(6, 10), share(5, 10), BREACHED),
+    ),
+    Case(
+        "a gap longer than the bridge is not",
+        """. H H ? ? H H . . . with a bridge of 10 s: 40 s down, 60 s at worst; of 80 s that are known 40 s are up.""",
+        Given(
+            uptime("0.3", T.AVAILABILITY_OUTAGE, n=1, coverage=replace(BOUNDS, bridge_ns=SPAN)), ".HH??HH...", 10,
+        ),
+        Then(share(4, 8), share(6, 10), share(4, 10), MET),
+    ),
+    Case(
+        "plain outage time with unknown time as down",
+        """. H H ? . . ? . . .: by the contract the unknown are down: 40 s of 100 s.""",
+        Given(
+            uptime("0.6", T.AVAILABILITY_OUTAGE, n=1, coverage=replace(BOUNDS, unknown="down")), ".HH?..?...", 10,
+        ),
+        same(6, 10, MET),
+    ),
+    Case(
+        "plain outage time with unknown time as up",
+        """The same with unknown as up: 20 s of 100 s.""",
+        Given(
+            uptime("0.8", T.AVAILABILITY_OUTAGE, n=1, coverage=replace(BOUNDS, unknown="up")), ".HH?..?...", 10,
+        ),
+        same(8, 10, MET),
+    ),
+    Case(
+        "unknown time may hold lossy intervals",
+        """. H ? . . . with n = 3: one is certain; if the unknown one is high too, two in a row are no outage: two.""",
+        Given(uptime("1", T.HIGH_LOSS_INTERVALS), ".H?...", 6),
+        Then(Fraction(1), Fraction(1), Fraction(2)),
     ),
     Case(
         "impaired samples are unknown, not down",
