@@ -121,6 +121,7 @@ def _check(name: str | None, asked: _Asked, source: tuple[str, Path | None], now
     from agent import contract_files
     from agent.cli import backtest
     from agent.cli.court import convene
+    from agent.cli.crowd import is_crowd, judged_all
     from agent.cli.sources import open_source
     from agent.config import load
     from agent.sla.calendar import parse_instant
@@ -146,10 +147,15 @@ def _check(name: str | None, asked: _Asked, source: tuple[str, Path | None], now
     pairs = chosen_pairs(config, contracts, name)
     with open_source(config, *source) as samples:
         present = [pair for pair in pairs if not _absent(config, pair[0], name, samples.since(pair[0].id))]
-        court = convene(samples, config, contracts, Written.load(config.contracts, as_of_ns=now_ns), now_ns)
+        written = Written.load(config.contracts, as_of_ns=now_ns)
         verdicts: list[Verdict] = []
-        for circuit, contract in present:
-            verdicts += _judged(court, circuit, contract, asked.period)
+        if is_crowd(present, source[0]):
+            for found in judged_all(config, contracts, written, source, present, asked.period, now_ns):
+                verdicts += found
+        else:
+            court = convene(samples, config, contracts, written, now_ns)
+            for circuit, contract in present:
+                verdicts += judged(court, circuit, contract, asked.period)
         silent = {} if asked.period is not None else _silent(samples, [circuit for circuit, _ in present], now_ns)
         return _show(verdicts, asked.output, now_ns, samples.name, silent)
 
@@ -166,7 +172,7 @@ def _silent(samples: Source, circuits: Sequence[Circuit], now_ns: int) -> dict[s
     return found
 
 
-def _judged(court: Court, circuit: Circuit, contract: Contract, period: str | None) -> Sequence[Verdict]:
+def judged(court: Court, circuit: Circuit, contract: Contract, period: str | None) -> Sequence[Verdict]:
     """In the windows of now; or in all that end in the period."""
     from agent.sla.calendar import parse
     from agent.sla.docket import docket_at, docket_over
