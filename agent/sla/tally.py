@@ -20,6 +20,7 @@ from probes.core.clock import SECOND
 
 MONTH_OF_720_HOURS_NS: Final = 720 * 3600 * SECOND
 _ZERO: Final = Fraction(0)
+_MONTHS: Final = ("month", "billing_month")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def summed(
 def fixed_basis(objective: Objective, moment: Moment) -> int | None:
     """The length of month that the contract fixes, where this window is a month."""
     contract = moment.contract
-    if contract is None or contract.month_basis != "fixed_720h" or objective.window.calendar != "month":
+    if contract is None or contract.month_basis != "fixed_720h" or objective.window.calendar not in _MONTHS:
         return None
     return MONTH_OF_720_HOURS_NS
 
