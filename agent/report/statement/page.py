@@ -12,6 +12,7 @@ from typing import Final
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
 from agent.report.statement import figures
+from agent.report.statement.axes import time_axis
 from agent.report.statement.model import Statement
 from agent.report.statement.rules import RULES
 from agent.report.statement.smoke import beyond, smoke
@@ -49,6 +50,7 @@ def html(statement: Statement) -> str:
         accounts=accounts(content),
         drawing=smoke(content.chart, content.incidents, content.results) if content.chart and drawn else "",
         beyond=beyond(content.chart, content.results) if content.chart and drawn else "",
+        weekends=bool(content.chart and time_axis(content.chart).weekends),
         bucket=figures.span(content.chart.bucket_ns) if content.chart else "",
         rules=RULES,
         joined=joined,
