@@ -119,6 +119,8 @@ def period_of(month: str | None, window: str | None) -> str | None:
 def _check(name: str | None, asked: _Asked, source: tuple[str, Path | None], now: str | None) -> int:
     """source: what --from says, and --store."""
     from agent import contract_files
+    from agent.allocation import keep_freed
+    from agent.audit import KEPT
     from agent.cli import backtest
     from agent.cli.court import convene
     from agent.cli.crowd import is_crowd, judged_all
@@ -130,6 +132,7 @@ def _check(name: str | None, asked: _Asked, source: tuple[str, Path | None], now
 
     if not asked.config.is_file():
         raise LocalError(f"there is no configuration at {asked.config}", hint="name one with -c")
+    keep_freed(KEPT)
     config = load(asked.config)
     contracts = contract_files.load(config.contracts)
     now_ns = SystemClock().wall() if now is None else parse_instant(now)
