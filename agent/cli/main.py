@@ -66,7 +66,8 @@ def _version(asked: bool) -> None:
     import platform
     from importlib import metadata
 
-    packages = ("numpy", "scapy", "psutil", "APScheduler", "influxdb-client", "pydantic", "typer", "rich", "duckdb")
+    packages = ("numpy", "scapy", "psutil", "APScheduler", "influxdb-client", "pydantic", "typer", "rich", "duckdb",
+                "Jinja2", "icalendar")  # fmt: skip
     typer.echo(f"linkwitness {metadata.version('linkwitness')}")
     typer.echo(f"Python {platform.python_version()}, {platform.system()} {platform.release()} {platform.machine()}")
     typer.echo(", ".join(f"{package} {metadata.version(package)}" for package in packages))
