@@ -24,5 +24,5 @@ def test_there_are_enough_and_each_shows_its_working() -> None:
             if isinstance(value, list | tuple):
                 found += [item for item in value if isinstance(item, Case)]
     assert len(found) >= 230
-    assert len({case.name for case in found}) == len(found)
+    assert len({(case.name, case.steps) for case in found}) == len(found)
     assert [case.name for case in found if len(case.steps) < 20] == []
