@@ -433,7 +433,7 @@ CASES: list[Case[Any, Any]] = [
     ),
     Case(
         "Party: all of one provider failed and the others stayed well",
-        "Rule 6.",
+        "Rule 6: c2 of the same provider failed with it, c3 of another stayed well.",
         Party(around(others=(failed("c2"), well("c3")))),
         Responsible.PROVIDER,
     ),
