@@ -148,7 +148,7 @@ def _of_breach(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verd
         (_promise(verdict), *_part(costs, terms), *steps),
         earned.exact,
         _behind(occasion, verdict),
-        provisional=doubtful or not verdict.window.closed(occasion.as_of_ns),
+        provisional=doubtful or verdict.remark == "disputed" or not verdict.window.closed(occasion.as_of_ns),
     )
 
 
@@ -266,6 +266,7 @@ def _of_outages(
     costs = occasion.tariff(window)
     head = (*([_promise(verdict)] if verdict is not None else []), *_part(costs, terms))
     open_window = not window.closed(occasion.as_of_ns) or (verdict is not None and verdict.estimated)
+    open_window |= any(item.attribution.disputed for item in taken)
     if apart:
         for incident in taken:
             ns = occasion.counted_ns(incident)
@@ -273,8 +274,9 @@ def _of_outages(
             earned = _by_time(occasion, terms, costs, Fraction(ns), window, what)
             steps = (*head, _outage(incident, ns, occasion.as_of_ns), *earned.steps)
             if earned.exact:
-                ongoing = incident.end_ns is None or incident.end_ns > occasion.as_of_ns
-                yield Draft(order, terms, incident.id, window, costs, steps, earned.exact, (incident,), ongoing)
+                open_end = incident.end_ns is None or incident.end_ns > occasion.as_of_ns
+                unsettled = open_end or bool(incident.attribution.disputed)
+                yield Draft(order, terms, incident.id, window, costs, steps, earned.exact, (incident,), unsettled)
         return
     times = [occasion.counted_ns(item, valid) for item in taken]
     earned = _by_time(occasion, terms, costs, Fraction(sum(times)), window, f"down in {plural(len(taken), 'outage')}")
@@ -323,4 +325,5 @@ def _outage(incident: Incident, counted_ns: int, as_of_ns: int) -> str:
     """`outage c1-2026-10-03 from 2026-10-03 04:00 UTC to 2026-10-03 06:30 UTC: 2 h 30 min count`."""
     over = incident.end_ns is not None and incident.end_ns <= as_of_ns
     end = f"to {moment(incident.end_ns or 0)}" if over else "still going on"
-    return f"outage {incident.id} from {moment(incident.start_ns)} {end}: {span(counted_ns)} count"
+    disputed = ", and who answers for it is disputed" if incident.attribution.disputed else ""
+    return f"outage {incident.id} from {moment(incident.start_ns)} {end}: {span(counted_ns)} count{disputed}"

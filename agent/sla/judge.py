@@ -178,7 +178,10 @@ def hear(
     packets: PacketReader | None = None,
     extent: tuple[int, int] | None = None,
 ) -> Judgement:
-    """Everything of the docket, with the incidents it rests on. extent: [start, end) to find outages in."""
+    """Everything of the docket, with the incidents it rests on. extent: [start, end) to find outages in.
+
+    The clock of a repair runs on after the window: what does not count is looked up as far as it may reach.
+    """
     extent = _extent(contract, docket, now_ns, None) if extent is None else extent
     plain = Moment(
         now_ns, own.since_ns, contract=contract, events=_events(record, own), packets=packets, known=own.known
@@ -188,6 +191,7 @@ def hear(
     written = tuple(known_at(item, now_ns) for item in record.tickets if item.entered_ns <= now_ns)
     contract = _with_tickets(contract, own.circuit, written)
     over = extent if extent is not None else (extent_of(docket, now_ns) if docket else (now_ns, now_ns))
+    over = (over[0] - WARM_UP_NS, over[1])  # an outage that began before has its excluded part there
     mine = tuple(item for item in written if own.circuit.id in item.circuits)
     fault = _fault(mine, now_ns)
     whole = rule(contract, own.circuit.id, start_ns=over[0], end_ns=over[1], now_ns=now_ns, fault=fault)
@@ -207,11 +211,18 @@ def hear(
             contract, own.circuit.id, start_ns=window.start_ns, end_ns=window.end_ns, now_ns=now_ns,
             objective=objective, fault=fault,
         )  # fmt: skip
+        reach, wide = window, ruling
+        if objective.metric is Metric.OUTAGE or objective.statistic.clock == "contract":
+            reach = replace(window, start_ns=min(over[0], window.start_ns), end_ns=max(window.end_ns, now_ns))
+            wide = rule(
+                contract, own.circuit.id, start_ns=reach.start_ns, end_ns=reach.end_ns, now_ns=now_ns,
+                objective=objective, fault=fault,
+            )  # fmt: skip
         when = replace(
             plain,
             contract=contract,
-            excluded=ruling.time | _closed_hours(contract, objective, window, now_ns),
-            credited=ruling.up,
+            excluded=wide.time | _closed_hours(contract, objective, reach, now_ns),
+            credited=wide.up,
             incidents=incidents,
             unknown=unknown,
             grain_ns=dt_ns * n,

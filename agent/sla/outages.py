@@ -84,10 +84,24 @@ def measured(terms: Terms, incidents: Sequence[Incident], unknown: Spans, *, hid
 
 
 def by_contract(terms: Terms, incidents: Sequence[Incident], unknown: Spans, *, hidden: bool) -> Readings:
-    """On the contract's clock; incidents on which it never began are left out."""
+    """On the contract's clock; incidents on which it never began, or can never stop, are left out."""
     raw = [fault for incident in incidents if (fault := _clocked(terms, incident)) is not None]
     doubt = unknown - terms.out if hidden else NOWHERE
     return _readings(terms, raw, raw, doubt)
+
+
+def untimed(terms: Terms, incident: Incident) -> bool:
+    """The contract's clock takes a stamp from tickets, and there is none about this outage."""
+    clock = terms.clock
+    if incident.tickets:
+        begun = clock.start in incident.stamps or (clock.earlier and Stamp.TICKET in incident.stamps)
+        return bool(len(incident.down)) and not begun
+    return not measured_alone(clock)
+
+
+def measured_alone(clock: ClockTerms) -> bool:
+    """The measurement gives both stamps of the clock where no ticket does."""
+    return clock.start in (Stamp.FAULT, Stamp.DETECTED) and clock.stop is Stamp.RESTORED
 
 
 def counted_from(terms: Terms, fault: Fault) -> Spans:
@@ -119,6 +133,8 @@ def _apart(fault: Fault) -> list[Fault]:
 
 def _clocked(terms: Terms, incident: Incident) -> Fault | None:
     """An incident that took place in excluded time alone is none."""
+    if untimed(terms, incident):
+        return None
     lasts = incident.end_ns is None and len(incident.down)
     at_ns = int(incident.down.end_ns[-1]) if lasts else terms.now_ns  # of what was not read nothing is said
     repair = contract_clock(incident.stamps, incident.tickets, terms.clock, running_at_ns=at_ns)

@@ -21,8 +21,8 @@ from agent.sla.calendar import WindowInstants
 from agent.sla.case import Evaluation, Moment, UnusableError, portion
 from agent.sla.contract import Objective, StatisticType
 from agent.sla.incidents import ClockTerms, Incident, Stamp
-from agent.sla.outage_values import REPAIRS, Case, bounds, counts, value_of
-from agent.sla.outages import Fault, Readings, Terms, counted_from
+from agent.sla.outage_values import REPAIRS, Bounds, Case, bounds, counts, value_of
+from agent.sla.outages import Fault, Readings, Terms, counted_from, measured_alone, untimed
 from agent.sla.period import Period
 from agent.sla.spans import NOWHERE, Spans
 from agent.sla.statistics import Estimate
@@ -38,8 +38,7 @@ _KNOWN: Final = REPAIRS | {
     StatisticType.MTTF,
     StatisticType.MTBF,
 }
-_MEASURED: Final = (Stamp.FAULT, Stamp.DETECTED)
-"""Starts of a clock that the measurement gives where no ticket does."""
+_LENGTHS: Final = REPAIRS - {StatisticType.RATIO_WITHIN, StatisticType.RATIO_OVER}
 
 
 def evaluate_outages(
@@ -68,6 +67,9 @@ def evaluate_outages(
     found = case.here(readings.likely)
     low, high = bounds(case, readings)
     value = value_of(case, readings, gone)
+    lacking = _untimed(case)
+    if lacking:
+        low, high = _with_untimed(case, value, len(found), lacking, (low, high))
     estimate = _sided(objective, value, low, high)
     unrecorded = unknown - moment.known.recorded()
     doubt = _sided(objective, None, *bounds(case, case.readings(unrecorded))) if len(unrecorded & case.judged) else None
@@ -81,11 +83,11 @@ def evaluate_outages(
         coverage,
         max(len(found), 1) if statistic.type not in REPAIRS else len(found),
         1,
-        _obstacle(case),
+        _obstacle(case, lacking),
         _used(objective, value),
         doubt,
         _budget(objective, value),
-        NO_EVENTS if not found and _certain(case, readings, gone, coverage, gap, doubt) else "",
+        NO_EVENTS if not found and not lacking and _certain(case, readings, gone, coverage, gap, doubt) else "",
         gap,
     )
     known = (case.judged - gone).length_ns
@@ -95,8 +97,8 @@ def evaluate_outages(
         findings,
         known,
         portion(known, whole),
-        _details(case, found),
-        _evidence(case, readings, found),
+        _details(case, found, lacking),
+        {**_evidence(case, readings, found), "outages_without_repair_time": lacking},
         excluded_ns=moment.excluded.within(start, end).length_ns,
     )
 
@@ -132,7 +134,7 @@ def _case(objective: Objective, incidents: Sequence[Incident], moment: Moment, s
         tuple(item for item in incidents if not wanted or item.priority in wanted),
         by_clock,
         # No ticket, no priority: what nobody measured has neither, and no clock that a ticket starts.
-        not wanted and (not by_clock or clock.start in _MEASURED),
+        not wanted and (not by_clock or measured_alone(clock)),
     )
 
 
@@ -165,7 +167,44 @@ def _certain(
     return doubt is None and coverage >= objective.coverage.minimum and (most is None or gap_ns <= most)
 
 
-def _obstacle(case: Case) -> str:
+def _untimed(case: Case) -> int:
+    """Measured outages of the judged time that the contract's clock says nothing about: a ticket is missing."""
+    if not case.contract_clock:
+        return 0
+    found = 0
+    for item in case.incidents:
+        down = item.down - case.terms.out
+        inside = len(down) and case.start_ns <= int(down.start_ns[0]) < case.end_ns
+        found += bool(inside and down.length_ns >= case.terms.statistic.minimum_ns and untimed(case.terms, item))
+    return found
+
+
+def _with_untimed(case: Case, value: Fraction | None, timed: int, lacking: int, known: Bounds) -> Bounds:
+    """(least, most): a ticket that is still to be entered may give each of them any time to repair, or it never
+    counts."""
+    kind, (low, high) = case.objective.statistic.type, known
+    if kind in _LENGTHS:
+        return (None if value is None else Fraction(0)), None
+    if kind in REPAIRS:
+        good = value * timed if value is not None else Fraction(0)
+        return good / (timed + lacking), (good + lacking) / (timed + lacking)
+    if kind is StatisticType.COUNT:
+        return low, None if high is None else high + lacking
+    if kind in (StatisticType.TOTAL, StatisticType.LONGEST):
+        return low, None
+    return None, high
+
+
+def _without_repair_time(case: Case, lacking: int) -> str:
+    """`3 outages have no repair time: no ticket starts the clock`."""
+    clock = case.terms.clock
+    verb = "stops" if clock.start in (Stamp.FAULT, Stamp.DETECTED) else "starts"
+    return f"{plural(lacking, 'outage')} {'has' if lacking == 1 else 'have'} no repair time: no ticket {verb} the clock"
+
+
+def _obstacle(case: Case, lacking: int) -> str:
+    if lacking:
+        return _without_repair_time(case, lacking)
     return "no outage was seen, and too much is not known to say that there was none" if case.judged else ""
 
 
@@ -186,7 +225,9 @@ def _budget(objective: Objective, value: Fraction | None) -> Budget | None:
     return Budget(allowed, value, "outage time", text=text)
 
 
-def _details(case: Case, found: Sequence[Fault]) -> str:
+def _details(case: Case, found: Sequence[Fault], lacking: int) -> str:
+    if lacking and not found:
+        return "no outage with a ticket"
     if not found:
         return "no outage"
     lengths = case.lengths(found)
@@ -198,6 +239,8 @@ def _details(case: Case, found: Sequence[Fault]) -> str:
     running = sum(item.running for item in found)
     if running:
         parts.append("still going on" if len(found) == 1 else f"{running} of them still going on")
+    if lacking:
+        parts.append(_without_repair_time(case, lacking))
     return ", ".join(parts)
 
 

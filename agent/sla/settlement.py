@@ -30,7 +30,7 @@ class CreditLine:
 
     subject: the objective's or the incident's id. steps: the arithmetic in sentences, in order. exact: before rounding
     and caps; amount: what is owed. limited_by: the cap or stacking rule that made it smaller. provisional: the window
-    is open or the verdict rests on an estimate.
+    is open, the verdict rests on an estimate, or an entry about an outage is disputed.
     """
 
     terms: CreditTerms

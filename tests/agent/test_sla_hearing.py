@@ -8,9 +8,9 @@ from agent.sla.contract import Metric, Scope, Statistic, StatisticType
 from agent.sla.docket import docket_over
 from agent.sla.exclusions import Exclusion, ExclusionKind, ExclusionTerms
 from agent.sla.hours import Daily, Hours
-from agent.sla.incidents import Attribution, Responsible, Stamp, Ticket
+from agent.sla.incidents import Attribution, ClockTerms, Responsible, Stamp, Ticket
 from agent.sla.judge import Judgement, Record, hear, material
-from agent.sla.verdict import VerdictState
+from agent.sla.verdict import Verdict, VerdictState
 from tests.fakes.columns import SECOND, SPAN
 from tests.fakes.contracts import CIRCUIT, HOUR, contract, objective, series
 
@@ -158,6 +158,46 @@ def test_objectives_on_outages_and_on_availability_tell_one_story() -> None:
     assert values["count"] == (VerdictState.BREACHED, 2)
     assert values["repair"] == (VerdictState.MET, Fraction(210 * SECOND))
     assert values["up"] == (VerdictState.BREACHED, 1 - Fraction(42, ROWS))
+
+
+BY_TICKET = ClockTerms(start=Stamp.TICKET)
+
+
+def repair_of(text: str, *tickets: Ticket, clock: ClockTerms = BY_TICKET, **how: object) -> Verdict:
+    repair = objective(Metric.OUTAGE, 3600 * SECOND, Statistic(StatisticType.MTTR, **how), id="repair")  # type: ignore[arg-type]
+    return heard(contract(UP, repair, clock=clock), text, Record(tickets=tickets)).verdicts[1]
+
+
+def test_outages_that_nobody_opened_a_ticket_for_have_no_repair_time_and_that_is_said() -> None:
+    three = day((100, 130), (1000, 1030), (2000, 2030))
+    none = repair_of(three)
+    assert (none.state, none.value, none.remark) == (VerdictState.INCONCLUSIVE, None, "")
+    assert "3 outages have no repair time: no ticket starts the clock" in none.sentence
+    some = repair_of(three, ticket(105, 130))
+    assert (some.state, some.value, some.worst) == (VerdictState.MET, Fraction(250 * SECOND), None)
+    assert some.estimated
+    assert "2 outages have no repair time" in some.sentence
+    assert some.evidence["outages_without_repair_time"] == 2
+    short = repair_of(three, minimum_ns=600 * SECOND)
+    assert (short.state, short.remark) == (VerdictState.MET, "no_events")
+
+
+def test_a_clock_that_tickets_stop_never_runs_on_for_an_outage_without_one() -> None:
+    closed = ClockTerms(stop=Stamp.CLOSED)
+    found = repair_of(day((100, 130)), clock=closed)
+    assert (found.state, found.value) == (VerdictState.INCONCLUSIVE, None)
+    assert "no ticket stops the clock" in found.sentence
+
+
+def test_what_is_excluded_after_the_window_is_off_the_clock_too() -> None:
+    midnight = DAY.end_ns
+    stamps = {Stamp.FAULT: midnight - HOUR, Stamp.RESTORED: midnight + 3 * HOUR}
+    open_ticket = Ticket("TT-1", ("c1",), stamps, entered_ns=AFTER)
+    night = Exclusion("CHG-1", midnight + HOUR, midnight + 2 * HOUR, "planned work", T0, "both")
+    repair = objective(Metric.OUTAGE, 3600 * SECOND, Statistic(StatisticType.MTTR), id="repair")
+    promise = contract(UP, repair, exclusions=(night,))
+    found = heard(promise, day((ROWS - 360, ROWS)), Record(tickets=(open_ticket,)))
+    assert found.verdicts[1].value == Fraction(3 * HOUR)
 
 
 def test_no_outage_is_no_repair_time() -> None:

@@ -147,15 +147,14 @@ def test_outages_that_pay_nothing_are_named() -> None:
     silent = replace(outage("i2", at(5), at(6)), down=NOWHERE, counted=NOWHERE)
     customer = replace(
         outage("i3", at(10), at(11)),
-        attribution=Attribution(Responsible.CUSTOMER, "anna", disputed="the customer: it was the provider's cable"),
+        attribution=Attribution(Responsible.CUSTOMER, "anna"),
     )
     inferred = replace(outage("i4", at(20), at(21)), attribution=Attribution(Responsible.CUSTOMER, "evidence"))
     settlement = found(HOURLY, incidents=(excluded, silent, customer, inferred))
     assert settlement.notes == (
         "outage i1 pays nothing: none of its time counts",
         "outage i2 pays nothing: no time down was measured",
-        "outage i3 pays nothing: the customer answers for it, entered by anna; disputed: the customer: it was the "
-        "provider's cable",
+        "outage i3 pays nothing: the customer answers for it, entered by anna",
     )
     (line,) = settlement.lines  # inference alone excludes nothing
     assert line.amount.amount == Decimal("16.00")
