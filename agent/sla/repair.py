@@ -56,13 +56,13 @@ def evaluate_outages(
     end = max(start, min(window.end_ns, moment.now_ns))
     case = _case(objective, incidents, moment, start, end)
     before = Spans.of([(start, min(end, moment.since_ns))])
-    unknown = (moment.unknown | before) if case.hidden or not case.contract_clock else NOWHERE
-    if objective.coverage.unknown == "up":
-        unknown = NOWHERE
+    unseen = NOWHERE if objective.coverage.unknown == "up" else moment.unknown | before
+    unknown = unseen if case.hidden or not case.contract_clock else NOWHERE
     readings = case.readings(unknown)
     if objective.coverage.unknown == "down":
         settled = tuple(replace(item, doubtful=False) for item in readings.wide)
         readings, unknown = Readings(settled, settled, settled, NOWHERE), NOWHERE
+        unseen = NOWHERE if case.hidden or not case.contract_clock else unseen
     gone = unknown & case.judged
     found = case.here(readings.likely)
     low, high = bounds(case, readings)
@@ -73,7 +73,8 @@ def evaluate_outages(
     estimate = _sided(objective, value, low, high)
     unrecorded = unknown - moment.known.recorded()
     doubt = _sided(objective, None, *bounds(case, case.readings(unrecorded))) if len(unrecorded & case.judged) else None
-    coverage = portion((case.judged - gone).length_ns, case.judged.length_ns)
+    known = (case.judged - unseen).length_ns
+    coverage = portion(known, case.judged.length_ns)
     gap = int((gone.end_ns - gone.start_ns).max(initial=0))
     period = Period(window, closed, moment.since_ns, start, end, window.start_ns, window.end_ns)
     out = moment.excluded | moment.credited
@@ -87,10 +88,9 @@ def evaluate_outages(
         _used(objective, value),
         doubt,
         _budget(objective, value),
-        NO_EVENTS if not found and not lacking and _certain(case, readings, gone, coverage, gap, doubt) else "",
+        NO_EVENTS if not found and not lacking and _certain(case, readings, unseen, coverage, gap, doubt) else "",
         gap,
     )
-    known = (case.judged - gone).length_ns
     whole = (Spans.of([(window.start_ns, window.end_ns)]) - out).length_ns
     return Evaluation(
         period,
@@ -155,10 +155,15 @@ def _reach(case: Case, estimate: Estimate, readings: Readings, period: Period, o
 
 
 def _certain(
-    case: Case, readings: Readings, gone: Spans, coverage: Fraction, gap_ns: int, doubt: Estimate | None
+    case: Case, readings: Readings, unseen: Spans, coverage: Fraction, gap_ns: int, doubt: Estimate | None
 ) -> bool:
-    """Whether no outage seen is no outage. A measured number decides by its bounds like any other."""
-    if not len(gone) or not case.doubtful(readings):
+    """Whether no outage seen is no outage. A measured number decides by its bounds like any other. Where tickets alone
+    tell of outages, none is no outage only where somebody looked."""
+    if not len(unseen & case.judged):
+        return True
+    if case.contract_clock and not case.hidden:
+        return coverage >= case.objective.coverage.minimum
+    if not case.doubtful(readings):
         return True
     objective = case.objective
     if objective.statistic.type in (StatisticType.COUNT, StatisticType.TOTAL, StatisticType.LONGEST):
