@@ -136,27 +136,49 @@ def judge_by(
     not only in the docket's extent.
     """
     docket = docket_at(contract, now_ns, window) if docket is None else docket
+
+    def heard(extent: tuple[int, int] | None) -> tuple[Judgement, int]:
+        wanted = readings(contract, circuit, docket, now_ns=now_ns, others=others, incidents=extent)
+        read_of: dict[str, dict[str, SampleColumns]] = {circuit.id: {}}
+        for reading in wanted:
+            read_of.setdefault(reading.circuit, {})[reading.probe] = read(reading)
+        known = NOTHING_KNOWN
+        if wanted and gaps is not None:
+            found = gaps(min(item.start_ns for item in wanted), max(item.end_ns for item in wanted))
+            known = replace(known, gaps=tuple(found))
+        materials = {}
+        for identity, series in read_of.items():
+            of = known
+            if shared is not None and contract.shared_fate == "unknown":
+                of = replace(of, shared=shared(series))
+            subject = circuit if identity == circuit.id else (others or {})[identity]
+            first = measured_since_ns if identity == circuit.id else (since(identity) if since else None)
+            materials[identity] = material(contract, subject, series, now_ns=now_ns, measured_since_ns=first, known=of)
+        own = materials.pop(circuit.id)
+        judged = hear(
+            contract, own, docket, now_ns=now_ns, others=materials, record=record, packets=packets, extent=extent
+        )  # fmt: skip
+        return judged, own.since_ns
+
     extent = _extent(contract, docket, now_ns, incidents_from_ns)
-    wanted = readings(contract, circuit, docket, now_ns=now_ns, others=others, incidents=extent)
-    read_of: dict[str, dict[str, SampleColumns]] = {circuit.id: {}}
-    for reading in wanted:
-        read_of.setdefault(reading.circuit, {})[reading.probe] = read(reading)
-    known = NOTHING_KNOWN
-    if wanted and gaps is not None:
-        found = gaps(min(item.start_ns for item in wanted), max(item.end_ns for item in wanted))
-        known = replace(known, gaps=tuple(found))
-    materials = {}
-    for identity, series in read_of.items():
-        of = known
-        if shared is not None and contract.shared_fate == "unknown":
-            of = replace(of, shared=shared(series))
-        subject = circuit if identity == circuit.id else (others or {})[identity]
-        first = measured_since_ns if identity == circuit.id else (since(identity) if since else None)
-        materials[identity] = material(contract, subject, series, now_ns=now_ns, measured_since_ns=first, known=of)
-    own = materials.pop(circuit.id)
-    return hear(
-        contract, own, docket, now_ns=now_ns, others=materials, record=record, packets=packets, extent=extent
-    )  # fmt: skip
+    judged, since_ns = heard(extent)
+    while (extent := _wider(judged, extent, since_ns, now_ns)) is not None:
+        judged, _ = heard(extent)
+    return judged
+
+
+def _wider(found: Judgement, extent: tuple[int, int] | None, since_ns: int, now_ns: int) -> tuple[int, int] | None:
+    """A longer time to look for outages in, where one reaches beyond what was read; None where none does."""
+    if extent is None or not len(found.down):
+        return None
+    begin, end = extent
+    length = 2 * (end - begin + FOLLOWED_NS)
+    cut = any(item.end_ns is None and len(item.down) for item in found.incidents) and end < now_ns
+    first_ns = begin - WARM_UP_NS
+    early = since_ns < first_ns and int(found.down.start_ns[0]) <= first_ns
+    if not cut and not early:
+        return None
+    return (max(since_ns, begin - length) if early else begin, min(now_ns, end + length) if cut else end)
 
 
 def _extent(contract: Contract, docket: Docket, now_ns: int, from_ns: int | None) -> tuple[int, int] | None:

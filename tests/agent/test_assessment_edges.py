@@ -1,0 +1,213 @@
+"""Edges of a month, by hand: outages over them, clocks that change, contracts that begin, caps of a year."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.assessing import Court
+from agent.cli.main import run
+from agent.sla.assessment import Assessment
+from agent.sla.calendar import parse, parse_instant
+from agent.sla.columns import SampleColumns
+from agent.sla.contract import Contract, Metric, Service, Statistic, StatisticType, Window
+from agent.sla.excluded import Exclusion
+from agent.sla.money import Money
+from agent.sla.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.shared_fate import SharedFate
+from agent.sla.verdict import VerdictState
+from agent.store import Store
+from agent.written import Written
+from probes.core.clock import SECOND, SystemClock
+from probes.core.model import Circuit, Counts, Delay, ProbeSetting, Sample, SampleState
+from tests.agent.test_assessment_oracle import Rows, percent
+from tests.fakes.columns import columns, packets
+from tests.fakes.contracts import HOUR, contract, objective
+
+MINUTE = 60 * SECOND
+SPAN = 10 * MINUTE
+LATER = parse_instant("2026-11-20T00:00:00Z")
+CIRCUIT = Circuit("c1", "192.0.2.9", probes=(ProbeSetting("icmp", "icmp", {"every": MINUTE}),), contract="test")
+MONTH = Window("month")
+MEF = Statistic(StatisticType.AVAILABILITY_MEF, dt_ns=SPAN, n=1)
+UP = objective(Metric.AVAILABILITY, "0.9999", MEF, id="up", window=MONTH)
+REPAIR = objective(Metric.OUTAGE, HOUR, Statistic(StatisticType.MTTR), id="repair", window=MONTH)
+SHARE = CreditTerms("share", CreditBasis.PROPORTIONAL, objective="up", unit=CreditUnit(Fraction(SECOND)))
+EACH = CreditTerms("each", CreditBasis.PER_UNIT, price=percent(1), unit=CreditUnit(Fraction(HOUR), each_incident=True))
+TENTH = CreditTerms("tenth", CreditBasis.BAND, objective="up", bands=(Band(None, None, percent(10)),))
+
+
+def rows(begin: str, end: str, *outages: tuple[str, str]) -> SampleColumns:
+    """A sample of ten packets every ten minutes; all lost in the outages."""
+    down = [(parse_instant(first), parse_instant(last)) for first, last in outages]
+    return columns([
+        packets(at, 10, 10 if any(first <= at < last for first, last in down) else 0, span_ns=SPAN)
+        for at in range(parse_instant(begin), parse_instant(end), SPAN)
+    ])  # fmt: skip
+
+
+def signed(*promises: Any, credits: Sequence[CreditTerms] = (), **more: Any) -> Contract:
+    charge = Service(monthly_charge=Money(Decimal("480.00"), "EUR"))
+    return contract(*promises, service=charge, currency="EUR", shared_fate="count", credits=tuple(credits), **more)
+
+
+def month_of(promise: Contract, samples: SampleColumns, label: str, now_ns: int = LATER) -> Assessment:
+    fate = SharedFate((), lambda *_: samples, SPAN)
+    bench = Court(Rows(samples), {"c1": CIRCUIT}, Written(), fate, now_ns)
+    return bench.assess(promise, CIRCUIT, parse(label, promise.time_zone))[0]
+
+
+def paid(found: Assessment) -> dict[str, Decimal]:
+    return {item.terms.id: item.amount.amount for item in found.settlement.lines if item.amount.amount}
+
+
+def value(found: Assessment, name: str) -> Fraction | None:
+    return next(item.value for item in found.verdicts if item.objective.id == name)
+
+
+@pytest.mark.parametrize(("end", "hours"), [("2026-11-01T05:00:00Z", 6), ("2026-11-04T05:00:00Z", 78)])
+def test_an_outage_over_the_end_of_a_month_is_paid_once_and_whole(end: str, hours: int) -> None:
+    samples = rows("2026-09-30T00:00:00Z", "2026-11-19T00:00:00Z", ("2026-10-31T23:00:00Z", end))
+    promise = signed(UP, REPAIR, credits=(EACH, SHARE))
+    october, november = month_of(promise, samples, "2026-10"), month_of(promise, samples, "2026-11")
+    assert value(october, "repair") == hours * HOUR
+    assert value(november, "repair") is None
+    assert value(october, "up") == 1 - Fraction(1, 31 * 24)
+    # each: 480 x 1 % for each of the hours, in October; share: 480 x 1 h / 744 h, and the rest of November so far
+    assert paid(october) == {"each": Decimal("4.80") * hours, "share": Decimal("0.65")}
+    assert set(paid(november)) == {"share"}
+    assert not any(line.provisional for line in october.settlement.lines)
+    assert [item.end_ns for item in october.incidents] == [parse_instant(end)]
+    assert [item.id for item in october.incidents] == [item.id for item in november.incidents]
+
+
+def test_a_month_with_a_change_of_clocks_has_an_hour_more() -> None:
+    samples = rows("2026-09-29T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z"))
+    found = month_of(signed(UP, credits=(SHARE,), zone="Europe/Berlin"), samples, "2026-10")
+    assert value(found, "up") == 1 - Fraction(2, 31 * 24 + 1)
+    assert paid(found) == {"share": Decimal("1.29")}  # 480 x 2 / 745 = 1.288...
+
+
+def test_a_contract_that_begins_within_the_month_pays_its_part() -> None:
+    samples = rows("2026-09-29T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-10-10T00:00:00Z", "2026-10-10T09:00:00Z"),
+                   ("2026-10-20T00:00:00Z", "2026-10-20T01:00:00Z"))  # fmt: skip
+    found = month_of(signed(UP, credits=(TENTH, EACH), valid_from=date(2026, 10, 15)), samples, "2026-10")
+    assert value(found, "up") == 1 - Fraction(1, 17 * 24)
+    # 10 % of 480 x 17/31 = 26.32; of the outages only the one in the contract's time: 1 % of 263.2258
+    assert paid(found) == {"tenth": Decimal("26.32"), "each": Decimal("2.63")}
+
+
+def test_a_circuit_first_measured_within_the_month_is_not_judged_by_half_of_it() -> None:
+    samples = rows("2026-10-25T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-10-26T00:00:00Z", "2026-10-26T00:20:00Z"))
+    found = month_of(signed(UP, credits=(TENTH,)), samples, "2026-10")
+    assert found.verdicts[0].state is VerdictState.BREACHED  # 20 minutes are too many, whatever went before
+    easy = replace(UP, target=replace(UP.target, value=Fraction("0.999")))
+    assert month_of(signed(easy, credits=(TENTH,)), samples, "2026-10").verdicts[0].state is VerdictState.INCONCLUSIVE
+
+
+def test_a_day_that_is_excluded_as_a_whole_has_no_verdict_and_pays_nothing() -> None:
+    samples = rows("2026-09-29T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-10-10T03:00:00Z", "2026-10-10T09:00:00Z"))
+    begin, end = parse_instant("2026-10-10T00:00:00Z"), parse_instant("2026-10-11T00:00:00Z")
+    work = Exclusion("CHG-1", begin, end, "planned work", begin - HOUR, "both")
+    daily = replace(UP, window=Window("day"))
+    found = month_of(signed(daily, credits=(TENTH, EACH), exclusions=(work,)), samples, "2026-10")
+    assert [item.state for item in found.verdicts].count(VerdictState.MET) == 30
+    assert found.verdicts[9].state is VerdictState.INCONCLUSIVE
+    assert "all of it is excluded" in found.verdicts[9].sentence
+    assert paid(found) == {}
+
+
+@pytest.mark.parametrize(
+    ("begins", "left"), [(None, "0.00"), (date(2025, 10, 1), "48.00"), (date(2025, 9, 1), "24.00")]
+)
+def test_the_cap_of_a_year_is_that_of_the_contract_year(begins: date | None, left: str) -> None:
+    """August, September and October each earn 10 %; a year pays at most 15 %, 72.00."""
+    outages = [(f"2026-{month:02}-10T00:00:00Z", f"2026-{month:02}-10T02:00:00Z") for month in (8, 9, 10)]
+    samples = rows("2026-07-30T00:00:00Z", "2026-11-02T00:00:00Z", *outages)
+    promise = signed(UP, credits=(TENTH,), credit_caps=(Cap("year", percent(15)),), valid_from=begins)
+    assert paid(month_of(promise, samples, "2026-10")).get("tenth", Decimal("0.00")) == Decimal(left)
+
+
+def test_a_fixed_window_far_in_the_past_is_judged_without_a_sample() -> None:
+    fixed = replace(UP, window=Window(None, fixed_ns=720 * HOUR, anchor=date(2026, 1, 1)))
+    samples = rows("2026-10-25T00:00:00Z", "2026-11-02T00:00:00Z")
+    found = month_of(signed(fixed, credits=(TENTH, SHARE)), samples, "1999-03")
+    assert {item.state for item in found.verdicts} == {VerdictState.INCONCLUSIVE}
+    assert paid(found) == {}
+
+
+def test_the_part_of_a_price_by_hand() -> None:
+    assert Price("percent", Fraction(1, 10)) == replace(percent(10), text="")
+
+
+CONFIG = """
+site: test
+interval: 5m
+store: {path: store}
+contracts: contracts
+circuits:
+  - {name: c1, target: 192.0.2.7, contract: gold, monthly_charge: "480.00 EUR", probes: [{kind: icmp, every: 1m}]}
+"""
+GOLD = """
+id: gold
+version: "1"
+provider: P
+customer: C
+time_zone: UTC
+objectives:
+  - {id: up, metric: availability, statistic: {type: availability_mef, dt: 5m, n: 1}, target: 99.9 %}
+  - {id: loss, metric: loss, target: 0.1 %}
+  - {id: repair, metric: outage, statistic: {type: mttr}, target: 2h}
+credits:
+  currency: EUR
+  terms:
+    - id: pay
+      objective: up
+      basis: band
+      bands: [{from: 99.5 %, to: 99.9 %, credit: 10 %}, {to: 99.5 %, credit: 25 %}]
+    - {id: each, basis: per_event, bands: [{from: 1h, to: 4h, credit: 5 %}, {from: 4h, credit: 10 %}]}
+"""
+
+
+def test_check_report_and_back_test_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store.open(tmp_path / "store", clock=SystemClock(), site="test")
+    down = parse_instant("2026-10-31T22:00:00Z"), parse_instant("2026-11-01T03:00:00Z")
+    for at in range(parse_instant("2026-09-30T00:00:00Z"), parse_instant("2026-11-02T00:00:00Z"), SPAN // 2):
+        lost = 10 if down[0] <= at < down[1] else 0
+        delay = Delay(10, 10**8, 10**7, 10**7, 10**7, 10**7, 10**7, 0) if not lost else None
+        state = SampleState.NO_REPLY if lost else SampleState.OK
+        store.append([Sample("c1", "icmp", "icmp", at, SPAN // 2, state, Counts(10, 10 - lost, lost), delay)])
+    store.flush(60)
+    store.close(30)
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "gold.yaml").write_text(GOLD)
+    (tmp_path / "draft.yaml").write_text(GOLD)
+    (tmp_path / "agent.yaml").write_text(CONFIG)
+    usual = ["-c", str(tmp_path / "agent.yaml"), "--now", "2026-11-20T00:00:00Z", "--month", "2026-10"]
+
+    def told(*words: str) -> Any:
+        run([*words, *usual])
+        return json.loads(capsys.readouterr().out)
+
+    checked = told("check", "gold", "--json")
+    tried = told("check", str(tmp_path / "draft.yaml"), "--json")["periods"][0]
+    reported = told("report", "gold", "--format", "json")
+    states = {item["objective"]: (item["state"], item["value_exact"]) for item in checked["verdicts"]}
+    assert states["up"] == ("breached", "371/372")
+    assert states["repair"] == ("breached", str(5 * HOUR))
+    assert {item["objective"]: (item["state"], item["value_exact"]) for item in tried["verdicts"]} == states
+    theirs = {
+        item["objective"]: (item["state"], item["value"]["exact"]["exact"]) for item in reported["content"]["results"]
+    }
+    assert theirs == states
+    # 5 hours are 10 % for the outage that began in October, though two of them count for the month; and 10 % by band
+    assert [(item["terms"], item["amount"]) for item in tried["lines"]] == [("pay", "48.00"), ("each", "48.00")]
+    assert reported["summary"]["sentences"][-1] == "P owes 96.00 EUR, 20 % of the monthly charge."
