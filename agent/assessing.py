@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from agent.claim_files import of_contract, paid_before
 from agent.sla.assessment import Assessment
@@ -128,32 +128,30 @@ class Court:
         return assessment, found.series
 
     def _paid_before(self, contract: Contract, circuit: Circuit, period: WindowInstants) -> Money | None:
-        """What was granted in the year so far, where the contract caps the year; where no claim was answered, what
-        the earlier months come to."""
+        """What was granted in the year so far, where the contract caps the year, and what the earlier months come to
+        in lines whose claim nobody answered or that need none. A rejected claim, or one made too late, pays nothing."""
         capped = [cap.per for terms in contract.credits for cap in terms.caps] + [
             cap.per for cap in contract.credit_caps
         ]
-        if not {"year", "contract"}.intersection(capped) or period.unit != "month" or period.first is None:
+        month = month_of(contract, period.start_ns)
+        if not {"year", "contract"}.intersection(capped) or month.start_ns != period.start_ns:
             return None
-        granted = paid_before(self.written.claims, contract, circuit.id, period)
-        if granted is not None:
-            return granted
-        total: Money | None = None
-        year = year_of(contract, month_of(contract, period.start_ns).end_ns - 1)
+        year = year_of(contract, month.end_ns - 1)
         first_ns = year.start_ns if "contract" not in capped else 0
-        month = period
-        months = []
         since = self.samples.since(circuit.id)
+        months = []
         while since is not None:
             month = previous(month)
             if month.end_ns <= max(since, first_ns):
                 break
             months.append(month)
+        unanswered: Money | None = None
         for month in reversed(months):
-            settled = self._assess(contract, circuit, month, total)[0].settlement
-            if settled.total is not None:
-                total = settled.total if total is None else Money(total.amount + settled.total.amount, total.currency)
-        return total
+            before = _sum(paid_before(self.written.claims, contract, circuit.id, month), unanswered)
+            for line in self._assess(contract, circuit, month, before)[0].settlement.lines:
+                if line.amount.amount and (line.claim is None or line.claim.state in _UNANSWERED):
+                    unanswered = _sum(unanswered, line.amount)
+        return _sum(paid_before(self.written.claims, contract, circuit.id, period), unanswered)
 
     def _attributed(self, circuit: Circuit, found: tuple[Incident, ...]) -> tuple[Incident, ...]:
         """Incidents with their party, by what stood around them."""
@@ -165,6 +163,16 @@ class Court:
             discovered=self.discovered,
         )
         return tuple(replace(item, attribution=attribute(item, around)) for item in found)
+
+
+_UNANSWERED: Final = ("automatic", "not_due", "open", "filed")
+"""States of a claim that may still be paid, or are paid without being asked for."""
+
+
+def _sum(one: Money | None, other: Money | None) -> Money | None:
+    if one is None or other is None:
+        return one or other
+    return Money(one.amount + other.amount, one.currency)
 
 
 def _earlier(contract: Contract, docket: Docket) -> Docket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from agent.assessing import Court
+from agent.claim_files import ClaimName
 from agent.cli.main import run
 from agent.sla.assessment import Assessment
 from agent.sla.calendar import parse, parse_instant
+from agent.sla.claims import Filing, FilingState
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract, Metric, Service, Statistic, StatisticType, Window
 from agent.sla.excluded import Exclusion
@@ -59,9 +61,11 @@ def signed(*promises: Any, credits: Sequence[CreditTerms] = (), **more: Any) -> 
     return contract(*promises, service=charge, currency="EUR", shared_fate="count", credits=tuple(credits), **more)
 
 
-def month_of(promise: Contract, samples: SampleColumns, label: str, now_ns: int = LATER) -> Assessment:
+def month_of(
+    promise: Contract, samples: SampleColumns, label: str, claims: Mapping[ClaimName, Filing] | None = None
+) -> Assessment:
     fate = SharedFate((), lambda *_: samples, SPAN)
-    bench = Court(Rows(samples), {"c1": CIRCUIT}, Written(), fate, now_ns)
+    bench = Court(Rows(samples), {"c1": CIRCUIT}, Written(claims=claims or {}), fate, LATER)
     return bench.assess(promise, CIRCUIT, parse(label, promise.time_zone))[0]
 
 
@@ -134,6 +138,25 @@ def test_the_cap_of_a_year_is_that_of_the_contract_year(begins: date | None, lef
     samples = rows("2026-07-30T00:00:00Z", "2026-11-02T00:00:00Z", *outages)
     promise = signed(UP, credits=(TENTH,), credit_caps=(Cap("year", percent(15)),), valid_from=begins)
     assert paid(month_of(promise, samples, "2026-10")).get("tenth", Decimal("0.00")) == Decimal(left)
+
+
+@pytest.mark.parametrize(("august", "owed"), [("accepted", "10.00"), ("rejected", "24.00"), ("filed", "0.00")])
+def test_a_claim_that_was_answered_counts_as_it_was_answered(august: FilingState, owed: str) -> None:
+    """72.00 a year, 48.00 a month: of what August asked 14.00 were granted, nothing, or it is still open."""
+    outages = [(f"2026-{month:02}-10T00:00:00Z", f"2026-{month:02}-10T02:00:00Z") for month in (8, 9, 10)]
+    samples = rows("2026-07-30T00:00:00Z", "2026-11-02T00:00:00Z", *outages)
+    promise = signed(UP, credits=(TENTH,), credit_caps=(Cap("year", percent(15)),))
+    granted = Money(Decimal("14.00"), "EUR") if august == "accepted" else None
+    answer = {ClaimName("test", "c1", "tenth", "2026-08"): Filing(august, date(2026, 9, 3), amount=granted)}
+    assert paid(month_of(promise, samples, "2026-10", answer)).get("tenth", Decimal("0.00")) == Decimal(owed)
+
+
+@pytest.mark.parametrize(("label", "left"), [("2026-Q4", "24.00"), ("2026-10", "24.00")])
+def test_a_quarter_knows_what_was_paid_earlier_in_the_year(label: str, left: str) -> None:
+    samples = rows("2026-08-30T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-09-10T00:00:00Z", "2026-09-10T02:00:00Z"),
+                   ("2026-10-10T00:00:00Z", "2026-10-10T02:00:00Z"))  # fmt: skip
+    promise = signed(UP, credits=(TENTH,), credit_caps=(Cap("year", percent(15)),))
+    assert paid(month_of(promise, samples, label)) == {"tenth": Decimal(left)}
 
 
 def test_a_fixed_window_far_in_the_past_is_judged_without_a_sample() -> None:
