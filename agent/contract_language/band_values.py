@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from agent.contract_language.statistic_section import STATISTICS, USUAL
 from agent.document import Document, KeyPath, Problem
 from agent.sla.contract import Comparison, Metric, StatisticType, Unit
 from agent.sla.objective import comparison_of, unit_of
@@ -23,9 +24,14 @@ class Scale:
 
     unit: Unit
     metric: Metric
-    comparison: Comparison = "max"
+    comparison: Comparison | None = "max"
+    """None where the objective is wrong itself: nobody knows then which values are the worst"""
     target: Fraction | None = None
     """of the objective, where an edge must not lie on its good side"""
+    promised: bool = False
+    """of an objective's own value: an open band on its good side is wrong even where the target is not known"""
+    beyond: bool = False
+    """a share of the target, which may be over 100 %"""
 
 
 DURATION: Final = Scale(Unit.DURATION, Metric.OUTAGE)
@@ -33,7 +39,7 @@ DURATION: Final = Scale(Unit.DURATION, Metric.OUTAGE)
 
 def band_value(scale: Scale, text: str) -> Fraction:
     """One edge. Raises LocalError."""
-    return parse_value(scale.unit, scale.metric, text)
+    return parse_value(scale.unit, scale.metric, text, beyond=scale.beyond)
 
 
 def step_value(scale: Scale, text: str) -> Fraction:
@@ -54,28 +60,23 @@ def scale_of(terms: Mapping[str, object], objectives: Sequence[object]) -> Scale
         return None
     metric = Metric(found["metric"])
     statistic = found.get("statistic")
-    kind = statistic.get("type") if isinstance(statistic, dict) else _USUAL.get(metric)
+    kind = statistic.get("type") if isinstance(statistic, dict) else USUAL.get(metric)
     if kind not in list(StatisticType):
         return None
     unit, comparison = unit_of(metric, StatisticType(kind)), comparison_of(metric, StatisticType(kind))
     if basis == "per_unit" and metric is Metric.AVAILABILITY and unit is Unit.RATIO:
         return DURATION
     if basis == "excess_relative":
-        return Scale(Unit.RATIO, Metric.LOSS)
+        return Scale(Unit.RATIO, Metric.LOSS, beyond=True)
     if basis == "excess_absolute":
         return Scale(unit, metric)
+    if StatisticType(kind) not in STATISTICS[metric]:
+        return Scale(unit, metric, None)
     try:
         target = parse_target(unit, metric, str(found.get("target")))
     except LocalError:
-        return Scale(unit, metric, comparison)
-    return Scale(unit, metric, comparison, None if target.of_committed_rate else target.value)
-
-
-_USUAL: Final = {
-    Metric.JITTER: StatisticType.MEAN,
-    Metric.LOSS: StatisticType.RATIO,
-    Metric.AVAILABILITY: StatisticType.AVAILABILITY_MEF,
-}
+        return Scale(unit, metric, comparison, promised=True)
+    return Scale(unit, metric, comparison, None if target.of_committed_rate else target.value, promised=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,17 @@ def problems(document: Document) -> Iterator[Problem]:
         yield from _unit_problems(document, path, scale)
         bands = item.get("bands")
         if isinstance(bands, list) and bands:
-            yield from _band_problems(document, (*path, "bands"), scale, bands, upper=item.get("edges") == "upper")
+            place = _target_place(document, objectives, item.get("objective"))
+            upper = item.get("edges") == "upper"
+            yield from _band_problems(document, (*path, "bands"), scale, bands, upper=upper, target=place)
+
+
+def _target_place(document: Document, objectives: Sequence[object], name: object) -> str:
+    """` (line 9)`, where the objective of this name has its target."""
+    for index, item in enumerate(objectives):
+        if isinstance(item, dict) and item.get("id") == name and "target" in item:
+            return f" (line {document.position(('objectives', index, 'target')).line})"
+    return ""
 
 
 def _unit_problems(document: Document, path: KeyPath, scale: Scale) -> Iterator[Problem]:
@@ -119,7 +130,7 @@ def _unit_problems(document: Document, path: KeyPath, scale: Scale) -> Iterator[
 
 
 def _band_problems(
-    document: Document, path: KeyPath, scale: Scale, bands: Sequence[object], *, upper: bool
+    document: Document, path: KeyPath, scale: Scale, bands: Sequence[object], *, upper: bool, target: str
 ) -> Iterator[Problem]:
     found: list[_Written] = []
     wrong = False
@@ -146,10 +157,12 @@ def _band_problems(
         text = f"{band.get('from', 'below')} to {band.get('to', 'above')}"
         found.append(_Written(low, high, (*path, index), text))
     if not wrong:
-        yield from _order_problems(document, scale, found, upper=upper)
+        yield from _order_problems(document, scale, found, upper=upper, target=target)
 
 
-def _order_problems(document: Document, scale: Scale, found: list[_Written], *, upper: bool) -> Iterator[Problem]:
+def _order_problems(
+    document: Document, scale: Scale, found: list[_Written], *, upper: bool, target: str
+) -> Iterator[Problem]:
     ordered = sorted(found, key=lambda item: (item.low is not None, item.low or Fraction(0)))
     for before, after in itertools.pairwise(ordered):
         place = document.position(before.path)
@@ -158,34 +171,34 @@ def _order_problems(document: Document, scale: Scale, found: list[_Written], *, 
             yield document.problem(after.path, f"overlaps the band {before.text} ({line})")
         elif before.high < after.low:
             yield document.problem(after.path, f"leaves a hole after the band {before.text} ({line})")
-    yield from _target_problems(document, scale, ordered, upper=upper)
+    yield from _target_problems(document, scale, ordered, upper=upper, place=target)
 
 
-def _target_problems(document: Document, scale: Scale, ordered: list[_Written], *, upper: bool) -> Iterator[Problem]:
+def _target_problems(
+    document: Document, scale: Scale, ordered: list[_Written], *, upper: bool, place: str
+) -> Iterator[Problem]:
     """The target itself never earns; from it on, to the worst, every value has its band."""
-    first, last = ordered[0], ordered[-1]
-    if scale.target is None:
-        if scale.unit is not Unit.DURATION and last.high is not None:
-            yield document.problem(last.path, "the band of the worst values must be open: leave out `to`")
+    first, last, target = ordered[0], ordered[-1], scale.target
+    if scale.comparison is None or (scale.unit is Unit.DURATION and not scale.promised):
         return
     if scale.comparison == "min":
-        if first.low is not None and first.low > 0:
+        if first.low is not None and (first.low > 0 or upper):
             yield document.problem(first.path, "the band of the worst values must be open: leave out `from`")
-        near = last.high
-        if near is None or near > scale.target:
-            yield document.problem(last.path, "reaches to the good side of the target")
-        elif near < scale.target:
-            yield document.problem(last.path, "leaves a hole between this band and the target")
-        elif upper:
-            yield document.problem(last.path, "holds the target itself, which never earns: leave out `edges: upper`")
+        if last.high is None or (target is not None and last.high > target):
+            yield document.problem(last.path, f"reaches to the good side of the target{place}")
+        elif target is not None and last.high < target:
+            yield document.problem(last.path, f"leaves a hole between this band and the target{place}")
+        elif target is not None and upper:
+            message = f"holds the target itself{place}, which never earns: leave out `edges: upper`"
+            yield document.problem(last.path, message)
         return
-    whole = Fraction(1) if scale.unit is Unit.RATIO else None
-    if last.high is not None and (whole is None or last.high < whole):
+    ends = Fraction(1) if scale.unit is Unit.RATIO and upper and not scale.beyond else None  # all of it is in the band
+    if last.high is not None and (ends is None or last.high < ends):
         yield document.problem(last.path, "the band of the worst values must be open: leave out `to`")
-    if first.low is None or first.low < scale.target:
-        yield document.problem(first.path, "reaches to the good side of the target")
-    elif first.low > scale.target:
-        yield document.problem(first.path, "leaves a hole between the target and this band")
+    if scale.promised and (first.low is None or (target is not None and first.low < target)):
+        yield document.problem(first.path, f"reaches to the good side of the target{place}")
+    elif target is not None and first.low is not None and first.low > target:
+        yield document.problem(first.path, f"leaves a hole between the target{place} and this band")
 
 
 def _told(error: LocalError) -> str:

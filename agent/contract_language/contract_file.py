@@ -73,6 +73,8 @@ class ContractFile(Model):
         yield from self._undefined_availability()
         yield from self._unknown_objectives()
         yield from self._years_without_start()
+        yield from self._empty_hours()
+        yield from self._strange_money()
         if self.claims is not None and self.credits is None:
             yield ("claims",), "there are no `credits` to claim"
 
@@ -114,6 +116,37 @@ class ContractFile(Model):
         for index, objective in enumerate(self.objectives):
             if objective.window is not None and objective.window.calendar == "contract_year":
                 yield ("objectives", index, "window", "calendar"), message
+        for index, rule in enumerate(self.chronic):
+            if rule.calendar == "contract_year":
+                yield ("chronic", index, "calendar"), message
+        for index, terms in enumerate(self.exclusions):
+            if terms.per == "contract_year":
+                yield ("exclusions", index, "per"), message
+
+    def _empty_hours(self) -> Iterator[Contradiction]:
+        if self.holidays:
+            return
+        found: list[tuple[tuple[str | int, ...], HoursSection | None]] = [(("hours",), self.hours)]
+        found += [(("exclusions", index, "hours"), item.hours) for index, item in enumerate(self.exclusions)]
+        for index, item in enumerate(self.objectives):
+            found.append((("objectives", index, "hours"), item.hours))
+            found.append((("objectives", index, "events", "hours"), item.events.hours if item.events else None))
+        for path, hours in found:
+            if hours is not None and hours.holidays == "only":
+                yield (*path, "holidays"), "the contract has no `holidays`: no time would count"
+
+    def _strange_money(self) -> Iterator[Contradiction]:
+        """Sums outside `credits` that are not in its currency."""
+        if self.credits is None:
+            return
+        message = f"is not in the contract's currency, {self.credits.currency}"
+        charge = self.service.monthly_charge if self.service else None
+        if charge is not None and charge.currency != self.credits.currency:
+            yield ("service", "monthly_charge"), f"{charge} {message}"
+        for index, rule in enumerate(self.chronic):
+            money = rule.extra.money if rule.extra else None
+            if money is not None and money.currency != self.credits.currency:
+                yield ("chronic", index, "extra"), f"{money} {message}"
 
     def built(self, digest: str, raw: Mapping[str, Any]) -> Contract:
         """raw: the same as plain data, for what depends on several sections."""

@@ -15,6 +15,8 @@ from agent.sla.objective import UnknownTime
 from probes.core.clock import SECOND
 
 DAY: Final = 86400 * SECOND
+_MIDNIGHT: Final = 1440
+"""At the end of a day, in minutes."""
 
 
 class WindowSection(Model):
@@ -84,7 +86,11 @@ class HoursSection(Model):
             yield (), 'hours need `days`, `from` and `to`, such as {days: Mon-Fri, from: "08:00", to: "18:00"}'
         if self.start is not None and self.start == self.end:
             yield ("to",), 'it ends when it begins: a whole day is from "00:00" to "24:00"'
+        if self.start == _MIDNIGHT:
+            yield ("from",), 'no day begins at "24:00": write "00:00"'
         for index, item in enumerate(self.any):
+            if item.start == _MIDNIGHT:
+                yield ("any", index, "from"), 'no day begins at "24:00": write "00:00"'
             if item.start == item.end:
                 yield ("any", index, "to"), 'it ends when it begins: a whole day is from "00:00" to "24:00"'
 

@@ -40,8 +40,8 @@ def parse_target(unit: Unit, metric: Metric, text: str) -> Target:
     return Target(value if nothing_is_something else _positive(value, text), text.strip())
 
 
-def parse_value(unit: Unit, metric: Metric, text: str, what: str = "value") -> Fraction:
-    """One value in the unit's base. Raises LocalError."""
+def parse_value(unit: Unit, metric: Metric, text: str, what: str = "value", *, beyond: bool = False) -> Fraction:
+    """One value in the unit's base. beyond: a percentage that may be over 100 %. Raises LocalError."""
     example, with_unit = _example(unit, metric)
     if _NEGATIVE.match(text):
         raise LocalError(f"a {what} cannot be negative: write it like {example}")
@@ -60,7 +60,7 @@ def parse_value(unit: Unit, metric: Metric, text: str, what: str = "value") -> F
         value = Fraction(parsers[unit](text))
     except LocalError:
         raise LocalError(f"{text[:60]!r} is not a {what} for {metric}: write it like {example}") from None
-    if unit is Unit.RATIO and value > 1:
+    if unit is Unit.RATIO and value > 1 and not beyond:
         raise LocalError(f"{text.strip()} is more than 100 %: {metric} is a share")
     return value
 
