@@ -232,11 +232,12 @@ def _check_year(text: str) -> None:
 
 
 def within_validity(contract: Contract, instants: WindowInstants) -> WindowInstants | None:
-    """The part of the window in which the contract is valid; None when there is none."""
+    """The part of the window in which the contract is valid and the service delivered; None when there is none."""
     zone = zone_named(contract.time_zone).info
     start, end = instants.start_ns, instants.end_ns
-    if contract.valid_from is not None:
-        start = max(start, day_start(contract.valid_from, zone))
+    for begins in (contract.valid_from, contract.service_start):
+        if begins is not None:
+            start = max(start, day_start(begins, zone))
     if contract.valid_to is not None:
         end = min(end, day_start(contract.valid_to + timedelta(days=1), zone))
     return replace(instants, start_ns=start, end_ns=end) if start < end else None

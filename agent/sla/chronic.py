@@ -19,6 +19,7 @@ from agent.sla.contract import Contract, Window
 from agent.sla.credit_lines import excused
 from agent.sla.credit_values import span
 from agent.sla.incidents import Incident
+from agent.sla.prices import in_service
 from agent.sla.remedies import ChronicRule
 from agent.sla.settlement import ChronicFinding
 from agent.sla.spans import Spans
@@ -99,6 +100,7 @@ def _candidates(history: History, rule: ChronicRule) -> list[Incident]:
         for item in history.incidents
         if item.start_ns < history.end_ns
         and not excused(item)
+        and in_service(history.contract, replace(history.period, start_ns=item.start_ns, end_ns=item.start_ns + 1))
         and history.counted(item).length_ns >= max(1, rule.minimum_ns)
     ]
     return sorted(found, key=lambda item: (item.start_ns, item.id))

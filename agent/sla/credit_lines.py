@@ -163,6 +163,8 @@ def _of_doubt(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verdi
     """Nothing is paid without a verdict; the line says what it could have been."""
     if _by_incident(terms, verdict.objective) or verdict.target is None:
         return
+    if in_service(occasion.contract, verdict.window) is None:
+        return
     costs, target = occasion.tariff(verdict.window), verdict.target
     bounds = []
     for value in (verdict.best, verdict.worst):

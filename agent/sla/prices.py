@@ -6,18 +6,17 @@ hours and fractions are prices of time: they are of the full charge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.calendar import WindowInstants, day_start, resolve, window_at, within_validity
+from agent.sla.calendar import WindowInstants, resolve, window_at, within_validity
 from agent.sla.contract import Contract, Window
 from agent.sla.money import Money, parse, told
 from agent.sla.remedies import DayBasis, Price
 from agent.sla.wall_clock import DAY_NS, local_date
-from agent.sla.zones import zone
 from probes.core.errors import LocalError, ValueFormatError
 from probes.core.model import Circuit
 
@@ -162,8 +161,4 @@ def tariff(contract: Contract, charge: Money | None, month: WindowInstants) -> T
 
 def in_service(contract: Contract, window: WindowInstants) -> WindowInstants | None:
     """The part of the window in which the contract was valid and the service delivered; None where there is none."""
-    valid = within_validity(contract, window)
-    if valid is None or contract.service_start is None:
-        return valid
-    start = max(valid.start_ns, day_start(contract.service_start, zone(contract.time_zone).info))
-    return replace(valid, start_ns=start) if start < valid.end_ns else None
+    return within_validity(contract, window)

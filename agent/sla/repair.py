@@ -232,7 +232,8 @@ def _budget(objective: Objective, value: Fraction | None) -> Budget | None:
 
 def _details(case: Case, found: Sequence[Fault], lacking: int) -> str:
     if lacking and not found:
-        return "no outage with a ticket"
+        alone = case.objective.statistic.type in REPAIRS  # the reason why there is no verdict tells of them
+        return "no outage with a ticket" + ("" if alone else f", {_without_repair_time(case, lacking)}")
     if not found:
         return "no outage"
     lengths = case.lengths(found)

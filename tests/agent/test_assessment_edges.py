@@ -22,8 +22,9 @@ from agent.sla.claims import Filing, FilingState
 from agent.sla.columns import SampleColumns
 from agent.sla.contract import Contract, Metric, Service, Statistic, StatisticType, Window
 from agent.sla.excluded import Exclusion
+from agent.sla.incidents import ClockTerms, Stamp
 from agent.sla.money import Money
-from agent.sla.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.remedies import Band, Cap, ChronicRule, CreditBasis, CreditTerms, CreditUnit, Price
 from agent.sla.shared_fate import SharedFate
 from agent.sla.verdict import VerdictState
 from agent.store import Store
@@ -107,6 +108,26 @@ def test_a_contract_that_begins_within_the_month_pays_its_part() -> None:
     assert value(found, "up") == 1 - Fraction(1, 17 * 24)
     # 10 % of 480 x 17/31 = 26.32; of the outages only the one in the contract's time: 1 % of 263.2258
     assert paid(found) == {"tenth": Decimal("26.32"), "each": Decimal("2.63")}
+
+
+def test_what_was_before_the_service_is_neither_judged_nor_counted() -> None:
+    samples = rows("2026-09-29T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-10-01T00:00:00Z", "2026-10-10T00:00:00Z"))
+    often = ChronicRule("again", "terminate", count=1, rolling_ns=720 * HOUR)
+    for begins in ({"valid_from": date(2026, 10, 15)}, {"service_start": date(2026, 10, 15)}):
+        found = month_of(signed(UP, credits=(TENTH, EACH), chronic=(often,), **begins), samples, "2026-10")
+        assert (value(found, "up"), paid(found)) == (1, {})
+        assert not found.settlement.chronic[0].met
+    over = month_of(signed(UP, credits=(TENTH,), valid_to=date(2026, 9, 30)), samples, "2026-10")
+    assert over.settlement.lines == ()
+
+
+def test_outages_without_tickets_are_told_where_tickets_are_what_counts() -> None:
+    samples = rows("2026-09-29T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-10-10T00:00:00Z", "2026-10-10T01:00:00Z"))
+    how = Statistic(StatisticType.AVAILABILITY_OUTAGE, dt_ns=SPAN, n=1, clock="contract")
+    found = month_of(signed(replace(UP, statistic=how), clock=ClockTerms(start=Stamp.TICKET)), samples, "2026-10")
+    (verdict,) = found.verdicts
+    assert (verdict.state, verdict.estimated, verdict.worst) == (VerdictState.MET, True, None)
+    assert "1 outage has no repair time: no ticket starts the clock" in verdict.sentence
 
 
 def test_a_circuit_first_measured_within_the_month_is_not_judged_by_half_of_it() -> None:
