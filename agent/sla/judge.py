@@ -162,12 +162,13 @@ def judge_by(
 
     extent = _extent(contract, docket, now_ns, incidents_from_ns)
     judged, since_ns = heard(extent)
-    while (extent := _wider(judged, extent, since_ns, now_ns)) is not None:
+    back_to_ns = now_ns if incidents_from_ns is None else since_ns  # where an outage began long ago matters to reports
+    while (extent := _wider(judged, extent, back_to_ns, now_ns)) is not None:
         judged, _ = heard(extent)
     return judged
 
 
-def _wider(found: Judgement, extent: tuple[int, int] | None, since_ns: int, now_ns: int) -> tuple[int, int] | None:
+def _wider(found: Judgement, extent: tuple[int, int] | None, back_to_ns: int, now_ns: int) -> tuple[int, int] | None:
     """A longer time to look for outages in, where one reaches beyond what was read; None where none does."""
     if extent is None or not len(found.down):
         return None
@@ -175,10 +176,10 @@ def _wider(found: Judgement, extent: tuple[int, int] | None, since_ns: int, now_
     length = 2 * (end - begin + FOLLOWED_NS)
     cut = any(item.end_ns is None and len(item.down) for item in found.incidents) and end < now_ns
     first_ns = begin - WARM_UP_NS
-    early = since_ns < first_ns and int(found.down.start_ns[0]) <= first_ns
+    early = back_to_ns < first_ns and int(found.down.start_ns[0]) <= first_ns
     if not cut and not early:
         return None
-    return (max(since_ns, begin - length) if early else begin, min(now_ns, end + length) if cut else end)
+    return (max(back_to_ns, begin - length) if early else begin, min(now_ns, end + length) if cut else end)
 
 
 def _extent(contract: Contract, docket: Docket, now_ns: int, from_ns: int | None) -> tuple[int, int] | None:

@@ -94,6 +94,16 @@ def test_an_outage_over_the_end_of_a_month_is_paid_once_and_whole(end: str, hour
     assert [item.id for item in october.incidents] == [item.id for item in november.incidents]
 
 
+def test_an_outage_of_two_months_has_one_name_and_one_beginning() -> None:
+    down = ("2026-09-10T00:00:00Z", "2026-11-05T00:00:00Z")
+    samples = rows("2026-08-30T00:00:00Z", "2026-11-19T00:00:00Z", down)
+    promise = signed(UP, REPAIR, credits=(EACH, SHARE))
+    found = [month_of(promise, samples, label) for label in ("2026-09", "2026-10", "2026-11")]
+    assert {item.id for month in found for item in month.incidents} == {"c1-20260910T000000Z"}
+    assert [value(month, "repair") for month in found] == [56 * 24 * HOUR, None, None]
+    assert [value(month, "up") for month in found] == [Fraction(9, 30), 0, Fraction(14, 18)]
+
+
 def test_a_month_with_a_change_of_clocks_has_an_hour_more() -> None:
     samples = rows("2026-09-29T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z"))
     found = month_of(signed(UP, credits=(SHARE,), zone="Europe/Berlin"), samples, "2026-10")

@@ -143,7 +143,7 @@ def test_a_worse_month_never_pays_less() -> None:
 
 def test_no_samples_at_all_pay_nothing_and_say_so() -> None:
     for month in months(6000):
-        blind = replace(month, papers=(), rows="", unknown="bounds")
+        blind = replace(month, papers=(), outs=(), rows="", unknown="bounds")
         found = judged(blind)
         states = {item.objective.id: item.state for item in found.verdicts}
         assert {states[name] for name in ("up", "loss", "mttr")} == {VerdictState.INCONCLUSIVE}

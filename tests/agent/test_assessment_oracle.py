@@ -218,7 +218,7 @@ def random_month(seed: int) -> Month:
     """About half of all months have an outage over an edge, gaps, tickets, exclusions."""
     draw = random.Random(seed)
     dt = draw.choice((10, 10, 20, 60))
-    length = draw.choice((1800, 3600, 7200))
+    length = draw.choice((1800, 3600, 7200)) if draw.random() < 0.97 else draw.choice((86_400, 172_800))
     before, after = draw.choice((0, 12, 60)), draw.choice((0, 0, 30, 90))
     rows = list("." * (before + length // 10 + after))
     for _ in range(draw.choice((0, 1, 1, 2, 3, 4))):
