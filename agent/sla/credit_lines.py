@@ -30,6 +30,7 @@ from agent.sla.wording import moment, plural
 
 OUTAGES: Final = "outages"
 """Subject of a line about all outages of a window together."""
+_EXCUSING: Final = (Responsible.CUSTOMER, Responsible.AGENT)
 _MONTH_OF_720_H: Final = 720 * 3600 * 10**9
 
 
@@ -88,7 +89,10 @@ def excused(incident: Incident) -> str:
     attribution = incident.attribution
     if attribution.disputed or attribution.by == "evidence":
         return ""  # what is disputed excuses nothing, and nor does what nobody entered
-    if attribution.party in (Responsible.CUSTOMER, Responsible.AGENT):
+    others = [ticket.attribution for ticket in incident.tickets if ticket.attribution is not None]
+    if any(item.disputed or item.party not in _EXCUSING for item in others):
+        return ""  # tickets of one outage that name several parties: the customer's time is excluded, the rest is paid
+    if attribution.party in _EXCUSING:
         whose = "the customer" if attribution.party is Responsible.CUSTOMER else "the measuring site"
         return f"{whose} answers for it, entered by {attribution.by}"
     return ""

@@ -368,9 +368,13 @@ def _remarked(verdict: Verdict, incidents: Sequence[Incident]) -> Verdict:
     if verdict.state is not VerdictState.BREACHED or not about_outages:
         return verdict
     others = [item for item in inside if item.counted.within(begin, until).length_ns]
-    if others and all(item.attribution.party in _EXCUSING and item.attribution.by != EVIDENCE for item in others):
+    if others and all(_excusing(item) for item in others):
         return replace(verdict, remark="excused")
     return verdict
 
 
-_EXCUSING = (Responsible.CUSTOMER, Responsible.AGENT)
+def _excusing(incident: Incident) -> bool:
+    """Whether entries, none against another, lay it at the door of the customer or of the measuring site."""
+    entered = [ticket.attribution for ticket in incident.tickets if ticket.attribution is not None]
+    parties = {item.party for item in (*entered, incident.attribution)}
+    return incident.attribution.by != EVIDENCE and parties <= {Responsible.CUSTOMER, Responsible.AGENT}

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
+
 from agent.sla.calendar import parse, parse_instant
 from agent.sla.contract import Metric, Scope, Statistic, StatisticType
+from agent.sla.credit_lines import excused
 from agent.sla.docket import docket_over
 from agent.sla.exclusions import Exclusion, ExclusionKind, ExclusionTerms
 from agent.sla.hours import Daily, Hours
@@ -67,11 +70,11 @@ def test_what_is_excluded_is_in_the_incident_and_does_not_count() -> None:
 def test_an_entry_that_lays_an_outage_at_the_customers_door_excludes_it() -> None:
     mine = Attribution(Responsible.CUSTOMER, "noc@example.net", ("power off at the customer's site",))
     plain = heard(contract(UP), day((100, 130)), Record(tickets=(ticket(100, 130),)))
-    excused = heard(contract(UP), day((100, 130)), Record(tickets=(ticket(100, 130, mine),)))
+    theirs = heard(contract(UP), day((100, 130)), Record(tickets=(ticket(100, 130, mine),)))
     assert plain.verdicts[0].state is VerdictState.BREACHED
-    assert excused.verdicts[0].state is VerdictState.MET
-    assert "fault of the customer" in excused.verdicts[0].sentence
-    assert [item.exclusion.source for item in excused.ruling.entries] == ["ticket"]
+    assert theirs.verdicts[0].state is VerdictState.MET
+    assert "fault of the customer" in theirs.verdicts[0].sentence
+    assert [item.exclusion.source for item in theirs.ruling.entries] == ["ticket"]
 
 
 def test_what_is_disputed_excludes_nothing_and_is_said() -> None:
@@ -105,6 +108,21 @@ def test_a_third_party_is_excused_by_the_terms_alone_and_delay_by_no_outage() ->
         up, slow = heard(promise, day((100, 130)), Record(tickets=(ticket(100, 130, entry),))).verdicts
         assert (up.state, up.remark) == (VerdictState.BREACHED, remark)
         assert (slow.state, slow.remark) == (VerdictState.BREACHED, "")
+
+
+@pytest.mark.parametrize("names", [("A", "B"), ("B", "A")])
+def test_tickets_that_name_several_parties_excuse_their_own_part_alone(names: tuple[str, str]) -> None:
+    """Of 300 s the first 100 were the customer's, the rest the provider's: the names of the tickets decide nothing."""
+    parts = ((Responsible.CUSTOMER, 100, 110), (Responsible.PROVIDER, 109, 130))
+    tickets = tuple(
+        Ticket(name, ("c1",), {Stamp.FAULT: T0 + begin * SPAN, Stamp.RESTORED: T0 + end * SPAN}, T0 + 130 * SPAN,
+               attribution=Attribution(party, "noc", ("seen",)))
+        for name, (party, begin, end) in zip(names, parts, strict=True)
+    )  # fmt: skip
+    found = heard(contract(UP), day((100, 130)), Record(tickets=tickets))
+    assert (found.verdicts[0].state, found.verdicts[0].remark) == (VerdictState.BREACHED, "")
+    assert found.verdicts[0].value == 1 - Fraction(20, ROWS - 10)
+    assert not excused(found.incidents[0])
 
 
 def test_evidence_alone_never_excludes() -> None:

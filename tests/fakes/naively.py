@@ -119,6 +119,12 @@ class Outage:
         return next((item.party for item in reversed(self.papers) if item.party or item.disputed), "")
 
     @property
+    def excused(self) -> bool:
+        """By tickets that all say so, none of them disputed."""
+        told = [item for item in self.papers if item.party or item.disputed]
+        return bool(told) and all(item.party in ("customer", "agent") and not item.disputed for item in told)
+
+    @property
     def disputed(self) -> bool:
         return next((item.disputed for item in reversed(self.papers) if item.party or item.disputed), False)
 
@@ -491,7 +497,7 @@ def _loss(month: Month, out: set[int], up: set[int], best: list[bool], worst: li
 
 
 def _excused(item: Outage) -> bool:
-    return not item.counted or (not item.disputed and item.party in ("customer", "agent"))
+    return not item.counted or item.excused
 
 
 def _lines(
@@ -499,7 +505,11 @@ def _lines(
 ) -> tuple[tuple[int, Fraction, Fraction], ...]:
     drafts: list[list[Fraction]] = []  # order, exact, left, start of the outage
     counting = [item for item in outages if item.counted_inside and item.start < month.length]
-    excused = bool(counting) and all(item.party in ("customer", "agent") for item in counting)
+    excused = bool(counting) and all(
+        item.papers and all(one.party in ("customer", "agent") for one in item.papers if one.party or one.disputed)
+        and item.party
+        for item in counting
+    )  # fmt: skip
     touching = [item for item in outages if item.start < month.length and (item.end is None or item.end > 0)]
     excused &= not any(item.disputed for item in touching)
     charge = Fraction(month.charge)
