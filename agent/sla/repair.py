@@ -97,7 +97,7 @@ def evaluate_outages(
         findings,
         known,
         portion(known, whole),
-        _details(case, found, lacking),
+        "; ".join(text for text in (_details(case, found, lacking), _unranked(case, incidents)) if text),
         {**_evidence(case, readings, found), "outages_without_repair_time": lacking},
         excluded_ns=moment.excluded.within(start, end).length_ns,
     )
@@ -205,6 +205,18 @@ def _without_repair_time(case: Case, lacking: int) -> str:
     clock = case.terms.clock
     verb = "stops" if clock.start in (Stamp.FAULT, Stamp.DETECTED) else "starts"
     return f"{plural(lacking, 'outage')} {'has' if lacking == 1 else 'have'} no repair time: no ticket {verb} the clock"
+
+
+def _unranked(case: Case, incidents: Sequence[Incident]) -> str:
+    """Measured outages that no ticket gives a priority, where the promise is about some priorities alone."""
+    if not case.objective.severities:
+        return ""
+    number = 0
+    for item in incidents:
+        down = item.down - case.terms.out
+        inside = len(down) and case.start_ns <= int(down.start_ns[0]) < case.end_ns
+        number += bool(inside and not item.priority and down.length_ns >= case.terms.statistic.minimum_ns)
+    return f"{plural(number, 'outage')} without a ticket that gives a priority" if number else ""
 
 
 def _obstacle(case: Case, lacking: int) -> str:

@@ -200,6 +200,13 @@ def test_outages_that_nobody_opened_a_ticket_for_have_no_repair_time_and_that_is
     assert (short.state, short.remark) == (VerdictState.MET, "no_events")
 
 
+def test_outages_without_a_priority_are_told_where_priorities_matter() -> None:
+    urgent = objective(Metric.OUTAGE, HOUR, Statistic(StatisticType.MTTR), id="repair", severities=("P1",))
+    verdict = heard(contract(UP, urgent), day((100, 130)), Record()).verdicts[1]
+    assert (verdict.state, verdict.remark) == (VerdictState.MET, "no_events")
+    assert "no outage; 1 outage without a ticket that gives a priority" in verdict.sentence
+
+
 def test_a_clock_that_tickets_stop_never_runs_on_for_an_outage_without_one() -> None:
     closed = ClockTerms(stop=Stamp.CLOSED)
     found = repair_of(day((100, 130)), clock=closed)
