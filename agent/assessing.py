@@ -8,21 +8,21 @@ from typing import Final, Protocol
 
 from agent.claim_files import of_contract, paid_before
 from agent.sla.assessment import Assessment
-from agent.sla.calendar import WindowInstants, previous
 from agent.sla.case import PacketReader
-from agent.sla.causes import Gap
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract
-from agent.sla.credits import settle
+from agent.sla.credit.credits import settle
+from agent.sla.credit.prices import month_of, year_of
 from agent.sla.docket import Docket, Reading, Sitting, docket_over
-from agent.sla.incidents import Incident
+from agent.sla.faults.repair import figures
+from agent.sla.faults.responsibility import attribute
 from agent.sla.judge import Judgement, Record, judge_by
-from agent.sla.money import Money
-from agent.sla.prices import month_of, year_of
-from agent.sla.repair import figures
-from agent.sla.responsibility import attribute
-from agent.sla.shared_fate import FINAL_NS, SharedFate
-from agent.sla.spans import Spans
+from agent.sla.samples.causes import Gap
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.shared_fate import FINAL_NS, SharedFate
+from agent.sla.terms.contract import Contract
+from agent.sla.terms.incidents import Incident
+from agent.sla.terms.money import Money
+from agent.sla.time.calendar import WindowInstants, previous
+from agent.sla.time.spans import Spans
 from agent.surroundings import surroundings_of
 from agent.written import Written
 from probes.core.model import Circuit

@@ -10,12 +10,12 @@ from typing import Final
 from agent.allocation import keep_freed
 from agent.crew import Crew, cores
 from agent.recorded import Recorded, fate_in
-from agent.sla.calendar import parse
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract
 from agent.sla.judge import Reading, judge_by
-from agent.sla.needs import SPARE
-from agent.sla.shared_fate import FINAL_NS, Witness
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.needs import SPARE
+from agent.sla.samples.shared_fate import FINAL_NS, Witness
+from agent.sla.terms.contract import Contract
+from agent.sla.time.calendar import parse
 from agent.sla.verdict import Verdict
 from agent.store import StoreReader
 from probes.core.clock import SECOND

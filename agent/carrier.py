@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent.sla.spans import Spans
+from agent.sla.time.spans import Spans
 from agent.store.records import EventRecord
 from probes.core.clock import Clock
 from probes.core.model import Circuit

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent import ledger
-from agent.sla import calendar
-from agent.sla.calendar import WindowInstants
-from agent.sla.claims import Filing, FilingState, key
-from agent.sla.contract import Contract
-from agent.sla.money import Money, parse
-from agent.sla.prices import month_of, year_of
+from agent.sla.credit.claims import Filing, FilingState, key
+from agent.sla.credit.prices import month_of, year_of
+from agent.sla.terms.contract import Contract
+from agent.sla.terms.money import Money, parse
+from agent.sla.time import calendar
+from agent.sla.time.calendar import WindowInstants
 from probes.core.errors import LocalError, ValueFormatError
 
 FILE: Final = "claims.jsonl"

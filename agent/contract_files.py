@@ -15,9 +15,9 @@ from agent.contract_language.contract_file import ContractFile
 from agent.contract_language.statistic_section import USUAL
 from agent.document import Document, DocumentError, Problem, read, require, schema
 from agent.document.tree import MAXIMUM_SIZE
-from agent.sla.contract import Contract, Metric, StatisticType
-from agent.sla.objective import unit_of
-from agent.sla.targets import parse_target
+from agent.sla.terms.contract import Contract, Metric, StatisticType
+from agent.sla.terms.objective import unit_of
+from agent.sla.terms.targets import parse_target
 from probes.core.errors import LocalError
 
 _SUFFIXES: Final = (".yaml", ".yml")

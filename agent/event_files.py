@@ -22,9 +22,9 @@ from typing import Any, Final
 
 from agent import ledger
 from agent.document import DocumentError, Problem, shown
-from agent.sla.calendar import parse_instant
-from agent.sla.events import Event
-from agent.sla.incidents import Pause
+from agent.sla.terms.events import Event
+from agent.sla.terms.incidents import Pause
+from agent.sla.time.calendar import parse_instant
 from agent.tabular import FORMS, Cell, Form, Row, read
 from probes.core.errors import LocalError
 

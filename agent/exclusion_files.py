@@ -32,9 +32,9 @@ from agent.document import (
 from agent.document.tree import MAXIMUM_SIZE
 from agent.ledger import LedgerError
 from agent.maintenance_ledger import MaintenanceLedger
-from agent.sla.calendar import local_time, parse_instant
-from agent.sla.excluded import Exclusion, ExclusionKind
-from agent.sla.zones import zone
+from agent.sla.terms.excluded import Exclusion, ExclusionKind
+from agent.sla.time.calendar import local_time, parse_instant
+from agent.sla.time.zones import zone
 from probes.core.errors import LocalError
 
 DIRECTORY: Final = "exclusions"

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from agent import ledger
 from agent.ledger import LedgerError
-from agent.sla.incidents import Attribution, Pause, Responsible, Stamp, Ticket
-from agent.sla.joining import EVIDENCE
-from agent.sla.wording import moment
+from agent.sla.faults.joining import EVIDENCE
+from agent.sla.terms.incidents import Attribution, Pause, Responsible, Stamp, Ticket
+from agent.sla.words.wording import moment
 from probes.core.errors import LocalError
 
 FILE: Final = "incidents.jsonl"

@@ -21,8 +21,8 @@ from typing import Any, Final, TypeVar
 
 from agent.document import DocumentError, Problem, shown
 from agent.incident_files import misfit, to_value
-from agent.sla.calendar import parse_instant
-from agent.sla.incidents import Pause, Stamp, Ticket
+from agent.sla.terms.incidents import Pause, Stamp, Ticket
+from agent.sla.time.calendar import parse_instant
 from agent.tabular import FORMS, Cell, Row, read
 from probes.core.errors import LocalError
 

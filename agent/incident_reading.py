@@ -8,21 +8,21 @@ from fractions import Fraction
 from typing import Any, Final, Protocol
 
 from agent.sla.case import Feed, Moment, UnusableError
-from agent.sla.causes import BEFORE, Circumstances, Gap
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Metric, Objective, Party, Statistic, StatisticType, Target
 from agent.sla.docket import Reading
-from agent.sla.exclusions import rule
-from agent.sla.feeds import every_ns, feed, makes_attempts
-from agent.sla.incidents import Incident, Ticket
-from agent.sla.joining import incidents_of
-from agent.sla.measured import pace
-from agent.sla.needs import columns_for, margins
-from agent.sla.responsibility import attribute
-from agent.sla.shared_fate import FINAL_NS, SharedFate, blameless
-from agent.sla.spans import NOWHERE, Spans
-from agent.sla.timeline import interval_of, machine_of
-from agent.sla.uptime import down_and_unknown
+from agent.sla.downtime.timeline import interval_of, machine_of
+from agent.sla.downtime.uptime import down_and_unknown
+from agent.sla.exclusion.exclusions import rule
+from agent.sla.faults.joining import incidents_of
+from agent.sla.faults.responsibility import attribute
+from agent.sla.samples.causes import BEFORE, Circumstances, Gap
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.feeds import every_ns, feed, makes_attempts
+from agent.sla.samples.measured import pace
+from agent.sla.samples.needs import columns_for, margins
+from agent.sla.samples.shared_fate import FINAL_NS, SharedFate, blameless
+from agent.sla.terms.contract import Contract, Metric, Objective, Party, Statistic, StatisticType, Target
+from agent.sla.terms.incidents import Incident, Ticket
+from agent.sla.time.spans import NOWHERE, Spans
 from agent.surroundings import surroundings_of
 from probes.core.clock import SECOND
 from probes.core.model import Circuit

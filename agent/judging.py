@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agent.recorded import Recorded, fate_in
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract
-from agent.sla.feeds import mismatches
 from agent.sla.judge import NO_RECORD, Reading, Record, judge_by
-from agent.sla.needs import SPARE
-from agent.sla.shared_fate import FINAL_NS, SharedFate, Witness, witnesses
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.feeds import mismatches
+from agent.sla.samples.needs import SPARE
+from agent.sla.samples.shared_fate import FINAL_NS, SharedFate, Witness, witnesses
+from agent.sla.terms.contract import Contract
 from agent.sla.verdict import Verdict
 from agent.store import StoreReader
 from agent.written import Written, seen_of

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.ledger import Entry, LedgerError, append, read
-from agent.sla.maintenance import Book, MaintenanceError, Work
+from agent.sla.exclusion.maintenance import Book, MaintenanceError, Work
 from probes.core.errors import LocalError
 
 FILE: Final = "maintenance.jsonl"

@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from icalendar.parser import Contentlines
 
-from agent.sla.maintenance import IMPACTS, STATES, Notice
-from agent.sla.wall_clock import from_datetime
-from agent.sla.zones import zone
+from agent.sla.exclusion.maintenance import IMPACTS, STATES, Notice
+from agent.sla.time.wall_clock import from_datetime
+from agent.sla.time.zones import zone
 from probes.core.errors import LocalError
 
 SIZE_LIMIT: Final = 1 << 20

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.carrier import DOWN, UP, carrier_down
-from agent.sla.causes import Gap
-from agent.sla.shared_fate import COLUMNS, SharedFate, Witness
-from agent.sla.spans import Spans
+from agent.sla.samples.causes import Gap
+from agent.sla.samples.shared_fate import COLUMNS, SharedFate, Witness
+from agent.sla.time.spans import Spans
 from agent.store import RunState, StoreReader
 from agent.store.records import EventRecord
 from agent.store.session import unmeasured

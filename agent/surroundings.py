@@ -7,14 +7,14 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from agent.sla.causes import Gap
-from agent.sla.columns import SampleColumns
 from agent.sla.docket import Reading
-from agent.sla.feeds import DELAY_KINDS, every_ns, makes_attempts
-from agent.sla.measured import feeds_verdict
-from agent.sla.responsibility import AROUND_NS, Neighbour, Surroundings
-from agent.sla.shared_fate import APART_NS, ATTEMPT_NS, COLUMNS, fails, on_this_host
-from agent.sla.spans import NOWHERE, Flags, Spans
+from agent.sla.faults.responsibility import AROUND_NS, Neighbour, Surroundings
+from agent.sla.samples.causes import Gap
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.feeds import DELAY_KINDS, every_ns, makes_attempts
+from agent.sla.samples.measured import feeds_verdict
+from agent.sla.samples.shared_fate import APART_NS, ATTEMPT_NS, COLUMNS, fails, on_this_host
+from agent.sla.time.spans import NOWHERE, Flags, Spans
 from probes.core.model import Circuit, ProbeSetting
 
 MOST: Final = 64

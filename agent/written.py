@@ -9,9 +9,9 @@ from typing import Final
 
 from agent import claim_files, event_files, incident_files
 from agent.claim_files import ClaimName
-from agent.sla.claims import Filing
-from agent.sla.events import Event
-from agent.sla.incidents import Ticket
+from agent.sla.credit.claims import Filing
+from agent.sla.terms.events import Event
+from agent.sla.terms.incidents import Ticket
 
 LEDGERS: Final = (claim_files.FILE, event_files.FILE, incident_files.FILE)
 

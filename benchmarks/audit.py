@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agent.audit import Brief, judge_many
-from agent.sla.shared_fate import witnesses
+from agent.sla.samples.shared_fate import witnesses
 from agent.store.sealed import manifest
 from benchmarks.judge import circuit_of, contract
 from benchmarks.sealed import DAYS, FIRST_DAY, ROWS, fill, seal

@@ -34,10 +34,10 @@ from agent import contract_files
 from agent.allocation import keep_freed
 from agent.audit import KEPT, Bench, Brief
 from agent.judging import SHARE
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract
 from agent.sla.judge import columns_needed, judge
-from agent.sla.needs import SPARE
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.needs import SPARE
+from agent.sla.terms.contract import Contract
 from agent.store import StoreReader
 from agent.store.sealed import manifest
 from benchmarks.sealed import DAYS, FIRST_DAY, ROWS, fill, seal

@@ -23,10 +23,10 @@ from agent import contract_files
 from agent.assessing import Court
 from agent.cli.sources import StoreSource
 from agent.report.statement import Statement, as_csv, as_json, build, html, text
-from agent.sla.calendar import WindowInstants
-from agent.sla.columns import SampleColumns
 from agent.sla.docket import Reading, docket_over, readings
-from agent.sla.shared_fate import COLUMNS, SharedFate, witnesses
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.shared_fate import COLUMNS, SharedFate, witnesses
+from agent.sla.time.calendar import WindowInstants
 from agent.written import Written
 from benchmarks.sealed import DAYS, FIRST_DAY, fill, seal
 from probes.core.clock import SECOND

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store import Store, StoreReader, schema
 from agent.store.records import LIVE_FILE
 from agent.store.rows import SAMPLE_COLUMNS

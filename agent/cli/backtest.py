@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from agent.assessing import Court
     from agent.config import AgentConfig
     from agent.sla.assessment import Assessment
-    from agent.sla.calendar import WindowInstants
-    from agent.sla.contract import Contract
+    from agent.sla.terms.contract import Contract
+    from agent.sla.time.calendar import WindowInstants
     from probes.core.model import Circuit
 
 MOST_PERIODS = 120
@@ -67,7 +67,7 @@ def chosen(
 
 def circuits_for(draft: Contract, config: AgentConfig, wanted: Sequence[str]) -> list[Circuit]:
     """Those named; else those bound to the contract of this id; else all that have what the draft asks for."""
-    from agent.sla.feeds import mismatches
+    from agent.sla.samples.feeds import mismatches
 
     known = {circuit.id: circuit for circuit in config.circuits}
     strange = [name for name in wanted if name not in known]
@@ -85,7 +85,7 @@ def circuits_for(draft: Contract, config: AgentConfig, wanted: Sequence[str]) ->
 
 def periods_of(text: str, zone: str) -> list[WindowInstants]:
     """`2026-08..2026-10`, or one period; in time. Raises LocalError."""
-    from agent.sla.calendar import parse, previous
+    from agent.sla.time.calendar import parse, previous
 
     first, _, last = text.partition("..")
     begin, period = parse(first, zone), parse(last or first, zone)

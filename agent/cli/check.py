@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.assessing import Court
     from agent.cli.sources import Source
     from agent.config import AgentConfig
-    from agent.sla.contract import Contract
+    from agent.sla.terms.contract import Contract
     from agent.sla.verdict import Verdict
     from probes.core.model import Circuit
 
@@ -126,7 +126,7 @@ def _check(name: str | None, asked: _Asked, source: tuple[str, Path | None], now
     from agent.cli.crowd import is_crowd, judged_all
     from agent.cli.sources import open_source
     from agent.config import load
-    from agent.sla.calendar import parse_instant
+    from agent.sla.time.calendar import parse_instant
     from agent.written import Written
     from probes.core.clock import SystemClock
 
@@ -177,8 +177,8 @@ def _silent(samples: Source, circuits: Sequence[Circuit], now_ns: int) -> dict[s
 
 def judged(court: Court, circuit: Circuit, contract: Contract, period: str | None) -> Sequence[Verdict]:
     """In the windows of now; or in all that end in the period."""
-    from agent.sla.calendar import parse
     from agent.sla.docket import docket_at, docket_over
+    from agent.sla.time.calendar import parse
 
     if period is None:
         return court.judgement(contract, circuit, docket_at(contract, court.now_ns)).verdicts

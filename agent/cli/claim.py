@@ -15,9 +15,9 @@ from probes.core.errors import LocalError
 
 if TYPE_CHECKING:
     from agent.claim_files import ClaimName
-    from agent.sla.claims import FilingState
-    from agent.sla.contract import Contract
-    from agent.sla.money import Money
+    from agent.sla.credit.claims import FilingState
+    from agent.sla.terms.contract import Contract
+    from agent.sla.terms.money import Money
 
 app = typer.Typer(help="Claims for credits: made, accepted, rejected.", no_args_is_help=True)
 
@@ -48,7 +48,7 @@ def file(
 ) -> None:
     """The claim was made."""
     from agent import claim_files
-    from agent.sla.wall_clock import local_date
+    from agent.sla.time.wall_clock import local_date
     from probes.core.clock import SystemClock
 
     contracts, name, signed = _claim(config, contract, circuit, terms, period, subject)
@@ -71,7 +71,7 @@ def accept(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """The provider granted it."""
-    from agent.sla.money import parse
+    from agent.sla.terms.money import parse
 
     granted = parse(amount) if amount else None
     _answer(config, (contract, circuit, terms, period, subject), "accepted", granted, note, by)

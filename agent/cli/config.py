@@ -14,7 +14,7 @@ from agent.cli.run import DEFAULT_CONFIG
 if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.document import Problem
-    from agent.sla.contract import Contract
+    from agent.sla.terms.contract import Contract
 
 app = typer.Typer(help="Check, show and describe the configuration.", no_args_is_help=True)
 

@@ -15,8 +15,8 @@ from agent.cli.run import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
-    from agent.sla.clauses import Clause, Section, Table
-    from agent.sla.contract import Contract
+    from agent.sla.terms.contract import Contract
+    from agent.sla.words.clauses import Clause, Section, Table
     from probes.core.model import Circuit
 
 WIDTH: Final = 92
@@ -64,8 +64,8 @@ def explain(
     json_output: JsonOption = False,
 ) -> None:
     """Say a contract in plain language, clause by clause, with worked examples."""
-    from agent.sla.explain import as_values
-    from agent.sla.explain import explain as in_words
+    from agent.sla.words.explain import as_values
+    from agent.sla.words.explain import explain as in_words
 
     by_name = not Path(file).is_file() and not file.endswith(SUFFIXES)
     settings = configured(config, needed=circuit is not None or by_name)

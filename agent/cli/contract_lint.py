@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from agent.cli.contract import SUFFIXES
 from agent.document import DocumentError, Problem, read_file
-from agent.sla.adequacy import concerns
-from agent.sla.clauses import listed
-from agent.sla.concerns import Severity
-from agent.sla.wording import plural
+from agent.sla.sampling.adequacy import concerns
+from agent.sla.sampling.concerns import Severity
+from agent.sla.words.clauses import listed
+from agent.sla.words.wording import plural
 from probes.core.errors import LocalError
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.document import Document
-    from agent.sla.contract import Contract
+    from agent.sla.terms.contract import Contract
     from probes.core.model import Circuit
 
 _NAMED: Final = 3

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from agent.assessing import Court
 from agent.cli.sources import Source
 from agent.config import AgentConfig
-from agent.sla.contract import Contract
 from agent.sla.docket import Reading
-from agent.sla.shared_fate import COLUMNS, SharedFate, witnesses
+from agent.sla.samples.shared_fate import COLUMNS, SharedFate, witnesses
+from agent.sla.terms.contract import Contract
 from agent.written import Written
 
 

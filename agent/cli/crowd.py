@@ -14,7 +14,7 @@ from agent.cli.progress import Progress
 from agent.cli.sources import LOCAL, open_source
 from agent.config import AgentConfig
 from agent.crew import Crew, cores
-from agent.sla.contract import Contract
+from agent.sla.terms.contract import Contract
 from agent.sla.verdict import Verdict
 from agent.written import Written
 from probes.core.model import Circuit

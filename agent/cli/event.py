@@ -15,7 +15,7 @@ from probes.core.errors import LocalError
 if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.event_files import Import
-    from agent.sla.events import Event
+    from agent.sla.terms.events import Event
 
 app = typer.Typer(help="Events that promises are about: calls, requests, notices.", no_args_is_help=True)
 
@@ -158,7 +158,7 @@ def _asked(settings: AgentConfig) -> set[str]:
 
 
 def _time(ns: int) -> str:
-    from agent.sla.wording import moment
+    from agent.sla.words.wording import moment
 
     return moment(ns)
 
@@ -175,8 +175,8 @@ def _line(event: Event) -> str:
 
 def _value(event: Event) -> dict[str, Any]:
     """For people and programs: ISO 8601 in UTC."""
-    from agent.sla.calendar import local_time
-    from agent.sla.zones import zone
+    from agent.sla.time.calendar import local_time
+    from agent.sla.time.zones import zone
 
     def iso(ns: int | None) -> str | None:
         return None if ns is None else local_time(ns, zone("UTC").info).isoformat().replace("+00:00", "Z")

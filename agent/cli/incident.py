@@ -16,7 +16,7 @@ from probes.core.errors import LocalError
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
-    from agent.sla.incidents import Ticket
+    from agent.sla.terms.incidents import Ticket
 
 STAMPS = ("fault", "detected", "ticket", "response", "restored", "confirmed", "closed")
 PARTIES = ("provider", "customer", "third_party", "agent", "unknown")
@@ -330,7 +330,7 @@ def _author(by: str | None) -> str:
 
 
 def _instant(text: str, now_ns: int) -> int:
-    from agent.sla.calendar import parse_instant
+    from agent.sla.time.calendar import parse_instant
 
     return parse_instant(text) if text else now_ns
 

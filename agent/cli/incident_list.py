@@ -13,17 +13,17 @@ from agent import contract_files, incident_files, ledger
 from agent.incident_reading import Site, incidents_between
 from agent.report import incidents as report
 from agent.report.samples import utc
-from agent.sla.calendar import WindowInstants, parse, window_at
-from agent.sla.contract import Window
-from agent.sla.wording import moment
+from agent.sla.terms.contract import Window
+from agent.sla.time.calendar import WindowInstants, parse, window_at
+from agent.sla.words.wording import moment
 from probes.core.errors import LocalError
 
 if TYPE_CHECKING:
     from agent.cli.sources import StoreSource
     from agent.config import AgentConfig
-    from agent.sla.contract import Contract
-    from agent.sla.incidents import Incident, Ticket
-    from agent.sla.shared_fate import SharedFate
+    from agent.sla.samples.shared_fate import SharedFate
+    from agent.sla.terms.contract import Contract
+    from agent.sla.terms.incidents import Incident, Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _source(path: Path) -> StoreSource | None:
 
 def _fate(source: StoreSource, settings: AgentConfig, contracts: Mapping[str, Contract]) -> SharedFate:
     from agent.sla.docket import Reading
-    from agent.sla.shared_fate import COLUMNS, SharedFate, witnesses
+    from agent.sla.samples.shared_fate import COLUMNS, SharedFate, witnesses
 
     read: Any = source.read
     return SharedFate(

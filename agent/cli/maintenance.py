@@ -205,8 +205,8 @@ def list_(
     from agent import contract_files, maintenance_ledger
     from agent.report.maintenance import list_document, list_grid, rows
     from agent.report.terminal import print_grid
-    from agent.sla.calendar import parse, window_at
-    from agent.sla.contract import Window
+    from agent.sla.terms.contract import Window
+    from agent.sla.time.calendar import parse, window_at
 
     settings = _settings(config)
     contracts = contract_files.load(settings.contracts)
@@ -239,7 +239,7 @@ def _now() -> int:
 
 
 def _instant(text: str) -> int | None:
-    from agent.sla.calendar import parse_instant
+    from agent.sla.time.calendar import parse_instant
 
     return parse_instant(text) if text else None
 

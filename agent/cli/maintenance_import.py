@@ -10,7 +10,7 @@ from pathlib import Path
 from agent import maintenance_ledger
 from agent.maintenance_notices import SIZE_LIMIT, parse
 from agent.report.maintenance import state
-from agent.sla.maintenance import Book, MaintenanceError, Notice, Work, affected
+from agent.sla.exclusion.maintenance import Book, MaintenanceError, Notice, Work, affected
 from probes.core.errors import LocalError
 
 

@@ -20,9 +20,9 @@ from probes.core.errors import LocalError
 if TYPE_CHECKING:
     from agent.assessing import Court
     from agent.report.statement import Statement
-    from agent.sla.calendar import WindowInstants
-    from agent.sla.columns import SampleColumns
-    from agent.sla.contract import Contract
+    from agent.sla.samples.columns import SampleColumns
+    from agent.sla.terms.contract import Contract
+    from agent.sla.time.calendar import WindowInstants
     from probes.core.model import Circuit
 
 FORMATS: Final = {"html": ".html", "json": ".json", "csv": ".csv", "text": ".txt"}
@@ -82,7 +82,7 @@ def command(
     command with the same --now gives the same bytes. Several circuits take a directory: -o DIRECTORY.
     """
     from agent.cli.check import period_of
-    from agent.sla.calendar import parse_instant
+    from agent.sla.time.calendar import parse_instant
     from probes.core.clock import SECOND, SystemClock
 
     now_ns = SystemClock().wall() // SECOND * SECOND if now is None else parse_instant(now)
@@ -169,8 +169,8 @@ def _statement(court: Court, pair: Pair, wish: _Wish, source: str, files: Mappin
 
 def _period(contract: Contract, wish: _Wish) -> WindowInstants:
     """The one asked for, or the calendar month that ended last."""
-    from agent.sla.calendar import calendar_window, parse, previous
-    from agent.sla.wall_clock import local_date
+    from agent.sla.time.calendar import calendar_window, parse, previous
+    from agent.sla.time.wall_clock import local_date
 
     if wish.period is None:
         zone = contract.time_zone
@@ -185,7 +185,7 @@ def _drawn(court: Court, circuit: Circuit, period: WindowInstants) -> SampleColu
     """The stream with delays that a drawing can be made of, read for that; None where the circuit has none."""
     from agent.report.statement.drawing import COLUMNS
     from agent.sla.docket import Reading
-    from agent.sla.feeds import makes_attempts
+    from agent.sla.samples.feeds import makes_attempts
 
     streams = [probe for probe in circuit.probes if not makes_attempts(probe)]
     if not streams:

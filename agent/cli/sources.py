@@ -10,10 +10,10 @@ from typing import Protocol
 from agent.config import AgentConfig, SinkSettings
 from agent.recorded import Recorded
 from agent.sla.case import PacketReader
-from agent.sla.causes import Gap
-from agent.sla.columns import SampleColumns
 from agent.sla.judge import Reading
-from agent.sla.spans import Spans
+from agent.sla.samples.causes import Gap
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.time.spans import Spans
 from agent.store import Series, StoreReader
 from probes.core.errors import LocalError
 

@@ -10,9 +10,9 @@ from agent.deliver import SinkStatus
 from agent.live import LiveRow
 from agent.overview import Overview
 from agent.report.terminal import Cell, Column, Grid, Tone
-from agent.sla.contract import Metric
+from agent.sla.terms.contract import Metric
 from agent.sla.verdict import Verdict, worst
-from agent.sla.wording import quantity
+from agent.sla.words.wording import quantity
 from probes.core.clock import SECOND
 from probes.core.model import Sample, SampleState
 from probes.core.units import format_rate

@@ -10,9 +10,9 @@ from typing import Final
 
 from agent.contract_language.statistic_section import STATISTICS, USUAL
 from agent.document import Document, KeyPath, Problem
-from agent.sla.contract import Comparison, Metric, StatisticType, Unit
-from agent.sla.objective import comparison_of, unit_of
-from agent.sla.targets import parse_target, parse_value
+from agent.sla.terms.contract import Comparison, Metric, StatisticType, Unit
+from agent.sla.terms.objective import comparison_of, unit_of
+from agent.sla.terms.targets import parse_target, parse_value
 from probes.core.errors import LocalError
 
 _DURATION_BASES: Final = ("per_event", "proportional")

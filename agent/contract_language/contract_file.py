@@ -22,10 +22,10 @@ from agent.contract_language.party_sections import (
 from agent.contract_language.readers import as_date, as_zone
 from agent.contract_language.time_sections import CoverageSection, HoursSection, WindowSection
 from agent.document import Contradiction, Field, Items, Model
-from agent.sla.contract import Contract, Measurement, Metric, MonthBasis, Service, SharedFatePolicy
-from agent.sla.incidents import ClockTerms
-from agent.sla.money import Rounding
-from agent.sla.remedies import CreditTerms
+from agent.sla.terms.contract import Contract, Measurement, Metric, MonthBasis, Service, SharedFatePolicy
+from agent.sla.terms.incidents import ClockTerms
+from agent.sla.terms.money import Rounding
+from agent.sla.terms.remedies import CreditTerms
 
 
 class ContractFile(Model):

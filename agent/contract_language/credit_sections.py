@@ -11,9 +11,9 @@ from agent.contract_language.band_values import Scale, band_value, step_value
 from agent.contract_language.readers import as_currency, as_days, as_money, as_price, as_value
 from agent.contract_language.time_sections import DAY
 from agent.document import Contradiction, Field, Items, Model, as_duration
-from agent.sla.contract import CalendarUnit
-from agent.sla.money import Money, Rounding
-from agent.sla.remedies import (
+from agent.sla.terms.contract import CalendarUnit
+from agent.sla.terms.money import Money, Rounding
+from agent.sla.terms.remedies import (
     Band,
     Cap,
     ChronicRule,

@@ -11,10 +11,10 @@ from agent.contract_language.readers import as_kind, as_value
 from agent.contract_language.statistic_section import USUAL, StatisticSection, unfit, usual_of
 from agent.contract_language.time_sections import DAY, CoverageSection, HoursSection, WindowSection
 from agent.document import Contradiction, Field, Items, Model, as_duration
-from agent.sla.contract import Coverage, EventTerms, Metric, Objective, Scope, Statistic, StatisticType, Window
-from agent.sla.excluded import ExclusionKind
-from agent.sla.objective import unit_of
-from agent.sla.targets import parse_target
+from agent.sla.terms.contract import Coverage, EventTerms, Metric, Objective, Scope, Statistic, StatisticType, Window
+from agent.sla.terms.excluded import ExclusionKind
+from agent.sla.terms.objective import unit_of
+from agent.sla.terms.targets import parse_target
 from probes.core.clock import SECOND
 
 MOST_MEMBERS = 1000

@@ -11,10 +11,10 @@ from agent.contract_language.objective_section import KINDS, MOST_MEMBERS, Membe
 from agent.contract_language.readers import as_money
 from agent.contract_language.time_sections import DAY, HoursSection
 from agent.document import Contradiction, Field, Items, Model, as_dscp, as_duration, as_rate, as_size
-from agent.sla.contract import CalendarUnit, Measurement, Party, PartyRole, Redundancy, Service
-from agent.sla.excluded import ExclusionKind, ExclusionTerms
-from agent.sla.incidents import ClockTerms, Stamp
-from agent.sla.money import Money
+from agent.sla.terms.contract import CalendarUnit, Measurement, Party, PartyRole, Redundancy, Service
+from agent.sla.terms.excluded import ExclusionKind, ExclusionTerms
+from agent.sla.terms.incidents import ClockTerms, Stamp
+from agent.sla.terms.money import Money
 from probes.core.clock import SECOND
 
 STAMPS = tuple(item.value for item in Stamp)

@@ -11,10 +11,10 @@ from typing import Final
 from zoneinfo import available_timezones
 
 from agent.document import Reads, shown
-from agent.sla.money import Money
-from agent.sla.money import parse as parse_money
-from agent.sla.remedies import Price
-from agent.sla.zones import zone
+from agent.sla.terms.money import Money
+from agent.sla.terms.money import parse as parse_money
+from agent.sla.terms.remedies import Price
+from agent.sla.time.zones import zone
 from probes.core import catalog
 from probes.core.errors import LocalError
 from probes.core.units import parse_percent

@@ -8,9 +8,9 @@ from typing import Annotated, Final, Literal
 
 from agent.contract_language.readers import as_percent, as_percentile, as_value
 from agent.document import Contradiction, Field, Model, as_duration
-from agent.sla.contract import Direction, JitterDefinition, LostPackets, Metric, Statistic, StatisticType
-from agent.sla.objective import Codec, Unit, unit_of
-from agent.sla.targets import parse_value
+from agent.sla.terms.contract import Direction, JitterDefinition, LostPackets, Metric, Statistic, StatisticType
+from agent.sla.terms.objective import Codec, Unit, unit_of
+from agent.sla.terms.targets import parse_value
 from probes.core.clock import MILLISECOND, SECOND
 from probes.core.errors import LocalError
 

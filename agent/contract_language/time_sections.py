@@ -9,9 +9,9 @@ from typing import Annotated, Final, Literal
 
 from agent.contract_language.readers import as_clock, as_date, as_percent, as_weekdays, clock_text, weekdays_text
 from agent.document import Contradiction, Field, Items, Model, as_duration
-from agent.sla.contract import CalendarUnit, Coverage, Window
-from agent.sla.hours import Daily, Hours
-from agent.sla.objective import UnknownTime
+from agent.sla.terms.contract import CalendarUnit, Coverage, Window
+from agent.sla.terms.objective import UnknownTime
+from agent.sla.time.hours import Daily, Hours
 from probes.core.clock import SECOND
 
 DAY: Final = 86400 * SECOND

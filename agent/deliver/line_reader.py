@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.deliver.line import LineEncoder, measurement
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from probes.core.arrays import Histogram
 from probes.core.errors import LocalError
 from probes.core.model import Counts, Delay, Rate, Sample, SampleState, Variation

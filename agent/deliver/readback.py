@@ -18,7 +18,7 @@ from agent.deliver.http import MAXIMUM_READ_BACK, NetworkError, Transport
 from agent.deliver.line import measurement
 from agent.deliver.server import recognise
 from agent.deliver.sink import authorization
-from agent.sla.columns import SampleColumns
+from agent.sla.samples.columns import SampleColumns
 from agent.store import Series
 from probes.core import catalog
 from probes.core.arrays import ABSENT, Histogram, Int64

@@ -17,7 +17,7 @@ from agent.deliver.http import NetworkError, Transport
 from agent.deliver.line import measurement
 from agent.deliver.server import Server
 from agent.deliver.sink import authorization
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from probes.core import catalog
 from probes.core.clock import SECOND
 

@@ -10,10 +10,10 @@ from agent.report.samples import utc
 from agent.report.table import TONES
 from agent.report.terminal import Cell, Column, Grid, Row
 from agent.sla.assessment import Assessment
-from agent.sla.contract import Contract
-from agent.sla.money import Money
+from agent.sla.terms.contract import Contract
+from agent.sla.terms.money import Money
 from agent.sla.verdict import VerdictState, worst
-from agent.sla.wording import plural, spoken
+from agent.sla.words.wording import plural, spoken
 
 BACKTEST_SCHEMA = "linkwitness.backtest/1"
 

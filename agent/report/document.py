@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from agent.report.samples import utc
-from agent.sla.contract import Unit
-from agent.sla.definitions import definition
+from agent.sla.terms.contract import Unit
 from agent.sla.verdict import EvidenceValue, Verdict
+from agent.sla.words.definitions import definition
 
 CHECK_SCHEMA = "linkwitness.check/1"
 UNITS = {

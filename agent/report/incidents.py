@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.report.samples import utc
-from agent.sla.incidents import Attribution, Incident, Stamp, Ticket
-from agent.sla.wording import moment, plural, spoken
+from agent.sla.terms.incidents import Attribution, Incident, Stamp, Ticket
+from agent.sla.words.wording import moment, plural, spoken
 
 Document = dict[str, Any]
 

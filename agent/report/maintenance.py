@@ -8,12 +8,12 @@ from typing import Final
 
 from agent.report.samples import Document, utc
 from agent.report.terminal import Cell, Column, Grid, Tone
-from agent.sla.calendar import WindowInstants
-from agent.sla.contract import Contract
-from agent.sla.excluded import Entry, Exclusion, Standing
-from agent.sla.exclusions import rule
-from agent.sla.maintenance import Book, Work
-from agent.sla.wording import spoken
+from agent.sla.exclusion.exclusions import rule
+from agent.sla.exclusion.maintenance import Book, Work
+from agent.sla.terms.contract import Contract
+from agent.sla.terms.excluded import Entry, Exclusion, Standing
+from agent.sla.time.calendar import WindowInstants
+from agent.sla.words.wording import spoken
 
 LIST_SCHEMA: Final = "linkwitness.maintenance-list/1"
 WORK_SCHEMA: Final = "linkwitness.maintenance/1"

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.contract import Objective, Unit
+from agent.sla.terms.contract import Objective, Unit
 from agent.sla.verdict import Verdict, VerdictState, worst
-from agent.sla.wording import number, plural, spoken
+from agent.sla.words.wording import number, plural, spoken
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 NAMES: Final = ("OK", "WARNING", "CRITICAL", "UNKNOWN")

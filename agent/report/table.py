@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.report.terminal import Cell, Column, Grid, Tone
-from agent.sla.definitions import name
 from agent.sla.verdict import Verdict, VerdictState, by_severity
-from agent.sla.wording import quantity, share
+from agent.sla.words.definitions import name
+from agent.sla.words.wording import quantity, share
 
 TONES: Final[dict[VerdictState, Tone]] = {
     VerdictState.MET: "good",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.sla.calendar import WindowInstants
-from agent.sla.contract import Contract
-from agent.sla.exclusions import Ruling
-from agent.sla.incidents import Incident
-from agent.sla.settlement import Settlement
+from agent.sla.exclusion.exclusions import Ruling
+from agent.sla.terms.contract import Contract
+from agent.sla.terms.incidents import Incident
+from agent.sla.terms.settlement import Settlement
+from agent.sla.time.calendar import WindowInstants
 from agent.sla.verdict import Verdict
 from probes.core.model import Circuit
 

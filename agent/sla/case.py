@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from agent.sla.availability import Availability
-from agent.sla.causes import Cause, Circumstances
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract
-from agent.sla.events import Event
-from agent.sla.incidents import Incident
-from agent.sla.measured import Pace
-from agent.sla.period import Period
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.downtime.availability import Availability
+from agent.sla.samples.causes import Cause, Circumstances
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.measured import Pace
+from agent.sla.terms.contract import Contract
+from agent.sla.terms.events import Event
+from agent.sla.terms.incidents import Incident
+from agent.sla.time.period import Period
+from agent.sla.time.spans import NOWHERE, Spans
 from agent.sla.verdict import EvidenceValue, Findings
 from probes.core.arrays import Int64, Packets
 

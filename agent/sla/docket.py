@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.sla.calendar import WindowInstants, resolve, windows_ending_in, within_validity
-from agent.sla.contract import Contract, Metric, Objective, StatisticType
-from agent.sla.feeds import every_ns, feed, makes_attempts
-from agent.sla.needs import columns_for, margins
-from agent.sla.period import SETTLING_NS
-from agent.sla.timeline import WARM_UP_NS
+from agent.sla.downtime.timeline import WARM_UP_NS
+from agent.sla.samples.feeds import every_ns, feed, makes_attempts
+from agent.sla.samples.needs import columns_for, margins
+from agent.sla.terms.contract import Contract, Metric, Objective, StatisticType
+from agent.sla.time.calendar import WindowInstants, resolve, windows_ending_in, within_validity
+from agent.sla.time.period import SETTLING_NS
 from probes.core.model import Circuit
 
 

@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from agent.sla import causes
-from agent.sla.calendar import WindowInstants, within_validity
 from agent.sla.case import Evaluation, Feed, Moment, UnusableError
-from agent.sla.causes import Circumstances
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Metric, Objective
-from agent.sla.definitions import definition, name
 from agent.sla.docket import subjects
-from agent.sla.evaluation import evaluate_statistic
-from agent.sla.excluded import Ruling
-from agent.sla.feeds import every_ns, feed, makes_attempts, missing_feed
-from agent.sla.hours import Hours
-from agent.sla.measured import pace
-from agent.sla.repair import evaluate_outages
+from agent.sla.downtime.uptime import evaluate_availability
+from agent.sla.faults.repair import evaluate_outages
 from agent.sla.responses import evaluate_events
-from agent.sla.scope import aggregate, at_least
-from agent.sla.sentence import period_name, sentence
-from agent.sla.uptime import evaluate_availability
+from agent.sla.samples import causes
+from agent.sla.samples.causes import Circumstances
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.feeds import every_ns, feed, makes_attempts, missing_feed
+from agent.sla.samples.measured import pace
+from agent.sla.statistic.evaluation import evaluate_statistic
+from agent.sla.statistic.scope import aggregate, at_least
+from agent.sla.terms.contract import Contract, Metric, Objective
+from agent.sla.terms.excluded import Ruling
+from agent.sla.time.calendar import WindowInstants, within_validity
+from agent.sla.time.hours import Hours
+from agent.sla.time.zones import zone
 from agent.sla.verdict import Decision, EvidenceValue, Verdict, VerdictState, decide
-from agent.sla.zones import zone
+from agent.sla.words.definitions import definition, name
+from agent.sla.words.sentence import period_name, sentence
 from probes.core.model import Circuit
 
 

@@ -7,24 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from agent.sla.calendar import WindowInstants
 from agent.sla.case import Moment, PacketReader, UnusableError
-from agent.sla.causes import BEFORE, NOTHING_KNOWN, Circumstances, Gap
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Metric, Objective
 from agent.sla.docket import Docket, Reading, docket_at, extent_of, readings, wants_incidents
-from agent.sla.events import Event
-from agent.sla.excluded import Exclusion, ExclusionKind, Ruling
-from agent.sla.exclusions import rule
+from agent.sla.downtime.timeline import WARM_UP_NS, interval_of, machine_of
+from agent.sla.downtime.uptime import down_and_unknown
+from agent.sla.exclusion.exclusions import rule
+from agent.sla.faults.joining import EVIDENCE, incidents_of, known_at
 from agent.sla.hearing import Hearing, Material
-from agent.sla.hours import spans as open_hours
-from agent.sla.incidents import Incident, Responsible, Stamp, Ticket
-from agent.sla.joining import EVIDENCE, incidents_of, known_at
 from agent.sla.responses import of_circuit
-from agent.sla.shared_fate import blameless
-from agent.sla.spans import NOWHERE, Spans
-from agent.sla.timeline import WARM_UP_NS, interval_of, machine_of
-from agent.sla.uptime import down_and_unknown
+from agent.sla.samples.causes import BEFORE, NOTHING_KNOWN, Circumstances, Gap
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.shared_fate import blameless
+from agent.sla.terms.contract import Contract, Metric, Objective
+from agent.sla.terms.events import Event
+from agent.sla.terms.excluded import Exclusion, ExclusionKind, Ruling
+from agent.sla.terms.incidents import Incident, Responsible, Stamp, Ticket
+from agent.sla.time.calendar import WindowInstants
+from agent.sla.time.hours import spans as open_hours
+from agent.sla.time.spans import NOWHERE, Spans
 from agent.sla.verdict import Verdict, VerdictState
 from probes.core.model import Circuit
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.calendar import WindowInstants
 from agent.sla.case import Evaluation, Moment, UnusableError
-from agent.sla.contract import EventTerms, Objective, StatisticType
-from agent.sla.events import Event
-from agent.sla.hours import worked
-from agent.sla.period import Period
-from agent.sla.spans import Spans
-from agent.sla.statistics import Estimate
+from agent.sla.statistic.statistics import Estimate
+from agent.sla.terms.contract import EventTerms, Objective, StatisticType
+from agent.sla.terms.events import Event
+from agent.sla.time.calendar import WindowInstants
+from agent.sla.time.hours import worked
+from agent.sla.time.period import Period
+from agent.sla.time.spans import Spans
 from agent.sla.verdict import NO_EVENTS, Budget, EvidenceValue, Findings
-from agent.sla.wording import plural
+from agent.sla.words.wording import plural
 
 _STILL_TO_COME: Final = 10**9
 """More events than any window will bring: what an open one may still reach."""

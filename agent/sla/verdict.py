@@ -8,9 +8,9 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.calendar import WindowInstants
-from agent.sla.contract import Objective
-from agent.sla.statistics import Estimate
+from agent.sla.statistic.statistics import Estimate
+from agent.sla.terms.contract import Objective
+from agent.sla.time.calendar import WindowInstants
 
 AT_RISK_BUDGET: Final = Fraction(3, 4)
 """Share of the downtime budget from which an open window is at risk."""

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from agent.sla.columns import INTEGER_COLUMNS, SampleColumns
-from agent.sla.histograms import Histograms
+from agent.sla.samples.columns import INTEGER_COLUMNS, SampleColumns
+from agent.sla.samples.histograms import Histograms
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from agent.sla.columns import SampleColumns
-from agent.sla.histograms import Histograms
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.histograms import Histograms
 from agent.store import columnar, owing, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from agent.sla.columns import SampleColumns
+from agent.sla.samples.columns import SampleColumns
 from agent.store import batches, schema, status
 from agent.store.combined import Combined, stored
 from agent.store.records import (
@@ -99,7 +99,8 @@ class StoreReader:
     ) -> SampleColumns:
         """Samples that start in [start_ns, end_ns) as columns, in ascending start_ns; no rows where there are none.
 
-        columns: names of agent.sla.columns.INTEGER_COLUMNS and `histogram`; start_ns, span_ns and state always come.
+        columns: names of agent.sla.samples.columns.INTEGER_COLUMNS and `histogram`; start_ns, span_ns and state always
+        come.
         Of several kinds that a probe of this name has had, the one kept last is read unless `kind` says which.
         spare: columns that can be done without where every sample with answers has its histogram; they are then None.
         """

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from probes.core.arrays import Histogram
 from probes.core.errors import LocalError
 from probes.core.model import Counts, Delay, Quality, Rate, Sample, SampleState, StampSource, Variation

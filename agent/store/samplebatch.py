@@ -11,7 +11,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store.records import StoredSample
 from agent.store.rows import RATE_COLUMNS, SAMPLE_COLUMNS, decode, encode
 from probes.core.arrays import ABSENT, Histogram, Int64

@@ -17,15 +17,15 @@ from agent.assessing import Court
 from agent.claim_files import ClaimName
 from agent.cli.main import run
 from agent.sla.assessment import Assessment
-from agent.sla.calendar import parse, parse_instant
-from agent.sla.claims import Filing, FilingState
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Metric, Service, Statistic, StatisticType, Window
-from agent.sla.excluded import Exclusion
-from agent.sla.incidents import ClockTerms, Stamp
-from agent.sla.money import Money
-from agent.sla.remedies import Band, Cap, ChronicRule, CreditBasis, CreditTerms, CreditUnit, Price
-from agent.sla.shared_fate import SharedFate
+from agent.sla.credit.claims import Filing, FilingState
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.shared_fate import SharedFate
+from agent.sla.terms.contract import Contract, Metric, Service, Statistic, StatisticType, Window
+from agent.sla.terms.excluded import Exclusion
+from agent.sla.terms.incidents import ClockTerms, Stamp
+from agent.sla.terms.money import Money
+from agent.sla.terms.remedies import Band, Cap, ChronicRule, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.time.calendar import parse, parse_instant
 from agent.sla.verdict import VerdictState
 from agent.store import Store
 from agent.written import Written

@@ -12,8 +12,8 @@ import pytest
 
 from agent.assessing import Court
 from agent.sla.assessment import Assessment
-from agent.sla.contract import Contract, Window
-from agent.sla.incidents import Attribution, Incident, Responsible
+from agent.sla.terms.contract import Contract, Window
+from agent.sla.terms.incidents import Attribution, Incident, Responsible
 from agent.sla.verdict import VerdictState
 from tests.agent.test_assessment_oracle import ANCHOR, court, judged, period_of, random_month, signed
 from tests.fakes.columns import SECOND

@@ -12,21 +12,21 @@ from typing import Any
 
 import pytest
 
-import agent.sla.credit_caps
+import agent.sla.credit.credit_caps
+import agent.sla.downtime.timeline
 import agent.sla.judge
-import agent.sla.timeline
 from agent.assessing import Court
 from agent.sla.assessment import Assessment
-from agent.sla.calendar import WindowInstants, window_at
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Coverage, Metric, Service, Statistic, StatisticType, Window
 from agent.sla.docket import Reading
-from agent.sla.excluded import Exclusion, ExclusionKind, ExclusionTerms
-from agent.sla.incidents import Attribution, ClockTerms, Pause, Responsible, Stamp, Ticket
-from agent.sla.money import Money
-from agent.sla.remedies import Band, Cap, ChronicRule, CreditBasis, CreditTerms, CreditUnit, Price
-from agent.sla.shared_fate import SharedFate
-from agent.sla.spans import Spans
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.shared_fate import SharedFate
+from agent.sla.terms.contract import Contract, Coverage, Metric, Service, Statistic, StatisticType, Window
+from agent.sla.terms.excluded import Exclusion, ExclusionKind, ExclusionTerms
+from agent.sla.terms.incidents import Attribution, ClockTerms, Pause, Responsible, Stamp, Ticket
+from agent.sla.terms.money import Money
+from agent.sla.terms.remedies import Band, Cap, ChronicRule, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.time.calendar import WindowInstants, window_at
+from agent.sla.time.spans import Spans
 from agent.written import Written
 from probes.core.model import Circuit
 from tests.fakes.columns import SECOND
@@ -332,11 +332,11 @@ def test_the_loops_find_seeded_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
         bug.setattr(agent.sla.judge, "rule", _late(agent.sla.judge.rule))
         assert _first(range(100))[1]
     with monkeypatch.context() as bug:  # caps without memory: each line may take all of it
-        bug.setattr(agent.sla.credit_caps._Pool, "room", property(lambda pool: pool.limit))
+        bug.setattr(agent.sla.credit.credit_caps._Pool, "room", property(lambda pool: pool.limit))
         assert any(line.startswith("money") for line in _first(range(400))[1])
     with monkeypatch.context() as bug:  # one interval of hysteresis too few
-        usual = agent.sla.timeline.machine_of
-        bug.setattr(agent.sla.timeline, "machine_of", lambda how: (max(1, usual(how)[0] - 1), usual(how)[1]))
+        usual = agent.sla.downtime.timeline.machine_of
+        bug.setattr(agent.sla.downtime.timeline, "machine_of", lambda how: (max(1, usual(how)[0] - 1), usual(how)[1]))
         assert any(line.startswith("value") for _, lines in failures(range(100)) for line in lines)
 
 

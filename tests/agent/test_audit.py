@@ -18,8 +18,8 @@ from agent import contract_files
 from agent.audit import FEW, Bench, Brief, judge_many
 from agent.crew import Crew
 from agent.report.document import check_document
-from agent.sla.contract import Contract
-from agent.sla.shared_fate import witnesses
+from agent.sla.samples.shared_fate import witnesses
+from agent.sla.terms.contract import Contract
 from agent.sla.verdict import Verdict
 from agent.store import Store
 from agent.store.sealed.sealing import seal_next

@@ -9,9 +9,9 @@ import pytest
 
 from agent import claim_files
 from agent.claim_files import ClaimError, ClaimName
-from agent.sla import calendar
-from agent.sla.claims import Filing
-from agent.sla.money import Money, parse
+from agent.sla.credit.claims import Filing
+from agent.sla.terms.money import Money, parse
+from agent.sla.time import calendar
 from tests.fakes.contracts import contract
 
 NAME = ClaimName("gold", "C-1", "availability-credit", "2026-10")

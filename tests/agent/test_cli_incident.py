@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.cli.main import run
-from agent.sla.calendar import parse_instant
+from agent.sla.time.calendar import parse_instant
 from agent.store import EventRecord, Store
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Counts, Delay, Sample, SampleState

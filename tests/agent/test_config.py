@@ -18,7 +18,7 @@ from agent.config.notation import as_label_key
 from agent.config.reading import across
 from agent.config.sections import config_file
 from agent.document import Document, DocumentError, Position, dump, read, require
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from probes.core import catalog
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, ProbeSetting
@@ -135,7 +135,8 @@ def test_what_is_commented_out_in_the_default_file_is_right_too(tmp_path: Path) 
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "gold-ethernet.yaml").touch()
     ends = [
-        f"   - {{name: {name}, target: 192.0.2.1, probes: [{{kind: icmp}}]}}" for name in ("edge-router", "rotterdam-4g")
+        f"   - {{name: {name}, target: 192.0.2.1, probes: [{{kind: icmp}}]}}"
+        for name in ("edge-router", "rotterdam-4g")
     ]
     (tmp_path / "agent.yaml").write_text("\n".join([*sinks, "circuits:", *circuit, *ends, ""]))
     config = load(tmp_path / "agent.yaml")

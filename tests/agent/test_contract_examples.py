@@ -14,15 +14,15 @@ from agent import contract_files
 from agent.cli.contract_lint import look
 from agent.config import load
 from agent.config.settings import AgentConfig
-from agent.sla.adequacy import concerns
-from agent.sla.calendar import windows_ending_in
-from agent.sla.contract import Contract, JitterDefinition, Metric, StatisticType
-from agent.sla.credits import settle
-from agent.sla.explain import as_values, explain
-from agent.sla.explain_price import example, within
+from agent.sla.credit.credits import settle
 from agent.sla.judge import judge
-from agent.sla.remedies import CreditBasis, CreditTerms
+from agent.sla.sampling.adequacy import concerns
+from agent.sla.terms.contract import Contract, JitterDefinition, Metric, StatisticType
+from agent.sla.terms.remedies import CreditBasis, CreditTerms
+from agent.sla.time.calendar import windows_ending_in
 from agent.sla.verdict import Verdict, VerdictState
+from agent.sla.words.explain import as_values, explain
+from agent.sla.words.explain_price import example, within
 from probes.core.model import Circuit
 from tests.fakes import contracts as fakes
 

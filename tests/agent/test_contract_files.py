@@ -21,12 +21,12 @@ from agent import contract_files, document
 from agent.config import load
 from agent.contract_language.statistic_section import STATISTICS
 from agent.document import DocumentError
-from agent.sla.contract import JitterDefinition, Metric, StatisticType, Unit, Window
-from agent.sla.feeds import mismatches
-from agent.sla.incidents import Stamp
-from agent.sla.money import Money
-from agent.sla.objective import unit_of
-from agent.sla.remedies import ClaimTerms, CreditUnit, Deadline
+from agent.sla.samples.feeds import mismatches
+from agent.sla.terms.contract import JitterDefinition, Metric, StatisticType, Unit, Window
+from agent.sla.terms.incidents import Stamp
+from agent.sla.terms.money import Money
+from agent.sla.terms.objective import unit_of
+from agent.sla.terms.remedies import ClaimTerms, CreditUnit, Deadline
 from probes.core import catalog
 from probes.core.errors import LocalError
 

@@ -12,11 +12,11 @@ from agent import contract_files
 from agent.cli.contract_lint import look
 from agent.config import load
 from agent.contract_language.statistic_section import STATISTICS
-from agent.sla.contract import JitterDefinition, Metric, StatisticType
-from agent.sla.exclusions import ExclusionKind
-from agent.sla.explain import explain
-from agent.sla.incidents import Stamp
-from agent.sla.remedies import CreditBasis
+from agent.sla.exclusion.exclusions import ExclusionKind
+from agent.sla.terms.contract import JitterDefinition, Metric, StatisticType
+from agent.sla.terms.incidents import Stamp
+from agent.sla.terms.remedies import CreditBasis
+from agent.sla.words.explain import explain
 from probes.core.errors import LocalError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text("utf-8")

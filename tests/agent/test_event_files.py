@@ -7,9 +7,9 @@ import pytest
 
 from agent import event_files, ledger, tabular
 from agent.document import DocumentError
-from agent.sla.calendar import parse_instant as at
-from agent.sla.events import Event
-from agent.sla.incidents import Pause
+from agent.sla.terms.events import Event
+from agent.sla.terms.incidents import Pause
+from agent.sla.time.calendar import parse_instant as at
 from probes.core.errors import LocalError
 
 CSV = """\

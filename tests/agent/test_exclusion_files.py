@@ -9,8 +9,8 @@ from agent import contract_files, exclusion_files
 from agent.cli.main import run
 from agent.document import DocumentError
 from agent.judging import unfit
-from agent.sla.calendar import parse_instant
-from agent.sla.exclusions import Exclusion
+from agent.sla.exclusion.exclusions import Exclusion
+from agent.sla.time.calendar import parse_instant
 from probes.core.model import Circuit
 
 LEDGER = """exclusions:

@@ -15,7 +15,7 @@ from agent import incident_files, incident_import, ledger
 from agent.document import DocumentError
 from agent.incident_files import RefusedError, enter, from_value, history, load, next_id, to_value
 from agent.ledger import LedgerError
-from agent.sla.incidents import Pause, Responsible, Stamp, Ticket
+from agent.sla.terms.incidents import Pause, Responsible, Stamp, Ticket
 from probes.core.errors import LocalError
 
 HOUR = 3600 * 10**9

@@ -10,7 +10,7 @@ import pytest
 
 import agent.judging
 from agent.judging import FIRST_SHARE, REST_NS, SHARE, TURN_NS, Judging, unfit
-from agent.sla.contract import Contract, Metric
+from agent.sla.terms.contract import Contract, Metric
 from agent.sla.verdict import Verdict
 from agent.store import Store
 from probes.core.clock import MILLISECOND, SECOND, SystemClock

@@ -13,12 +13,12 @@ from agent import contract_files, ledger, maintenance_ledger
 from agent.cli.maintenance_import import identity
 from agent.document import DocumentError
 from agent.ledger import LedgerError
-from agent.sla.calendar import parse_instant as ns
-from agent.sla.contract import Contract, Metric
-from agent.sla.exclusions import Standing, rule
+from agent.sla.exclusion.exclusions import Standing, rule
+from agent.sla.exclusion.maintenance import Book, MaintenanceError, Notice, affected
 from agent.sla.judge import judge
-from agent.sla.maintenance import Book, MaintenanceError, Notice, affected
-from agent.sla.spans import Spans
+from agent.sla.terms.contract import Contract, Metric
+from agent.sla.time.calendar import parse_instant as ns
+from agent.sla.time.spans import Spans
 from probes.core.errors import LocalError
 from tests.fakes.columns import SECOND
 from tests.fakes.contracts import CIRCUIT, contract, objective, series

@@ -9,8 +9,8 @@ import pytest
 
 from agent import maintenance_notices
 from agent.maintenance_notices import EVENT_LIMIT, LINE_LIMIT, OBJECT_LIMIT, SIZE_LIMIT, NoticeError, parse
-from agent.sla.calendar import parse_instant as ns
-from agent.sla.maintenance import Notice
+from agent.sla.exclusion.maintenance import Notice
+from agent.sla.time.calendar import parse_instant as ns
 
 EXAMPLE = """BEGIN:VCALENDAR
 VERSION:2.0

@@ -10,11 +10,11 @@ import pytest
 
 from agent.report import document, plugin, table
 from agent.report.terminal import print_grid
-from agent.sla import calendar
-from agent.sla.contract import Metric, Target
 from agent.sla.judge import judge
+from agent.sla.terms.contract import Metric, Target
+from agent.sla.time import calendar
 from agent.sla.verdict import Verdict, VerdictState
-from agent.sla.wording import quantity
+from agent.sla.words.wording import quantity
 from tests.fakes.contracts import CIRCUIT, HOUR, contract, objective, runs, series
 
 DAY = calendar.parse("2026-11-03", "UTC")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sla.adequacy import concerns
-from agent.sla.contract import (
+from agent.sla.sampling.adequacy import concerns
+from agent.sla.sampling.schedules import asked, counted_share
+from agent.sla.terms.contract import (
     Contract,
     Coverage,
     JitterDefinition,
@@ -23,9 +24,8 @@ from agent.sla.contract import (
     StatisticType,
     Window,
 )
-from agent.sla.hours import Daily, Hours
-from agent.sla.remedies import Band, ChronicRule, CreditBasis, CreditTerms, Price
-from agent.sla.schedules import asked, counted_share
+from agent.sla.terms.remedies import Band, ChronicRule, CreditBasis, CreditTerms, Price
+from agent.sla.time.hours import Daily, Hours
 from probes.core.model import Circuit, ProbeSetting
 from probes.core.units import parse_duration
 from tests.fakes.contracts import contract, objective

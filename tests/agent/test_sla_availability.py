@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from agent.sla import availability
-from agent.sla.measured import Pace
+from agent.sla.downtime import availability
+from agent.sla.samples.measured import Pace
 from probes.core.model import SampleState
 from tests.fakes.columns import SECOND, SPAN, columns, packets
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from agent.sla.contract import Coverage, Metric, Objective, Statistic, StatisticType
+from agent.sla.terms.contract import Coverage, Metric, Objective, Statistic, StatisticType
 from agent.sla.verdict import VerdictState, decide
 from probes.core.arrays import Int64, Packets
 from probes.core.clock import SECOND

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla import calendar
-from agent.sla.contract import Contract, Metric, Objective, Party, Statistic, StatisticType, Target, Window
+from agent.sla.terms.contract import Contract, Metric, Objective, Party, Statistic, StatisticType, Target, Window
+from agent.sla.time import calendar
 from probes.core.errors import ValueFormatError
 from tests.fakes import clocks_on_the_wall as wall
 from tests.faults.counts import count

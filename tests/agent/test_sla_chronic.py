@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from agent.sla import calendar, chronic
-from agent.sla.chronic import History, findings
-from agent.sla.incidents import Incident
-from agent.sla.remedies import ChronicRule
+from agent.sla.credit import chronic
+from agent.sla.credit.chronic import History, findings
+from agent.sla.terms.incidents import Incident
+from agent.sla.terms.remedies import ChronicRule
+from agent.sla.time import calendar
 from tests.fakes.contracts import HOUR, contract
 from tests.fakes.credit_note import outage
 from tests.faults.counts import count

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla import credit_caps, credit_values, credits
-from agent.sla.remedies import CreditBasis
-from agent.sla.settlement import Settlement
+from agent.sla.credit import credit_caps, credit_values, credits
+from agent.sla.terms.remedies import CreditBasis
+from agent.sla.terms.settlement import Settlement
 from agent.sla.verdict import VerdictState
 from tests.fakes.credit_note import OBJECTIVES, Row, Sheet, a_sheet, note, verdict
 from tests.faults.counts import count
@@ -67,7 +67,7 @@ def test_the_second_way_catches(bug: str, monkeypatch: pytest.MonkeyPatch) -> No
     broken = types.ModuleType(credit_values.__name__)
     monkeypatch.setitem(__import__("sys").modules, credit_values.__name__, broken)
     exec(compile(text.replace(right, wrong), "broken", "exec"), broken.__dict__)
-    from agent.sla import credit_lines
+    from agent.sla.credit import credit_lines
 
     for name in ("by_units", "by_value", "by_band", "by_proportion"):
         monkeypatch.setattr(credit_lines, name, getattr(broken, name))

@@ -12,14 +12,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from agent.sla import selection, uptime, verdict
-from agent.sla.calendar import WindowInstants
-from agent.sla.causes import BESIDE_NS, Circumstances, Gap
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Coverage, JitterDefinition, Metric, Statistic, StatisticType, Window
-from agent.sla.exclusions import Exclusion
+from agent.sla import verdict
+from agent.sla.downtime import uptime
+from agent.sla.exclusion.exclusions import Exclusion
 from agent.sla.judge import judge
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.samples import selection
+from agent.sla.samples.causes import BESIDE_NS, Circumstances, Gap
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.terms.contract import Contract, Coverage, JitterDefinition, Metric, Statistic, StatisticType, Window
+from agent.sla.time.calendar import WindowInstants
+from agent.sla.time.spans import NOWHERE, Spans
 from agent.sla.verdict import Decision, Verdict, VerdictState
 from probes.core.model import Circuit, ProbeSetting, SampleState
 from probes.metrics.histogram import build

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from fractions import Fraction
 
-from agent.sla.calendar import parse, parse_instant
-from agent.sla.contract import Metric, Scope, Statistic, StatisticType, Window
 from agent.sla.docket import docket_at, docket_over, extent_of, readings, wants_incidents
-from agent.sla.remedies import ChronicRule
+from agent.sla.terms.contract import Metric, Scope, Statistic, StatisticType, Window
+from agent.sla.terms.remedies import ChronicRule
+from agent.sla.time.calendar import parse, parse_instant
 from probes.core.clock import SECOND
 from probes.core.model import Circuit, ProbeSetting
 from tests.fakes.contracts import contract, objective

@@ -11,14 +11,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from agent.sla import availability, outage_time, plain_outage, tally, timeline, uptime
 from agent.sla.case import Feed, Moment
-from agent.sla.contract import Metric, Objective, Scope, Statistic, StatisticType
-from agent.sla.measured import Pace
-from agent.sla.objective import Coverage
-from agent.sla.scope import at_least
-from agent.sla.spans import Spans
-from agent.sla.statistics import Estimate
+from agent.sla.downtime import availability, outage_time, plain_outage, timeline, uptime
+from agent.sla.samples import tally
+from agent.sla.samples.measured import Pace
+from agent.sla.statistic.scope import at_least
+from agent.sla.statistic.statistics import Estimate
+from agent.sla.terms.contract import Metric, Objective, Scope, Statistic, StatisticType
+from agent.sla.terms.objective import Coverage
+from agent.sla.time.spans import Spans
 from tests.fakes.columns import SECOND, SPAN
 from tests.fakes.contracts import objective, series
 from tests.fakes.evaluated import T0, evaluated, window

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla import amounts, binned, statistics, streaks
 from agent.sla.case import Evaluation
-from agent.sla.contract import JitterDefinition, Metric, Objective, Statistic, StatisticType
-from agent.sla.distribution import Distribution
-from agent.sla.spans import Spans
+from agent.sla.samples.distribution import Distribution
+from agent.sla.statistic import amounts, binned, statistics, streaks
+from agent.sla.terms.contract import JitterDefinition, Metric, Objective, Statistic, StatisticType
+from agent.sla.time.spans import Spans
 from probes.core.arrays import Int64
 from probes.metrics import voice
 from tests.fakes.columns import SPAN, columns

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla import exclusions
-from agent.sla.calendar import local_time, parse_instant
-from agent.sla.contract import Contract, Metric, Window
-from agent.sla.exclusions import Exclusion, ExclusionKind, ExclusionTerms, Ruling, Standing, rule
-from agent.sla.hours import Daily, Hours
+from agent.sla.exclusion import exclusions
+from agent.sla.exclusion.exclusions import Exclusion, ExclusionKind, ExclusionTerms, Ruling, Standing, rule
 from agent.sla.judge import judge
-from agent.sla.spans import Spans
-from agent.sla.zones import zone
+from agent.sla.terms.contract import Contract, Metric, Window
+from agent.sla.time.calendar import local_time, parse_instant
+from agent.sla.time.hours import Daily, Hours
+from agent.sla.time.spans import Spans
+from agent.sla.time.zones import zone
 from tests.fakes.columns import SECOND
 from tests.fakes.contracts import CIRCUIT, contract, objective, series
 

@@ -10,10 +10,10 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla.calendar import parse_instant
-from agent.sla.contract import Metric, Statistic, StatisticType, Window
-from agent.sla.exclusions import Exclusion, Standing, rule
+from agent.sla.exclusion.exclusions import Exclusion, Standing, rule
 from agent.sla.judge import judge
+from agent.sla.terms.contract import Metric, Statistic, StatisticType, Window
+from agent.sla.time.calendar import parse_instant
 from agent.sla.verdict import Verdict, VerdictState
 from tests.fakes.columns import SECOND, SPAN
 from tests.fakes.contracts import CIRCUIT, contract, objective, series

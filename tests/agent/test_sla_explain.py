@@ -11,8 +11,8 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla.clauses import Clause, Section, length, percent
-from agent.sla.contract import (
+from agent.sla.exclusion.exclusions import ExclusionKind, ExclusionTerms
+from agent.sla.terms.contract import (
     Contract,
     Coverage,
     EventTerms,
@@ -29,12 +29,9 @@ from agent.sla.contract import (
     Target,
     Window,
 )
-from agent.sla.exclusions import ExclusionKind, ExclusionTerms
-from agent.sla.explain import as_values, explain
-from agent.sla.hours import Daily, Hours
-from agent.sla.incidents import ClockTerms, Stamp
-from agent.sla.money import Money
-from agent.sla.remedies import (
+from agent.sla.terms.incidents import ClockTerms, Stamp
+from agent.sla.terms.money import Money
+from agent.sla.terms.remedies import (
     Band,
     Cap,
     ChronicRule,
@@ -45,6 +42,9 @@ from agent.sla.remedies import (
     Deadline,
     Price,
 )
+from agent.sla.time.hours import Daily, Hours
+from agent.sla.words.clauses import Clause, Section, length, percent
+from agent.sla.words.explain import as_values, explain
 from probes.core.model import Circuit, ProbeSetting
 from tests.fakes.contracts import contract, objective
 

@@ -5,14 +5,14 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla.calendar import parse, parse_instant
-from agent.sla.contract import Metric, Scope, Statistic, StatisticType
-from agent.sla.credit_lines import excused
+from agent.sla.credit.credit_lines import excused
 from agent.sla.docket import docket_over
-from agent.sla.exclusions import Exclusion, ExclusionKind, ExclusionTerms
-from agent.sla.hours import Daily, Hours
-from agent.sla.incidents import Attribution, ClockTerms, Responsible, Stamp, Ticket
+from agent.sla.exclusion.exclusions import Exclusion, ExclusionKind, ExclusionTerms
 from agent.sla.judge import Judgement, Record, hear, material
+from agent.sla.terms.contract import Metric, Scope, Statistic, StatisticType
+from agent.sla.terms.incidents import Attribution, ClockTerms, Responsible, Stamp, Ticket
+from agent.sla.time.calendar import parse, parse_instant
+from agent.sla.time.hours import Daily, Hours
 from agent.sla.verdict import Verdict, VerdictState
 from tests.fakes.columns import SECOND, SPAN
 from tests.fakes.contracts import CIRCUIT, HOUR, contract, objective, series

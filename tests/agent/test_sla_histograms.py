@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sla.histograms import Histograms
+from agent.sla.samples.histograms import Histograms
 from probes.core.arrays import Histogram
 from probes.metrics.histogram import build
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla import hours as service
-from agent.sla.hours import Daily, Hours
-from agent.sla.wall_clock import local_time, offsets, year_start
-from agent.sla.zones import zone
+from agent.sla.time import hours as service
+from agent.sla.time.hours import Daily, Hours
+from agent.sla.time.wall_clock import local_time, offsets, year_start
+from agent.sla.time.zones import zone
 from probes.core.errors import ValueFormatError
 from tests.fakes import clocks_on_the_wall as wall
 from tests.fakes.clocks_on_the_wall import DAY, HOUR, MINUTE

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.sla.calendar import parse
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Metric, Statistic, StatisticType
-from agent.sla.incidents import ClockTerms, Stamp, Ticket
 from agent.sla.judge import Judgement, Record, judge_by
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.terms.contract import Contract, Metric, Statistic, StatisticType
+from agent.sla.terms.incidents import ClockTerms, Stamp, Ticket
+from agent.sla.time.calendar import parse
 from agent.sla.verdict import NO_EVENTS, VerdictState
 from tests.fakes.columns import SPAN
 from tests.fakes.contracts import CIRCUIT, contract, objective, series

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sla import joining
-from agent.sla.incidents import Attribution, ClockTerms, Incident, Pause, Responsible, Stamp, Ticket
-from agent.sla.joining import first_of, incident_id, incidents_of
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.faults import joining
+from agent.sla.faults.joining import first_of, incident_id, incidents_of
+from agent.sla.terms.incidents import Attribution, ClockTerms, Incident, Pause, Responsible, Stamp, Ticket
+from agent.sla.time.spans import NOWHERE, Spans
 
 NOW = 60
 TOLERANCE = 4

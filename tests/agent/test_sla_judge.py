@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla import calendar
-from agent.sla.causes import Circumstances, Gap
-from agent.sla.contract import Coverage, JitterDefinition, Metric, Statistic, StatisticType, Window
-from agent.sla.feeds import mismatches
 from agent.sla.judge import columns_needed, judge, judge_by
-from agent.sla.spans import Spans
+from agent.sla.samples.causes import Circumstances, Gap
+from agent.sla.samples.feeds import mismatches
+from agent.sla.terms.contract import Coverage, JitterDefinition, Metric, Statistic, StatisticType, Window
+from agent.sla.time import calendar
+from agent.sla.time.spans import Spans
 from agent.sla.verdict import Verdict, VerdictState, by_severity, worst
 from probes.core.model import Circuit, ProbeSetting
 from tests.fakes.columns import SECOND, SPAN, columns, packets

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla.measured import Extent, Pace, extent, feeds_verdict, pace, sample_span
+from agent.sla.samples.measured import Extent, Pace, extent, feeds_verdict, pace, sample_span
 from probes.core.model import SampleState
 from tests.fakes.columns import SECOND, SPAN, columns, packets
 

@@ -5,11 +5,12 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla import availability, feeds
-from agent.sla.calendar import WindowInstants, parse, parse_instant
-from agent.sla.causes import Circumstances, Gap
-from agent.sla.contract import Metric, Objective, Window
+from agent.sla.downtime import availability
 from agent.sla.judge import judge
+from agent.sla.samples import feeds
+from agent.sla.samples.causes import Circumstances, Gap
+from agent.sla.terms.contract import Metric, Objective, Window
+from agent.sla.time.calendar import WindowInstants, parse, parse_instant
 from agent.sla.verdict import Verdict, VerdictState
 from probes.core import catalog
 from probes.core.errors import ValueFormatError

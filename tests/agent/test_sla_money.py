@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sla import calendar, prices
-from agent.sla.contract import Contract, Window
-from agent.sla.money import MODES, Money, Rounding, parse, told
-from agent.sla.prices import Tariff, UnpayableError
-from agent.sla.remedies import Price
+from agent.sla.credit import prices
+from agent.sla.credit.prices import Tariff, UnpayableError
+from agent.sla.terms.contract import Contract, Window
+from agent.sla.terms.money import MODES, Money, Rounding, parse, told
+from agent.sla.terms.remedies import Price
+from agent.sla.time import calendar
 from probes.core.errors import ValueFormatError
 from tests.fakes.contracts import CIRCUIT, contract
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla.columns import CHOICES, SampleColumns
-from agent.sla.contract import Metric, Objective, Statistic, StatisticType
-from agent.sla.histograms import Histograms
 from agent.sla.judge import judge
+from agent.sla.samples.columns import CHOICES, SampleColumns
+from agent.sla.samples.histograms import Histograms
+from agent.sla.terms.contract import Metric, Objective, Statistic, StatisticType
 from probes.metrics.histogram import build
 from tests.fakes.contracts import CIRCUIT, HOUR, MS, contract, objective, series
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from agent.sla.case import UnusableError
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import JitterDefinition, Metric, Statistic, StatisticType
-from agent.sla.needs import columns_for
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.needs import columns_for
+from agent.sla.terms.contract import JitterDefinition, Metric, Statistic, StatisticType
 from probes.metrics import histogram
 from tests.fakes.columns import columns
 from tests.fakes.contracts import MS, objective

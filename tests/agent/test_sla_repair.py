@@ -8,14 +8,14 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla import repair
-from agent.sla.calendar import WindowInstants
 from agent.sla.case import Moment, UnusableError
-from agent.sla.contract import Coverage, Metric, Objective, Statistic, StatisticType
-from agent.sla.incidents import ClockTerms, Incident, Repair, Stamp, Ticket
-from agent.sla.joining import incidents_of
-from agent.sla.repair import evaluate_outages, figures
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.faults import repair
+from agent.sla.faults.joining import incidents_of
+from agent.sla.faults.repair import evaluate_outages, figures
+from agent.sla.terms.contract import Coverage, Metric, Objective, Statistic, StatisticType
+from agent.sla.terms.incidents import ClockTerms, Incident, Repair, Stamp, Ticket
+from agent.sla.time.calendar import WindowInstants
+from agent.sla.time.spans import NOWHERE, Spans
 from agent.sla.verdict import NO_EVENTS, VerdictState, decide
 from tests.fakes.contracts import contract, objective
 

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla import calendar, responses
+from agent.sla import responses
 from agent.sla.case import Moment, UnusableError
-from agent.sla.contract import EventTerms, Metric, Objective, Statistic, StatisticType, Target, Window
-from agent.sla.events import Event
-from agent.sla.hours import Daily, Hours
-from agent.sla.incidents import Pause
 from agent.sla.responses import evaluate_events, of_circuit
+from agent.sla.terms.contract import EventTerms, Metric, Objective, Statistic, StatisticType, Target, Window
+from agent.sla.terms.events import Event
+from agent.sla.terms.incidents import Pause
+from agent.sla.time import calendar
+from agent.sla.time.hours import Daily, Hours
 from agent.sla.verdict import NO_EVENTS, VerdictState, decide
 from tests.fakes import clocks_on_the_wall as wall
 from tests.fakes.clocks_on_the_wall import HOUR, MINUTE

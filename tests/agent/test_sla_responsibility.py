@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sla.causes import Gap
-from agent.sla.columns import SampleColumns
-from agent.sla.incidents import Attribution, ClockTerms, Incident, Responsible
-from agent.sla.joining import EVIDENCE, incidents_of
-from agent.sla.responsibility import AROUND_NS, Neighbour, Surroundings, attribute
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.faults.joining import EVIDENCE, incidents_of
+from agent.sla.faults.responsibility import AROUND_NS, Neighbour, Surroundings, attribute
+from agent.sla.samples.causes import Gap
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.terms.incidents import Attribution, ClockTerms, Incident, Responsible
+from agent.sla.time.spans import NOWHERE, Spans
 from agent.surroundings import MOST, surroundings_of
 from probes.core.clock import SECOND
 from probes.core.model import Circuit, ProbeSetting

@@ -5,14 +5,14 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
-from agent.sla import calendar
-from agent.sla.contract import Contract, Metric, Objective, Service, Statistic, StatisticType, Target, Window
-from agent.sla.credits import settle
-from agent.sla.incidents import Attribution, Incident, Responsible
-from agent.sla.money import Money, parse
-from agent.sla.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
-from agent.sla.settlement import Settlement
-from agent.sla.spans import NOWHERE
+from agent.sla.credit.credits import settle
+from agent.sla.terms.contract import Contract, Metric, Objective, Service, Statistic, StatisticType, Target, Window
+from agent.sla.terms.incidents import Attribution, Incident, Responsible
+from agent.sla.terms.money import Money, parse
+from agent.sla.terms.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.terms.settlement import Settlement
+from agent.sla.time import calendar
+from agent.sla.time.spans import NOWHERE
 from agent.sla.verdict import Verdict, VerdictState
 from tests.fakes.contracts import CIRCUIT, HOUR, contract
 from tests.fakes.credit_note import outage, verdict

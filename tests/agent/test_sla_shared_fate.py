@@ -15,14 +15,14 @@ import pytest
 
 from agent.cli.main import run
 from agent.recorded import Recorded, fate_in
-from agent.sla import shared_fate
-from agent.sla.calendar import parse_instant
-from agent.sla.causes import SHARED_FATE
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Metric, Window
 from agent.sla.judge import judge_by
-from agent.sla.shared_fate import SharedFate, Witness, suspects, witnesses
-from agent.sla.spans import Spans
+from agent.sla.samples import shared_fate
+from agent.sla.samples.causes import SHARED_FATE
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.shared_fate import SharedFate, Witness, suspects, witnesses
+from agent.sla.terms.contract import Contract, Metric, Window
+from agent.sla.time.calendar import parse_instant
+from agent.sla.time.spans import Spans
 from agent.sla.verdict import Verdict, VerdictState
 from agent.store import Store, StoreReader
 from probes.core.clock import SystemClock

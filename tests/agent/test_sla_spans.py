@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.time.spans import NOWHERE, Spans
 
 LAST = 60
 pairs = st.lists(st.tuples(st.integers(0, LAST), st.integers(0, LAST)), max_size=12)

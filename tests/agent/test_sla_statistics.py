@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla import statistics
+from agent.sla.statistic import statistics
 from probes.core.arrays import ABSENT
 from probes.metrics import histogram
 from tests.fakes.columns import SPAN, columns, packets

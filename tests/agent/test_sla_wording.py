@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla.calendar import parse_instant
-from agent.sla.contract import Unit
-from agent.sla.wording import AVAILABILITY, DELAY, LOSS, RATE, Plain, moment, number, quantity, share, spoken
+from agent.sla.terms.contract import Unit
+from agent.sla.time.calendar import parse_instant
+from agent.sla.words.wording import AVAILABILITY, DELAY, LOSS, RATE, Plain, moment, number, quantity, share, spoken
 
 SECOND = 10**9
 COUNT, MOS, TIME = Plain(Unit.COUNT, "max"), Plain(Unit.MOS, "min"), Plain(Unit.DURATION, "max")

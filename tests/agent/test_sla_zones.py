@@ -14,8 +14,8 @@ from zoneinfo import TZPATH, ZoneInfoNotFoundError, available_timezones
 
 import pytest
 
-from agent.sla import calendar, zones
-from agent.sla.contract import CalendarUnit, Window
+from agent.sla.terms.contract import CalendarUnit, Window
+from agent.sla.time import calendar, zones
 from tests.faults.counts import count
 
 SECOND, HOUR, DAY = 10**9, 3600 * 10**9, 86400 * 10**9

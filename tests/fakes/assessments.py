@@ -13,9 +13,10 @@ from fractions import Fraction
 import numpy as np
 
 from agent.sla.assessment import Assessment, RepairFigures
-from agent.sla.calendar import WindowInstants, parse, parse_instant, windows_within
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import (
+from agent.sla.exclusion.exclusions import Entry, Exclusion, ExclusionKind, Ruling, Standing
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.histograms import Histograms
+from agent.sla.terms.contract import (
     Contract,
     Coverage,
     Measurement,
@@ -28,13 +29,12 @@ from agent.sla.contract import (
     Target,
     Window,
 )
-from agent.sla.exclusions import Entry, Exclusion, ExclusionKind, Ruling, Standing
-from agent.sla.histograms import Histograms
-from agent.sla.incidents import Attribution, Incident, Pause, Repair, Responsible, Stamp, Ticket
-from agent.sla.money import Money
-from agent.sla.remedies import ChronicRule, CreditBasis, CreditTerms, Deadline
-from agent.sla.settlement import ChronicFinding, Claim, CreditLine, Settlement
-from agent.sla.spans import Spans
+from agent.sla.terms.incidents import Attribution, Incident, Pause, Repair, Responsible, Stamp, Ticket
+from agent.sla.terms.money import Money
+from agent.sla.terms.remedies import ChronicRule, CreditBasis, CreditTerms, Deadline
+from agent.sla.terms.settlement import ChronicFinding, Claim, CreditLine, Settlement
+from agent.sla.time.calendar import WindowInstants, parse, parse_instant, windows_within
+from agent.sla.time.spans import Spans
 from agent.sla.verdict import Budget, EvidenceValue, Verdict, VerdictState
 from probes.core.model import Circuit, ProbeSetting, SampleState
 from probes.metrics.histogram import bucket_of

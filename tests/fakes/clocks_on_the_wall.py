@@ -5,7 +5,7 @@ from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from agent.sla.hours import Daily, Hours
+from agent.sla.time.hours import Daily, Hours
 
 MINUTE = 60 * 10**9
 HOUR = 60 * MINUTE

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.sla.columns import INTEGER_COLUMNS, SampleColumns
+from agent.sla.samples.columns import INTEGER_COLUMNS, SampleColumns
 from probes.core.arrays import ABSENT, Histogram
 from probes.core.model import SampleState
 

@@ -3,8 +3,18 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract, Coverage, Metric, Objective, Party, Statistic, StatisticType, Target, Window
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.terms.contract import (
+    Contract,
+    Coverage,
+    Metric,
+    Objective,
+    Party,
+    Statistic,
+    StatisticType,
+    Target,
+    Window,
+)
 from probes.core.model import Circuit, ProbeSetting
 from tests.fakes.columns import SECOND, SPAN, columns, packets
 

@@ -8,13 +8,13 @@ from decimal import ROUND_DOWN, Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise
 
-from agent.sla import calendar
-from agent.sla.calendar import WindowInstants
-from agent.sla.contract import Contract, Metric, Objective, Party, Statistic, StatisticType, Target, Window
-from agent.sla.incidents import Incident
-from agent.sla.money import MODES, Money, Rounding
-from agent.sla.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
-from agent.sla.spans import Spans
+from agent.sla.terms.contract import Contract, Metric, Objective, Party, Statistic, StatisticType, Target, Window
+from agent.sla.terms.incidents import Incident
+from agent.sla.terms.money import MODES, Money, Rounding
+from agent.sla.terms.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.time import calendar
+from agent.sla.time.calendar import WindowInstants
+from agent.sla.time.spans import Spans
 from agent.sla.verdict import DOWNTIME, Budget, Verdict, VerdictState
 from probes.core.model import Circuit
 

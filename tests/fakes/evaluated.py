@@ -7,13 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from agent.sla.calendar import WindowInstants
 from agent.sla.case import Evaluation, Feed, Moment
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Metric, Objective
-from agent.sla.evaluation import evaluate_statistic
-from agent.sla.measured import Pace, pace
-from agent.sla.uptime import evaluate_availability
+from agent.sla.downtime.uptime import evaluate_availability
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.measured import Pace, pace
+from agent.sla.statistic.evaluation import evaluate_statistic
+from agent.sla.terms.contract import Metric, Objective
+from agent.sla.time.calendar import WindowInstants
 from agent.sla.verdict import VerdictState, decide
 from probes.core.arrays import ABSENT, Packets
 from probes.core.model import PacketState

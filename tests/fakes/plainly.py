@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from agent.sla.contract import JitterDefinition, Metric, Objective, StatisticType
+from agent.sla.terms.contract import JitterDefinition, Metric, Objective, StatisticType
 
 T = StatisticType
 PACKETS = 10

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store import Store, StoreReader
 from agent.store.sealed.manifest import Part
 from agent.store.sealed.sealing import seal_next

@@ -14,7 +14,7 @@ from typing import Any, Final
 from agent.config import SecretSource, SinkSettings
 from agent.deliver import Delivery, SinkStatus
 from agent.deliver.worker import POLL_NS
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store import Store, StoreReader
 from probes.core.arrays import ABSENT
 from probes.core.clock import MILLISECOND, SECOND, SystemClock

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store import Store, StoreReader, wholeness
 from agent.store.sealed import manifest, reading, verification
 from agent.store.sealed.manifest import FOLDER, MANIFEST, DamagedSeal

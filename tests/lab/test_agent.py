@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.sla.columns import INTEGER_COLUMNS, SampleColumns
-from agent.sla.period import SETTLING_NS
+from agent.sla.samples.columns import INTEGER_COLUMNS, SampleColumns
+from agent.sla.time.period import SETTLING_NS
 from agent.store import StoreReader
 from probes.core.model import SampleState
 from tests.lab.emulator_log import RoundTrips

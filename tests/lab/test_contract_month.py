@@ -27,8 +27,8 @@ from agent.cli.court import convene
 from agent.cli.sources import StoreSource
 from agent.config import load
 from agent.sla.assessment import Assessment
-from agent.sla.calendar import resolve
-from agent.sla.period import SETTLING_NS
+from agent.sla.time.calendar import resolve
+from agent.sla.time.period import SETTLING_NS
 from agent.sla.verdict import Verdict
 from agent.store import StoreReader
 from agent.written import Written

@@ -11,7 +11,7 @@ import numpy as np
 
 from agent.config import SinkSettings
 from agent.deliver import Delivery, readback
-from agent.sla.columns import INTEGER_COLUMNS, SampleColumns
+from agent.sla.samples.columns import INTEGER_COLUMNS, SampleColumns
 from agent.store import Store, StoreReader
 from probes.core.arrays import ABSENT
 from probes.core.clock import MILLISECOND, SECOND, SystemClock

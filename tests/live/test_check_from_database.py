@@ -13,7 +13,7 @@ from agent.cli.main import run
 from agent.config import load
 from agent.deliver.line import LineEncoder
 from agent.deliver.sink import Sink
-from agent.sla.calendar import parse_instant
+from agent.sla.time.calendar import parse_instant
 from agent.store import Store, StoreReader
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Counts, Delay, Rate, Sample, SampleState, Variation

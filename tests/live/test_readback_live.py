@@ -12,7 +12,7 @@ from agent.config import SinkSettings
 from agent.deliver import readback
 from agent.deliver.line import LineEncoder
 from agent.deliver.sink import Sink
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, Sample

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from agent.report.statement import build, html
-from agent.sla.settlement import Settlement
+from agent.sla.terms.settlement import Settlement
 from agent.sla.verdict import VerdictState
 from tests.fakes import assessments as made
 from tests.live.browser import Browser, browser

@@ -9,9 +9,9 @@ from math import floor, log10
 from typing import Final, Literal
 
 from agent.report.statement.model import Chart
-from agent.sla.calendar import day_start, local_time
-from agent.sla.wall_clock import local_date
-from agent.sla.zones import zone
+from agent.sla.time.calendar import day_start, local_time
+from agent.sla.time.wall_clock import local_date
+from agent.sla.time.zones import zone
 
 _HOUR: Final = 3600 * 10**9
 _MANY_DAYS: Final = 62

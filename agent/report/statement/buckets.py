@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from agent.sla.columns import SampleColumns, present
-from agent.sla.histograms import Histograms
-from agent.sla.measured import feeds_verdict
+from agent.sla.samples.columns import SampleColumns, present
+from agent.sla.samples.histograms import Histograms
+from agent.sla.samples.measured import feeds_verdict
 from probes.core.arrays import Int64
 from probes.metrics.histogram import bounds
 

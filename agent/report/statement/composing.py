@@ -15,11 +15,11 @@ from agent.report.statement.model import Audience, Content, Digest, Header, Prov
 from agent.report.statement.rows import Fact, PartyRow, TimeAccount
 from agent.report.statement.summary import SECTIONS, summary
 from agent.sla.assessment import Assessment
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Contract
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.terms.contract import Contract
+from agent.sla.time.zones import zone
 from agent.sla.verdict import Verdict
-from agent.sla.wording import RATE, quantity
-from agent.sla.zones import zone
+from agent.sla.words.wording import RATE, quantity
 
 _RECORDS: Final = {
     "ours": "this measurement",

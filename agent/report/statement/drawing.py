@@ -15,14 +15,14 @@ from agent.report.statement.figures import clean
 from agent.report.statement.model import BucketRow, Chart, ClockChange, Trend
 from agent.report.statement.rows import Stretch
 from agent.sla.assessment import Assessment
-from agent.sla.calendar import WindowInstants, day_start, local_time
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Metric, Objective, StatisticType
-from agent.sla.measured import feeds_verdict, held
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.measured import feeds_verdict, held
+from agent.sla.terms.contract import Metric, Objective, StatisticType
+from agent.sla.time.calendar import WindowInstants, day_start, local_time
+from agent.sla.time.spans import NOWHERE, Spans
+from agent.sla.time.wall_clock import local_date, offsets
+from agent.sla.time.zones import zone
 from agent.sla.verdict import Verdict
-from agent.sla.wall_clock import local_date, offsets
-from agent.sla.zones import zone
 from probes.core.arrays import Int64
 from probes.core.clock import SECOND
 

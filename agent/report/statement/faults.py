@@ -18,8 +18,8 @@ from agent.report.statement.rows import (
     TicketRow,
 )
 from agent.sla.assessment import Assessment, RepairFigures
-from agent.sla.exclusions import Entry, Standing
-from agent.sla.incidents import Attribution, Incident, Responsible, Stamp
+from agent.sla.exclusion.exclusions import Entry, Standing
+from agent.sla.terms.incidents import Attribution, Incident, Responsible, Stamp
 from agent.sla.verdict import Verdict
 
 PARTIES: Final = {

@@ -8,11 +8,11 @@ from fractions import Fraction
 from typing import Final
 
 from agent.report.statement.rows import Figure, Instant, WindowRow
-from agent.sla.calendar import WindowInstants, local_time
-from agent.sla.contract import Objective, Unit
-from agent.sla.money import Money
-from agent.sla.wording import quantity, share, unit
-from agent.sla.zones import zone
+from agent.sla.terms.contract import Objective, Unit
+from agent.sla.terms.money import Money
+from agent.sla.time.calendar import WindowInstants, local_time
+from agent.sla.time.zones import zone
+from agent.sla.words.wording import quantity, share, unit
 from probes.core.clock import SECOND
 
 NOTHING: Final = "–"

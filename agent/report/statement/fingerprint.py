@@ -23,8 +23,8 @@ from typing import Final
 
 import numpy as np
 
-from agent.sla.columns import SampleColumns
-from agent.sla.histograms import Histograms
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.histograms import Histograms
 from probes.core.arrays import Int64
 
 FORMAT: Final = "linkwitness.columns/1"

@@ -9,8 +9,8 @@ from typing import Final
 from agent.report.statement import figures
 from agent.report.statement.figures import clean
 from agent.report.statement.rows import ChronicRow, ClaimRow, CreditNote, CreditRow, Figure
-from agent.sla.remedies import CreditBasis
-from agent.sla.settlement import ChronicFinding, Claim, CreditLine, Settlement
+from agent.sla.terms.remedies import CreditBasis
+from agent.sla.terms.settlement import ChronicFinding, Claim, CreditLine, Settlement
 
 BASES: Final = {
     CreditBasis.BAND: "by the band of the value",

@@ -11,10 +11,10 @@ from agent.report.statement import figures
 from agent.report.statement.figures import UNITS, clean
 from agent.report.statement.model import BudgetRow, Method, Result, Tally
 from agent.report.statement.rows import Fact, Figure, MissingRow, TimeAccount
-from agent.sla.contract import Metric, Objective, StatisticType, Unit
-from agent.sla.definitions import definition, name
+from agent.sla.terms.contract import Metric, Objective, StatisticType, Unit
 from agent.sla.verdict import Budget, EvidenceValue, Verdict, VerdictState
-from agent.sla.wording import Plain, number
+from agent.sla.words.definitions import definition, name
+from agent.sla.words.wording import Plain, number
 
 STATES: Final = {
     VerdictState.MET: "met",

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store.rows import SAMPLE_COLUMNS
 from probes.core.arrays import ABSENT, Int64
 

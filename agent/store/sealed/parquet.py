@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 
-from agent.sla.histograms import AnyInt
+from agent.sla.samples.histograms import AnyInt
 from agent.store.sealed.manifest import DamagedSeal
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError

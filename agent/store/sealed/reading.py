@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from agent.sla.histograms import AnyInt, Histograms
+from agent.sla.samples.histograms import AnyInt, Histograms
 from agent.store import rows as row_form
 from agent.store.records import NOTHING_LEFT, Owed, StoredSample
 from agent.store.rows import SAMPLE_COLUMNS

@@ -9,8 +9,8 @@ import pytest
 
 from agent import claim_files, contract_files, event_files, ledger
 from agent.cli import main
-from agent.sla.contract import Contract, EventTerms, Metric, Statistic, StatisticType
-from agent.sla.remedies import CreditBasis, CreditTerms, Price
+from agent.sla.terms.contract import Contract, EventTerms, Metric, Statistic, StatisticType
+from agent.sla.terms.remedies import CreditBasis, CreditTerms, Price
 from tests.fakes.contracts import contract, objective
 
 CONFIG = """\

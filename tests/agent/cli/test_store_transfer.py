@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from agent.cli import main
 from agent.deliver.line import LineEncoder
 from agent.deliver.line_reader import ForeignLine, LineFault, LineReader, SampleBuilder
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store import Store, StoreReader
 from agent.store.export import COLUMNS
 from probes.core.errors import LocalError

@@ -22,8 +22,8 @@ from agent.deliver import SinkStatus
 from agent.live import LiveRow, Totals
 from agent.overview import Overview
 from agent.report.terminal import Grid, print_grid
-from agent.sla.calendar import WindowInstants
-from agent.sla.contract import Metric
+from agent.sla.terms.contract import Metric
+from agent.sla.time.calendar import WindowInstants
 from agent.sla.verdict import Verdict, VerdictState
 from probes.core.clock import MILLISECOND, SECOND
 from probes.core.model import (

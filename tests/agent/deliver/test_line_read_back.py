@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.deliver.line import MAXIMUM_TAG, LineEncoder, LineError, measurement
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store import rows
 from probes.core.arrays import Histogram
 from probes.core.model import Circuit, Counts, Delay, ProbeSetting, Quality, Rate, Sample, SampleState, Variation

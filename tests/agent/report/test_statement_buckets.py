@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from agent.report.statement.buckets import RANKS, gather
 from agent.report.statement.drawing import bucket_length, clock_changes, day_edges
-from agent.sla.calendar import parse
-from agent.sla.columns import SampleColumns
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.time.calendar import parse
 from probes.core.model import SampleState
 from probes.metrics.histogram import build, merge, percentile
 from tests.fakes.assessments import DAY, HOUR, MINUTE, OCTOBER, SECOND

@@ -16,11 +16,11 @@ from agent.report.statement.axes import time_axis
 from agent.report.statement.figures import clean, margin, span
 from agent.report.statement.views import joined, promises
 from agent.sla.assessment import Assessment
-from agent.sla.calendar import parse
-from agent.sla.columns import SampleColumns
-from agent.sla.contract import Metric, Objective, Statistic, StatisticType, Target
-from agent.sla.money import Money
-from agent.sla.settlement import ChronicFinding, Settlement
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.terms.contract import Metric, Objective, Statistic, StatisticType, Target
+from agent.sla.terms.money import Money
+from agent.sla.terms.settlement import ChronicFinding, Settlement
+from agent.sla.time.calendar import parse
 from agent.sla.verdict import VerdictState
 from tests.fakes import assessments as made
 from tests.fakes.contracts import series

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from agent.report.statement.fingerprint import columns_of, data_sha256, series_sha256
-from agent.sla.columns import SampleColumns
-from agent.sla.histograms import Histograms
+from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.histograms import Histograms
 from agent.store import Store, StoreReader
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Counts, Delay, Sample, SampleState

@@ -21,8 +21,8 @@ from agent.report.statement import Statement, as_csv, as_json, build, html, text
 from agent.report.statement.composing import content_sha256
 from agent.report.statement.document import schema
 from agent.report.statement.layout import columns as wide
-from agent.sla.contract import Party
-from agent.sla.incidents import Attribution, Responsible
+from agent.sla.terms.contract import Party
+from agent.sla.terms.incidents import Attribution, Responsible
 from agent.sla.verdict import VerdictState
 from tests.fakes import assessments as made
 

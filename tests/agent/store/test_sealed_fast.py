@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sla.columns import INTEGER_COLUMNS
-from agent.sla.needs import SPARE
+from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.needs import SPARE
 from agent.store import Store, StoreReader
 from agent.store.sealed import layout, manifest, parquet
 from agent.store.sealed.manifest import HISTOGRAMS, SAMPLES, Part, SealedFile, SealedSeries

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store import Store, StoreReader
 from agent.store.columnar import CHUNK
 from probes.core.arrays import ABSENT

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from agent.sla.case import Feed, Moment
-from agent.sla.contract import Metric, Objective, Scope, Statistic, StatisticType
-from agent.sla.incidents import ClockTerms, Incident, Pause, Repair, Stamp, Ticket
-from agent.sla.measured import Pace
-from agent.sla.objective import Coverage
-from agent.sla.scope import at_least
-from agent.sla.spans import Spans
-from agent.sla.uptime import down_and_unknown
+from agent.sla.downtime.uptime import down_and_unknown
+from agent.sla.samples.measured import Pace
+from agent.sla.statistic.scope import at_least
+from agent.sla.terms.contract import Metric, Objective, Scope, Statistic, StatisticType
+from agent.sla.terms.incidents import ClockTerms, Incident, Pause, Repair, Stamp, Ticket
+from agent.sla.terms.objective import Coverage
+from agent.sla.time.spans import Spans
 from agent.sla.verdict import VerdictState
 from probes.core.arrays import ABSENT, Packets
 from probes.core.model import PacketState

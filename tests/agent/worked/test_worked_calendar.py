@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from agent.sla.calendar import parse_instant, window_at
-from agent.sla.contract import Window
+from agent.sla.terms.contract import Window
+from agent.sla.time.calendar import parse_instant, window_at
 from tests.fakes.worked import Case
 
 HOUR = 3600 * 10**9

@@ -7,16 +7,16 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla import calendar
-from agent.sla.calendar import from_datetime
-from agent.sla.claims import Filing, claim, key
-from agent.sla.contract import Metric, Objective, Statistic, StatisticType, Target
-from agent.sla.credits import settle
-from agent.sla.incidents import Incident, Stamp
-from agent.sla.remedies import Band, ChronicRule, ClaimTerms, CreditBasis, CreditTerms, Deadline, Price
-from agent.sla.settlement import Settlement
+from agent.sla.credit.claims import Filing, claim, key
+from agent.sla.credit.credits import settle
+from agent.sla.terms.contract import Metric, Objective, Statistic, StatisticType, Target
+from agent.sla.terms.incidents import Incident, Stamp
+from agent.sla.terms.remedies import Band, ChronicRule, ClaimTerms, CreditBasis, CreditTerms, Deadline, Price
+from agent.sla.terms.settlement import Settlement
+from agent.sla.time import calendar
+from agent.sla.time.calendar import from_datetime
+from agent.sla.time.zones import zone
 from agent.sla.verdict import Verdict, VerdictState
-from agent.sla.zones import zone
 from tests.fakes.contracts import CIRCUIT, HOUR, contract
 from tests.fakes.credit_note import outage, verdict
 from tests.fakes.worked import Case

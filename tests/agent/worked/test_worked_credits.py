@@ -7,15 +7,15 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla import calendar
-from agent.sla.calendar import from_datetime
-from agent.sla.contract import Contract, Metric, Objective, Statistic, StatisticType, Target, Window
-from agent.sla.credits import settle
-from agent.sla.incidents import Attribution, Incident, Responsible
-from agent.sla.money import Money, Rounding, parse
-from agent.sla.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.credit.credits import settle
+from agent.sla.terms.contract import Contract, Metric, Objective, Statistic, StatisticType, Target, Window
+from agent.sla.terms.incidents import Attribution, Incident, Responsible
+from agent.sla.terms.money import Money, Rounding, parse
+from agent.sla.terms.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.time import calendar
+from agent.sla.time.calendar import from_datetime
+from agent.sla.time.zones import zone
 from agent.sla.verdict import Verdict, VerdictState
-from agent.sla.zones import zone
 from tests.fakes.contracts import CIRCUIT, HOUR, MS, contract
 from tests.fakes.credit_note import outage, verdict
 from tests.fakes.worked import Case

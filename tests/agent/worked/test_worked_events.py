@@ -6,16 +6,16 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla import calendar
-from agent.sla.calendar import from_datetime
 from agent.sla.case import Moment
-from agent.sla.contract import EventTerms, Metric, Objective, Statistic, StatisticType, Target, Window
-from agent.sla.events import Event
-from agent.sla.hours import Daily, Hours
-from agent.sla.incidents import Pause
 from agent.sla.responses import evaluate_events
+from agent.sla.terms.contract import EventTerms, Metric, Objective, Statistic, StatisticType, Target, Window
+from agent.sla.terms.events import Event
+from agent.sla.terms.incidents import Pause
+from agent.sla.time import calendar
+from agent.sla.time.calendar import from_datetime
+from agent.sla.time.hours import Daily, Hours
+from agent.sla.time.zones import zone
 from agent.sla.verdict import VerdictState, decide
-from agent.sla.zones import zone
 from tests.fakes.worked import Case
 
 SECOND = 10**9

@@ -6,13 +6,13 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla.calendar import from_datetime
-from agent.sla.contract import Metric, Window
-from agent.sla.exclusions import Exclusion, ExclusionKind, ExclusionTerms, Standing, rule
-from agent.sla.hours import Daily, Hours
+from agent.sla.exclusion.exclusions import Exclusion, ExclusionKind, ExclusionTerms, Standing, rule
 from agent.sla.judge import judge
-from agent.sla.spans import Spans
-from agent.sla.zones import zone
+from agent.sla.terms.contract import Metric, Window
+from agent.sla.time.calendar import from_datetime
+from agent.sla.time.hours import Daily, Hours
+from agent.sla.time.spans import Spans
+from agent.sla.time.zones import zone
 from tests.fakes.columns import SECOND, SPAN
 from tests.fakes.contracts import CIRCUIT, HOUR, contract, objective, series
 from tests.fakes.worked import Case

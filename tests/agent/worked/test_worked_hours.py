@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from agent.sla.calendar import parse_instant
-from agent.sla.hours import Daily, Hours, after, business_day_deadline, worked
+from agent.sla.time.calendar import parse_instant
+from agent.sla.time.hours import Daily, Hours, after, business_day_deadline, worked
 from tests.fakes.worked import Case
 
 MINUTE = 60 * 10**9

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from agent.sla import calendar
-from agent.sla.calendar import from_datetime
 from agent.sla.case import Moment
-from agent.sla.contract import Metric, Statistic, StatisticType
-from agent.sla.incidents import ClockTerms, Incident, Pause, Responsible, Stamp, Ticket
-from agent.sla.joining import incidents_of
-from agent.sla.repair import evaluate_outages, figures
-from agent.sla.responsibility import Neighbour, Surroundings, attribute
-from agent.sla.spans import NOWHERE, Spans
+from agent.sla.faults.joining import incidents_of
+from agent.sla.faults.repair import evaluate_outages, figures
+from agent.sla.faults.responsibility import Neighbour, Surroundings, attribute
+from agent.sla.terms.contract import Metric, Statistic, StatisticType
+from agent.sla.terms.incidents import ClockTerms, Incident, Pause, Responsible, Stamp, Ticket
+from agent.sla.time import calendar
+from agent.sla.time.calendar import from_datetime
+from agent.sla.time.spans import NOWHERE, Spans
 from tests.fakes.contracts import contract, objective
 from tests.fakes.worked import Case
 

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import pytest
 
-from agent.sla.contract import JitterDefinition, Metric, Objective, Statistic, StatisticType
-from agent.sla.spans import Spans
+from agent.sla.terms.contract import JitterDefinition, Metric, Objective, Statistic, StatisticType
+from agent.sla.time.spans import Spans
 from agent.sla.verdict import VerdictState
 from tests.fakes.columns import SECOND, SPAN
 from tests.fakes.contracts import MS, objective

@@ -1,0 +1,1 @@
+"""What is owed, claimed, and what repeated failure gives. Pure."""

@@ -1,0 +1,1 @@
+"""Up and down by every definition that contracts use. Pure."""

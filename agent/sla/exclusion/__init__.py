@@ -1,0 +1,1 @@
+"""Time that does not count: what of the ledgers holds under the contract's terms. Pure."""

@@ -1,0 +1,1 @@
+"""Outages joined with tickets, repair times, who is responsible. Pure."""

@@ -1,0 +1,1 @@
+"""Samples as columns: what of them counts, what is missing and why. Pure."""

@@ -1,0 +1,1 @@
+"""Whether what is measured can show what was promised. Pure."""

@@ -1,0 +1,1 @@
+"""One number from many samples, with the bounds that missing ones leave. Pure."""

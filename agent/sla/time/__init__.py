@@ -1,0 +1,1 @@
+"""Instants, windows, service hours and sets of time. Pure."""

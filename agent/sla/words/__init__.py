@@ -1,0 +1,1 @@
+"""Numbers, definitions and contracts in plain language. Pure."""
