@@ -154,6 +154,89 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class OneWay:
+    """One direction of a sample whose far end stamps packets with a clock of its own (STAMP, TWAMP).
+
+    Loss needs a far end that counts (RFC 8762 section 4.3, stateful); delay (RFC 7679) needs both clocks; variation
+    needs neither clock's offset, which cancels. `delay` may be negative within `error_ns` and is never clipped.
+    """
+
+    sent: int | None = None
+    """packets that entered this direction; None where the far end does not number its replies"""
+    lost: int | None = None
+    delay: Delay | None = None
+    """None while it is withheld, and where nothing arrived"""
+    variation: Variation | None = None
+    error_ns: int | None = None
+    """bound of the error of `delay`: both clocks, and stamps taken in user space"""
+    withheld: str | None = None
+    """why there is no delay although packets arrived, such as a clock that is not synchronised"""
+    dscp: int | None = None
+    """code point with which the newest packet of this direction arrived"""
+    histogram: Histogram | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Residence:
+    """Time packets spent inside the far end, T3 - T2, over the `count` answered packets. No part of the delay."""
+
+    count: int
+    sum_ns: int
+    minimum_ns: int
+    maximum_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One entry of an MPLS label stack, RFC 3032 section 2.1."""
+
+    value: int
+    traffic_class: int
+    bottom: bool
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What answered at one distance. A silent hop (`address` None) is not loss: it may only not answer."""
+
+    ttl: int
+    address: str | None
+    sent: int
+    received: int
+    minimum_ns: int | None = None
+    sum_ns: int | None = None
+    maximum_ns: int | None = None
+    """round trip to this hop over the `received` answers"""
+    labels: tuple[Label, ...] = ()
+    """MPLS label stack the packet had on arrival, RFC 4950"""
+    dscp: int | None = None
+    """code point of our packet as this hop quotes it; None where it is not quoted"""
+    mtu: int | None = None
+    """next-hop MTU it told, RFC 1191, RFC 8201"""
+    error: str | None = None
+    """an answer other than `time exceeded`, in words"""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Hops towards the target at one moment, for one flow that routers hash alike (Paris traceroute)."""
+
+    protocol: str
+    """udp, icmp or tcp"""
+    reached: bool
+    """the last hop is the target"""
+    hops: tuple[Hop, ...]
+    mtu: int | None = None
+    """path MTU in octets, where it was looked for"""
+
+    @property
+    def addresses(self) -> tuple[str | None, ...]:
+        """Who answered at ttl 1, 2, ...; None for silence."""
+        return tuple(hop.address for hop in self.hops)
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """How far the numbers of a sample can be trusted."""
 
@@ -193,6 +276,11 @@ class Sample:
     phases: tuple[tuple[str, int], ...] = ()
     packets: Packets | None = None
     histogram: Histogram | None = None
+    forward: OneWay | None = None
+    """away from this host"""
+    backward: OneWay | None = None
+    residence: Residence | None = None
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
