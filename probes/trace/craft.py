@@ -30,7 +30,7 @@ _SEGMENT_HEADER: Final = 8
 
 
 def craft(flow: Flow, number: int, *, ttl: int, size: int, whole: bool) -> bytes:
-    """Packet `number` of the flow, `size` octets long. whole: DF, routers must not fragment it (IPv6: they never do)."""
+    """Packet `number` of the flow, `size` octets long. whole: routers must not fragment it (DF)."""
     header = _IP_HEADER[flow.family]
     if flow.protocol == "tcp":
         return bytes(_network(flow, number, ttl, whole) / _syn(flow, number))
@@ -46,9 +46,7 @@ def craft(flow: Flow, number: int, *, ttl: int, size: int, whole: bool) -> bytes
 def _network(flow: Flow, number: int, ttl: int, whole: bool) -> Packet:
     if flow.family == 4:
         flags = "DF" if whole else 0
-        return IP(
-            src=flow.source, dst=flow.target, ttl=ttl, tos=flow.dscp << 2, id=flow.tag(number), flags=flags
-        )
+        return IP(src=flow.source, dst=flow.target, ttl=ttl, tos=flow.dscp << 2, id=flow.tag(number), flags=flags)
     return IPv6(src=flow.source, dst=flow.target, hlim=ttl, tc=flow.dscp << 2, fl=flow.flow_label)
 
 

@@ -43,8 +43,6 @@ from probes.trace.layers import (
     ICMPv6TimeExceeded,
     IPerror,
     IPerror6,
-    Packet,
-    Raw,
     TCPerror,
     UDPerror,
 )
@@ -58,6 +56,9 @@ _ERRORS_4: Final = (3, 11, 12)
 _ERRORS_6: Final = {1: ICMPv6DestUnreach, 2: ICMPv6PacketTooBig, 3: ICMPv6TimeExceeded, 4: ICMPv6ParamProblem}
 _LENGTH_UNIT: Final = {4: 4, 6: 8}
 _MOST_LABELS: Final = 16
+_IPV6_HEADER: Final = 40
+_SEGMENT_QUOTED: Final = 8
+"""octets behind the IP header that every router quotes, RFC 792"""
 _PROTOCOL: Final = {"icmp": {4: 1, 6: 58}, "tcp": {4: 6, 6: 6}, "udp": {4: 17, 6: 17}}
 
 
@@ -143,7 +144,7 @@ def _behind_header(data: bytes) -> bytes:
 
 def _sum(data: bytes) -> int:
     """One's complement sum (RFC 1071); 0xFFFF over data that carries its right checksum."""
-    total = sum(struct.unpack(f">{len(data) // 2}H", data[: len(data) & ~1])) + (data[-1] << 8 if len(data) & 1 else 0)
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data[: len(data) & ~1])) + (data[-1] << 8 if len(data) & 1 else 0)
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
@@ -211,25 +212,27 @@ def _number(packet: Any, quoted: bytes, flow: Flow) -> int | None:
     """Which packet of the flow is quoted; None for somebody else's."""
     if packet.dst != flow.target:
         return None
-    inner: Packet = packet.payload
     protocol = packet.proto if flow.family == 4 else packet.nh
     if protocol != _PROTOCOL[flow.protocol][flow.family]:
         return None
+    behind = quoted[packet.ihl * 4 if flow.family == 4 else _IPV6_HEADER :]
+    if len(behind) < _SEGMENT_QUOTED:
+        raise PacketError(f"{len(behind)} octets quoted behind the IP header")
+    head, payload = behind[:_SEGMENT_QUOTED], behind[_SEGMENT_QUOTED:]
     if flow.protocol == "icmp":
-        return _echo_number(inner, flow)
-    if not isinstance(inner, TCPerror | UDPerror) or (inner.sport, inner.dport) != (flow.source_port, flow.port):
+        return _echo_number(head, flow)
+    inner: Any = TCPerror(head) if flow.protocol == "tcp" else UDPerror(head)
+    if (inner.sport, inner.dport) != (flow.source_port, flow.port):
         return None
-    if isinstance(inner, TCPerror):
-        return flow.tcp_number(inner.seq) if inner.seq is not None else None
-    payload = bytes(inner.payload.load) if isinstance(inner.payload, Raw) else b""
+    if flow.protocol == "tcp":
+        return flow.tcp_number(inner.seq)
     if len(payload) >= craft.HEAD.size:
         return _tagged(payload, flow)
     return flow.number(packet.id) if flow.family == 4 and packet.id else None
 
 
-def _echo_number(inner: Packet, flow: Flow) -> int | None:
-    if not isinstance(inner, ICMPerror | ICMPv6EchoRequest):
-        return None
+def _echo_number(head: bytes, flow: Flow) -> int | None:
+    inner: Any = ICMPerror(head) if flow.family == 4 else ICMPv6EchoRequest(head)
     ours = inner.type in (8, 128) and inner.id == flow.identifier and inner.seq
     return flow.number(inner.seq) if ours else None
 

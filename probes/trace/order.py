@@ -120,6 +120,8 @@ class Findings:
     """why there is no path MTU although it was looked for"""
     exhausted: bool = False
     """the time was over before all was done"""
+    unreadable: int = 0
+    """packets that came and could not be dissected"""
 
 
 T = TypeVar("T", Order, Findings)

@@ -26,7 +26,7 @@ _USUAL: Final = (9000, 1500, 1492, 1480, 1476, 1460, 1450, 1420, 1400, 1280, 576
 
 @dataclass(slots=True)
 class SizeSearch:
-    """Ask `next`, tell `sent`, `arrived`, `refused` and `limited`; `now` is monotonic ns. Sizes are whole IP packets."""
+    """Ask `next`, tell `sent`, `arrived`, `refused`, `limited`. `now`: monotonic ns; sizes: octets of IP packets."""
 
     family: int
     low: int
