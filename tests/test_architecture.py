@@ -50,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "agent.allocation",
     ),
     ("probes.*", "probes.reflect"),
-    ("probes.engine",),
+    ("probes.engine", "probes.trace"),
     ("probes.wire", "probes.metrics", "probes.core.catalog"),
     ("probes.core.codec",),
     ("probes.core.model", "probes.core.units"),

@@ -84,6 +84,10 @@ class FlowKind:
     """runs alone on its circuit and towards its remote (it loads the path). Its parameters may hold `progress`, to be
     called several times a second; what that raises ends the run at once and is passed on
     """
+    single: bool = False
+    """one run says all, and costs: by hand one is made, and an agent does not begin them all at once. `progress` as for
+    exclusive kinds
+    """
 
 
 Kind = StreamKind | FlowKind

@@ -33,11 +33,11 @@ class _Teller:
 
 
 def main() -> int:
-    order = decode(Order, sys.stdin.buffer.readline())
-    signal.alarm(order.budget_ns // SECOND + _GRACE_S)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends this process
     clock = SystemClock()
     try:
+        order = decode(Order, sys.stdin.buffer.readline())
+        signal.alarm(order.budget_ns // SECOND + _GRACE_S)
         from probes.trace.tracing import trace
 
         findings = trace(order, clock, _Teller(clock))

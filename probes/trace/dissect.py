@@ -144,7 +144,9 @@ def _behind_header(data: bytes) -> bytes:
 
 def _sum(data: bytes) -> int:
     """One's complement sum (RFC 1071); 0xFFFF over data that carries its right checksum."""
-    total: int = sum(struct.unpack(f">{len(data) // 2}H", data[: len(data) & ~1])) + (data[-1] << 8 if len(data) & 1 else 0)
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data[: len(data) & ~1])) + (
+        data[-1] << 8 if len(data) & 1 else 0
+    )
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
