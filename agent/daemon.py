@@ -175,6 +175,7 @@ class Daemon:
     def _keep(self, samples: Sequence[Sample]) -> None:
         """From any thread; never waits."""
         self._live.take(samples)
+        self._watch.hear(samples)
         try:
             self._store.append(samples)
         except StoreOverflow as error:
@@ -182,8 +183,8 @@ class Daemon:
             if self._lost & (self._lost - 1) == 0:
                 log.error("%s", error)
 
-    def _note(self, kind: str, text: str) -> None:
-        self._store.event(EventRecord(kind, self._clock.wall(), text))
+    def _note(self, kind: str, text: str, circuit: str | None = None) -> None:
+        self._store.event(EventRecord(kind, self._clock.wall(), text, circuit=circuit))
 
     def _last_runs(self) -> dict[Key, int]:
         try:

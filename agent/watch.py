@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent.flows import Flows, Key, is_numeric
+from agent.paths import KIND as PATH
+from agent.paths import Paths
 from agent.schedule import Schedule
 from agent.store import RunRecord
 from probes.core import catalog
@@ -50,6 +52,8 @@ class _Stream:
 class Watch:
     """All circuits being measured. Thread-safe; `record` receives every sample that is not the engine's own.
 
+    event: told (kind, text) or (kind, text, circuit). known_paths: the newest sample kept of these path probes.
+
     One lock is held while the engine is told, so that its streams are always those listed here. The engine calls
     nothing here, and no look-up is waited for under the lock.
     """
@@ -64,13 +68,15 @@ class Watch:
         span_ns: int,
         record: Callable[[Sequence[Sample]], None],
         ran: Callable[[RunRecord], None],
-        event: Callable[[str, str], None],
+        event: Callable[..., None],
+        known_paths: Callable[[Iterable[Key]], Mapping[Key, Sample]] = lambda _: {},
     ) -> None:
         self._engine, self._resolver, self._clock, self._span_ns = engine, resolver, clock, span_ns
-        self._record, self._event = record, event
+        self._record, self._event, self._known_paths = record, event, known_paths
         self._flows = Flows(
             schedule=schedule, resolver=resolver, clock=clock, mark=engine.mark, record=record, ran=ran
         )  # fmt: skip
+        self._paths = Paths(clock, event=event, run_now=self._flows.run_now, running=self._flows.running)
         self._lock = threading.Lock()
         self._streams: dict[Key, _Stream] = {}
         self._told_ns = clock.wall() // span_ns * span_ns
@@ -78,6 +84,9 @@ class Watch:
 
     def add(self, circuits: Iterable[Circuit], last_runs: Mapping[Key, int]) -> None:
         """Start measuring. last_runs: wall ns of the last run of each flow, so that a restart keeps their rhythm."""
+        circuits = tuple(circuits)
+        traced = [(circuit.id, probe.name) for circuit in circuits for probe in circuit.probes if probe.kind == PATH]
+        self._paths.add(circuits, self._known_paths(traced) if traced else {})
         for circuit in circuits:
             for setting in circuit.probes:
                 kind = catalog.load(setting.kind)
@@ -91,6 +100,7 @@ class Watch:
     def remove(self, circuits: Iterable[str]) -> None:
         """Stop measuring these; open intervals are closed and kept."""
         gone = set(circuits)
+        self._paths.remove(gone)
         for circuit in gone:
             self._flows.remove(circuit)
         with self._lock:
@@ -106,6 +116,10 @@ class Watch:
         """Streams that do not run now, with the reason."""
         with self._lock:
             return {key: entry.reason for key, entry in self._streams.items() if entry.absent and entry.reason}
+
+    def hear(self, samples: Sequence[Sample]) -> None:
+        """Every sample that is kept, the engine's too: what they say about paths. From any thread; returns at once."""
+        self._paths.take(samples)
 
     def next_runs(self) -> dict[Key, datetime]:
         """When each flow probe runs next."""
@@ -126,6 +140,7 @@ class Watch:
     def finish(self) -> None:
         """Record what has not ended yet: flow runs, and the time in which streams did not run."""
         self._flows.finish()
+        self._paths.look()
         with self._lock:
             absences = self._absences(self._streams, self._clock.wall())
             self._streams.clear()
@@ -148,6 +163,7 @@ class Watch:
             absences += self._start(ready, now, wall)
         if absences:
             self._record(absences)
+        self._paths.tend()
         self._progress = now
 
     def _absences_of_interval(self, wall_ns: int) -> list[Sample]:

@@ -113,7 +113,8 @@ def _outcome(target: FlowTarget, order: Order, found: Findings, path: Path) -> t
     elif found.looped and last is not None:
         state = SampleState.NO_REPLY
         first = next(hop.ttl for hop in path.hops if hop.address == last.address)
-        notes.insert(0, f"packets go in circles: hop {first} to hop {last.ttl} come again and again")
+        circle = dict.fromkeys(hop.address for hop in path.hops if hop.ttl >= first and hop.address is not None)
+        notes.insert(0, f"packets go in circles from hop {first} on: {', '.join(circle)}")
     else:
         state = SampleState.NO_REPLY
         where = "no hop answers" if last is None else f"the last hop that answers is {last.ttl}, {last.address}"

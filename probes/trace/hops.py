@@ -17,7 +17,7 @@ _DSCP: Final = {value: name for name, value in DSCP_NAMES.items() if name not in
 
 
 def path_of(order: Order, found: Findings) -> Path:
-    """Hops from ttl 1 to the target, to what ended the trace, or to the last one that answered."""
+    """Hops from ttl 1 to the target, to what ended the trace, or to the last one that was asked."""
     by_ttl: dict[int, list[Shot]] = {}
     for shot in found.shots:
         if shot.purpose is Purpose.HOP:
@@ -50,7 +50,7 @@ def remarks(order: Order, found: Findings, path: Path) -> list[str]:
             said.append(f"hop {hop.ttl} answers as {', '.join([hop.address, *others])}")
     if found.hole is not None and found.mtu is not None:
         said.append(f"packets above {found.mtu} octets vanish without a word{_where(found, path)}")
-    if order.mtu and found.unsized is not None:
+    if order.mtu and path.reached and found.unsized is not None:
         said.append(f"no path MTU: {found.unsized}")
     if found.exhausted:
         said.append("the time was over before all was asked")
