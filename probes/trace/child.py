@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import sys
 from typing import Final
@@ -16,6 +18,8 @@ from probes.core.errors import LocalError, PrivilegeError
 from probes.trace.order import Order, decode, encode
 
 _GRACE_S: Final = 20
+_NICER: Final = 10
+"""Times are the kernel's, so they stay true; the parent's streams are not to wait for scapy."""
 _TELL_NS: Final = SECOND // 10
 
 
@@ -34,6 +38,8 @@ class _Teller:
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends this process
+    with contextlib.suppress(OSError):
+        os.nice(_NICER)
     clock = SystemClock()
     try:
         order = decode(Order, sys.stdin.buffer.readline())
