@@ -35,6 +35,8 @@ class SizeSearch:
     """may get through"""
     rtt_ns: int
     timeout_ns: int
+    limited_answers: bool = False
+    """the target answers with errors, of which hosts send few"""
     hole: int | None = None
     """smallest size that vanished without a word"""
     proven: int = 0
@@ -100,7 +102,8 @@ class SizeSearch:
 
     def _wait(self) -> int:
         brief = min(self.timeout_ns, max(PATIENCE, 4 * self.rtt_ns))
-        return max(brief, PAUSE) if self._tries == TRIES - 1 else brief
+        pause = self._tries == TRIES - 1 and (self.limited_answers or not self._searching)
+        return max(brief, PAUSE) if pause else brief
 
     def _vanished(self) -> None:
         if self._size <= self.low:

@@ -100,7 +100,9 @@ class _Trace:
             return None, "the target did not answer"
         order = self._order
         low = min(order.size if order.protocol != "tcp" else 60, self._wire.mtu)
-        search = SizeSearch(order.family, low, self._wire.mtu, max(0, *trips), order.timeout_ns)
+        search = SizeSearch(
+            order.family, low, self._wire.mtu, max(0, *trips), order.timeout_ns, order.protocol == "udp"
+        )  # fmt: skip
         while not search.done and not self._over:
             now = self._clock.monotonic()
             size = search.next(now)

@@ -6,6 +6,7 @@ of a trace from near answers with 10.99.(k-1).2, and `far` is 10.99.n.2 behind n
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from contextlib import ExitStack
 
@@ -23,7 +24,7 @@ _FORWARDING = (
 
 
 def address(link: int, end: int, family: int) -> str:
-    return f"10.99.{link}.{end}" if family == 4 else f"fd99:{link}::{end}"
+    return f"10.99.{link}.{end}" if family == 4 else str(ipaddress.ip_address(f"fd99:{link}::{end}"))
 
 
 class Chain:

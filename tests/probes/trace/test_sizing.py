@@ -23,7 +23,7 @@ class Links:
 
 
 def run(links: Links, *, local: int = 1500, low: int = 60, family: int = 4) -> tuple[SizeSearch, int]:
-    search = SizeSearch(family, low, local, 10_000_000, SECOND)
+    search = SizeSearch(family, low, local, 10_000_000, SECOND, limited_answers=True)
     now = begin = 5 * SECOND
     for _ in range(STEPS * TRIES * 4):
         if search.done:
