@@ -164,7 +164,7 @@ def stamped(number: int, forward_ns: list[int], backward_ns: list[int], **more: 
     arrived = int((ways[0] != ABSENT).sum())
     count = int(there.sum())
     values: dict[str, Any] = {
-        "circuit": "ACME-1",
+        "circuit": "ACME-1", "probe": "stamp", "kind": "stamp",
         "start_ns": START + number * 10 * SECOND,
         "state": SampleState.OK if count else SampleState.NO_REPLY,
         "counts": Counts(len(rtt), count, len(rtt) - count),
@@ -180,7 +180,7 @@ def stamped(number: int, forward_ns: list[int], backward_ns: list[int], **more: 
         ),
         "quality": Quality(StampSource.KERNEL, clock_synchronised=True, clock_error_ns=20_000),
     } | more  # fmt: skip
-    return Sample(probe="stamp", kind="stamp", span_ns=10 * SECOND, **values)
+    return Sample(span_ns=10 * SECOND, **values)
 
 
 def _one_way(values: Int64, there: Any, sent: int, lost: int) -> OneWay:

@@ -16,8 +16,8 @@ STREAM_KINDS: Final = ("stamp", "twamp", "udp", "icmp")
 DELAY_KINDS: Final = (*STREAM_KINDS, "tcp")
 """Preferred first: protocols made for measuring, then echo (often rate-limited), then single attempts."""
 RATE_KINDS: Final = ("throughput",)
-ONE_WAY_KINDS: Final[tuple[str, ...]] = ()
-"""Kinds that stamp packets at both ends: there is none yet."""
+ONE_WAY_KINDS: Final = ("stamp", "twamp")
+"""Kinds whose packets are stamped at both ends."""
 
 
 def one_way(objective: Objective) -> bool:
