@@ -26,8 +26,8 @@ from probes.core.model import Sample
 
 COLUMNS: Final = ("circuit", "probe", "kind", "start", *rows.SAMPLE_COLUMNS)
 """`start` is a time, in CSV in RFC 3339; `state` and `stamps` are words, `clock_synchronised` is a truth value,
-`phases` and `path` are JSON, histograms are `bucket:packets` pairs joined by `;`. All that is no text is a number in the
-unit it names."""
+`phases` and `path` are JSON, histograms `bucket:packets` pairs joined by `;`. What is no text is a number in the unit it
+names."""
 STEP: Final = 2_000
 """Rows read at once."""
 PART: Final = 4_000
@@ -187,10 +187,8 @@ def _values(sample: Sample) -> rows.Row:
     values[_AT["state"]] = str(sample.state)
     values[_AT["stamps"]] = str(sample.quality.stamps)
     values[_AT["clock_synchronised"]] = sample.quality.clock_synchronised
-    ways = (sample.forward, sample.backward)
-    for name, shape in zip(
-        HISTOGRAM_COLUMNS, (sample.histogram, *(one and one.histogram for one in ways)), strict=True
-    ):
+    ways = [None if one is None else one.histogram for one in (sample.forward, sample.backward)]
+    for name, shape in zip(HISTOGRAM_COLUMNS, [sample.histogram, *ways], strict=True):
         values[_AT[name]] = None if shape is None else shape.to_text()
     return tuple(values)
 

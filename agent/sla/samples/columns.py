@@ -51,7 +51,8 @@ class SampleColumns:
 
     A column that was not asked for is None. Histograms and texts hold one entry per row, None where there is none.
     forward_* and backward_* from sent to histogram are of one direction: only probes with a clock at both ends fill
-    them. way: whose packets the columns without such a name are about; `round_trip` unless a view says otherwise.
+    them. way: whose packets the columns without such a name are about; `round_trip` unless a view of one direction
+    says otherwise, which has error_ns, and withheld: why a row says nothing of it.
     """
 
     circuit: str
@@ -131,6 +132,8 @@ class SampleColumns:
     residence_min_ns: Int64 | None = None
     residence_max_ns: Int64 | None = None
     way: str = "round_trip"
+    error_ns: Int64 | None = None
+    withheld: Sequence[str | None] | None = None
 
     derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     """what has been worked out from these rows; a copy with other values begins with nothing"""
