@@ -26,8 +26,8 @@ from probes.core.model import Sample
 
 COLUMNS: Final = ("circuit", "probe", "kind", "start", *rows.SAMPLE_COLUMNS)
 """`start` is a time, in CSV in RFC 3339; `state` and `stamps` are words, `clock_synchronised` is a truth value,
-`phases` and `path` are JSON, histograms `bucket:packets` pairs joined by `;`. What is no text is a number in the unit it
-names."""
+`phases` and `path` are JSON, histograms `bucket:packets` pairs joined by `;`. Others are texts, or numbers in the unit
+that they name."""
 STEP: Final = 2_000
 """Rows read at once."""
 PART: Final = 4_000
