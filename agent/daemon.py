@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent import config as configuration
-from agent import contract_files
+from agent import contract_files, remembered
 from agent.carrier import Carriers
 from agent.closing import Closing
 from agent.config import AgentConfig
 from agent.deliver.care import AttendedDelivery
 from agent.discover import find
-from agent.flows import Key
 from agent.health import HostHealth
 from agent.judging import Judging, unfit
 from agent.live import Live, LiveRow
@@ -146,9 +145,10 @@ class Daemon:
         self._watch = Watch(
             engine=self._engine, schedule=self._schedule, resolver=self._resolver, clock=clock,
             span_ns=config.span_ns, record=self._keep, ran=self._store.run, event=self._note,
+            known_paths=lambda keys: remembered.last_paths(config.store.path, keys),
         )  # fmt: skip
         closing.add("schedule", self._close_schedule)
-        self._watch.add(self._circuits, self._last_runs())
+        self._watch.add(self._circuits, remembered.last_runs(config.store.path))
         for work in self._housekeeping():
             self._schedule.add(work)
         self._schedule.start()
@@ -185,14 +185,6 @@ class Daemon:
 
     def _note(self, kind: str, text: str, circuit: str | None = None) -> None:
         self._store.event(EventRecord(kind, self._clock.wall(), text, circuit=circuit))
-
-    def _last_runs(self) -> dict[Key, int]:
-        try:
-            with StoreReader.open(self._config.store.path) as reader:
-                return reader.last_runs()
-        except LocalError as error:
-            log.error("flow probes begin a new rhythm: %s", error)
-            return {}
 
     def _set_log_level(self, config: AgentConfig) -> None:
         for name in OURS:
@@ -330,7 +322,8 @@ class Daemon:
         gone, fresh = {*change.removed, *change.changed}, {*change.added, *change.changed}
         self._watch.remove(gone)
         self._live.forget(gone)
-        self._watch.add([item for item in circuits if item.id in fresh], self._last_runs() if fresh else {})
+        last_runs = remembered.last_runs(self._config.store.path) if fresh else {}
+        self._watch.add([item for item in circuits if item.id in fresh], last_runs)
         self._judge_these()
         if sinks_changed or circuits != before:
             self._renew_delivery()
