@@ -91,4 +91,5 @@ def summary(target: str, samples: Sequence[Sample]) -> str:
     """One line over several runs."""
     reached = sum(sample.path is not None and sample.path.reached for sample in samples)
     paths = {sample.path.addresses for sample in samples if sample.path is not None}
-    return f"--- {target} path: reached in {reached} of {len(samples)} runs, {len(paths)} different paths"
+    ways = "one path" if len(paths) == 1 else f"{len(paths)} different paths"
+    return f"--- {target} path: reached in {reached} of {len(samples)} runs, {ways}"
