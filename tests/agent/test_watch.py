@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import pytest
 
+import probes.path
 import probes.tcp
 import probes.throughput
-from agent.flows import FIRST_EXCLUSIVE_NS, FIRST_FLOW_SPREAD_NS
+from agent.flows import COSTLY_APART_NS, FIRST_EXCLUSIVE_NS, FIRST_FLOW_SPREAD_NS
 from agent.store import RunRecord, RunState
 from agent.watch import REFRESH_NS, RETRY_NS, Watch
 from probes.core.catalog import FlowTarget
@@ -25,6 +26,8 @@ ICMP = ProbeSetting("icmp", "icmp", {"every": SECOND, "timeout": SECOND, "size":
 UDP = ProbeSetting("udp", "udp", {"every": 100 * MILLISECOND, "timeout": SECOND, "size": 200, "port": 8620, "dscp": 34})
 TCP = ProbeSetting("tcp", "tcp", {"every": 10 * SECOND, "port": 443})
 CAPACITY = ProbeSetting("throughput", "throughput", {"every": 60 * MINUTE, "duration": SECOND})
+
+PATH = ProbeSetting("path", "path", {"every": 10 * MINUTE})
 
 Measure = Callable[[FlowTarget, Mapping[str, object], object], Sample]
 
@@ -72,7 +75,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Measure], None]
     """Replace what a flow kind does."""
 
     def put(kind: str, measure: Measure) -> None:
-        module = {"tcp": probes.tcp, "throughput": probes.throughput}[kind]
+        module = {"path": probes.path, "tcp": probes.tcp, "throughput": probes.throughput}[kind]
         monkeypatch.setattr(module, "PROBE", replace(module.PROBE, measure=measure))
 
     return put
@@ -526,3 +529,32 @@ def test_a_run_that_does_not_end_with_the_agent_is_recorded_once(
     thread.join(20)
     assert [(run.state, run.reason) for run in house.runs] == [(RunState.FAILED, "cut short: the agent is stopping")]
     assert [(sample.circuit, sample.span_ns) for sample in house.samples] == [("bad", 2 * SECOND)]
+
+
+# paths
+
+
+def test_path_runs_do_not_all_begin_at_once(house: House) -> None:
+    house.watch.add([circuit(f"c{n}", "192.0.2.9", PATH) for n in range(9)], {})
+    begins = [house.schedule.works[f"c{n}/path"].first_after_ns for n in range(9)]
+    for place, begin in enumerate(begins):
+        assert 0 <= begin - place * COSTLY_APART_NS < FIRST_FLOW_SPREAD_NS
+
+
+def test_a_stream_that_changes_its_state_has_its_path_traced(house: House) -> None:
+    house.watch.add([circuit("a", "192.0.2.9", ICMP, PATH), circuit("b", "192.0.2.8", ICMP)], {})
+    for state in (SampleState.OK, SampleState.NO_REPLY):
+        house.watch.hear([Sample(name, "icmp", "icmp", 0, SPAN, state) for name in ("a", "b")])
+    assert house.schedule.wanted == [], "not in the thread that hands over samples"
+    house.after(1)
+    assert house.schedule.wanted == ["a/path"]
+
+
+@pytest.mark.parametrize("how", ["removal", "stop"])
+def test_a_trace_in_progress_is_cut(house: House, measuring: Callable[[str, Measure], None], how: str) -> None:
+    measuring("path", _cut_when_told(house.watch.stop if how == "stop" else lambda: house.watch.remove(["a"])))
+    house.watch.add([circuit("a", "192.0.2.9", PATH)], {})
+    house.schedule.fire("a/path")
+    assert house.samples == []
+    assert [run.state for run in house.runs] == [RunState.FAILED]
+    assert house.engine.marks == []

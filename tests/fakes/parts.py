@@ -67,6 +67,8 @@ class FakeSchedule:
 
     def __init__(self) -> None:
         self.works: dict[str, Work] = {}
+        self.wanted: list[str] = []
+        """runs asked for beside the rhythm"""
 
     def add(self, work: Work) -> None:
         self.works[work.id] = work
@@ -77,6 +79,9 @@ class FakeSchedule:
 
     def next_runs(self) -> dict[str, datetime]:
         return {identity: datetime(2026, 11, 1, tzinfo=UTC) for identity in self.works}
+
+    def run_now(self, identity: str) -> None:
+        self.wanted.append(identity)
 
     def fire(self, identity: str) -> None:
         self.works[identity].call()

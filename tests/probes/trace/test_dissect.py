@@ -126,6 +126,13 @@ def test_an_extension_that_cannot_be_believed_leaves_the_answer() -> None:
 
 
 @pytest.mark.parametrize("family", [4, 6])
+def test_a_length_that_lies_is_damage(family: int) -> None:
+    flow = make_flow(family, "udp")
+    with pytest.raises(PacketError, match="octets quoted in"):
+        read_icmp(icmp_error(flow, sent(flow), kind=EXCEEDED[family], length=99), flow, ROUTER[family])
+
+
+@pytest.mark.parametrize("family", [4, 6])
 def test_echo_replies(family: int) -> None:
     flow = make_flow(family, "icmp")
     echoed = bytearray(sent(flow)[HEADER[family] :])
