@@ -60,7 +60,7 @@ class Session:
         try:
             sent = self._wire.send(packet)
         except OSError as error:
-            if error.errno != errno.EMSGSIZE:
+            if purpose is Purpose.HOP or error.errno != errno.EMSGSIZE:
                 self.not_sent += 1
                 self.reason = local_reason(error, self._order)
             return error

@@ -235,6 +235,7 @@ def local_reason(error: OSError, order: Order) -> str:
         errno.ENODEV: f"there is no interface {order.interface} on this host",
         errno.ENXIO: f"there is no interface {order.interface} on this host",
         errno.ENETDOWN: f"the interface towards {order.target} is down",
+        errno.EMSGSIZE: f"the interface towards {order.target} takes no packets of {order.size} octets",
         errno.EMFILE: "no file descriptor left for a socket",
         errno.EAFNOSUPPORT: f"this host has no IPv{order.family}",
     }

@@ -20,6 +20,7 @@ Tell = Callable[[int, int, int], None]
 """packets sent, answers, farthest ttl"""
 FAR: Final = 255
 """ttl of a packet that is to reach the target"""
+_FAILURES: Final = 3
 _SPACING: Final = 5 * MILLISECOND
 
 
@@ -68,9 +69,14 @@ class _Trace:
     def _over(self) -> bool:
         return self._clock.monotonic() >= self._until
 
+    @property
+    def _hopeless(self) -> bool:
+        """This host sends nothing at all."""
+        return not self._session.shots and self._session.not_sent >= _FAILURES
+
     def _hops(self) -> None:
         course, now = self._course, self._clock.monotonic()
-        while not course.done(now) and not self._over:
+        while not course.done(now) and not self._over and not self._hopeless:
             ttl = course.next(now)
             if ttl is not None:
                 self._session.send(ttl, self._order.size, Purpose.HOP)

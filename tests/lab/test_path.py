@@ -209,6 +209,14 @@ def test_without_the_right_to_raw_sockets_the_remedy_is_named(chain: Chain) -> N
     assert "CAP_NET_RAW" in run["reason"]
 
 
+def test_what_this_host_itself_does_not_send_is_no_silence(chain: Chain) -> None:
+    chain.near.nft("table inet own {\nchain out {\ntype filter hook output priority 0;\nudp dport 33434 drop\n}\n}\n")
+    forbidden, large = trace(chain), trace(chain, 6, size=2000)
+    assert (forbidden.state, large.state) == (SampleState.INVALID, SampleState.INVALID)
+    assert forbidden.reason == f"a firewall rule of this host forbids sending to {chain.target()}"
+    assert large.reason == f"the interface towards {chain.target(6)} takes no packets of 2000 octets"
+
+
 def test_the_command_prints_a_table(chain: Chain) -> None:
     words = [sys.executable, "-m", "agent.cli.main", "probe", "path", chain.target(6), "--dscp", "EF"]
     said = chain.near.run(words).stdout.splitlines()
