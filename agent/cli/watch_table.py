@@ -261,6 +261,8 @@ def sample_line(sample: Sample) -> str:
         parts.append(f"lost {sample.counts.lost}/{sample.counts.sent}")
     if sample.rate is not None:
         parts.append(f"throughput {throughput(sample).text}")
+    if sample.path is not None:
+        parts.append(f"{len(sample.path.hops)} hops")
     if sample.reason:
         parts.append(f"({sample.reason})")
     return " ".join(parts)

@@ -1,6 +1,6 @@
 """Starts the child that traces, follows it to its end or its deadline, and takes what it found.
 
-The child costs a third of a second of CPU time and 45 MB while it lives: nearly all of it is scapy. Few run at once.
+The child costs half a second of CPU time and 45 MB while it lives: most of it is scapy. Few run at once.
 """
 
 from __future__ import annotations
