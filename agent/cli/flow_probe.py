@@ -95,7 +95,7 @@ def _close(request: Request, samples: Sequence[Sample], duration_ns: int, *, int
     if request.as_json:
         said = probe_summary.document(request, total, duration_ns, interrupted=interrupted)
         said["replied"] = any(sample.state is SampleState.OK for sample in samples)
-        said["runs"] = [_run_document(sample) for sample in samples]
+        said["runs"] = [sample_document(sample) for sample in samples]
         print(json.dumps(said, ensure_ascii=False))
         return
     if isinstance(request.kind, FlowKind) and request.kind.single:
@@ -105,11 +105,6 @@ def _close(request: Request, samples: Sequence[Sample], duration_ns: int, *, int
         print("\n".join(["", *_throughput_lines(request, samples, duration_ns)]))
     else:
         print("\n".join(["", *probe_summary.lines(request, total, duration_ns)]))
-
-
-def _run_document(sample: Sample) -> dict[str, object]:
-    said = sample_document(sample)
-    return said if sample.path is None else {**said, "path": path_table.document(sample.path)}
 
 
 def _throughput_lines(request: Request, samples: Sequence[Sample], duration_ns: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""A path as a table for people, hop by hop, and as JSON."""
+"""A path as a table for people, hop by hop."""
 
 from __future__ import annotations
 
@@ -54,37 +54,6 @@ def _row(hop: Hop) -> tuple[str, ...]:
 
 def _cell(text: str, width: int, head: str) -> str:
     return text.rjust(width) if head in _RIGHT else text.ljust(width)
-
-
-def document(path: Path | None) -> dict[str, object] | None:
-    """As JSON: delays in integer ns, missing is null."""
-    if path is None:
-        return None
-    return {
-        "protocol": path.protocol,
-        "reached": path.reached,
-        "mtu": path.mtu,
-        "hops": [_hop_document(hop) for hop in path.hops],
-    }
-
-
-def _hop_document(hop: Hop) -> dict[str, object]:
-    return {
-        "ttl": hop.ttl,
-        "address": hop.address,
-        "sent": hop.sent,
-        "received": hop.received,
-        "min_ns": hop.minimum_ns,
-        "sum_ns": hop.sum_ns,
-        "max_ns": hop.maximum_ns,
-        "labels": [
-            {"value": label.value, "traffic_class": label.traffic_class, "bottom": label.bottom, "ttl": label.ttl}
-            for label in hop.labels
-        ],
-        "dscp": hop.dscp,
-        "mtu": hop.mtu,
-        "error": hop.error,
-    }
 
 
 def summary(target: str, samples: Sequence[Sample]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from agent.deliver import far_fields
 from agent.sla.samples.columns import BASIC_COLUMNS
+from agent.store import far_end
 from agent.store.far_end import FAR_HISTOGRAMS, FAR_TEXTS
 from probes.core.arrays import Histogram
 from probes.core.errors import LocalError
@@ -90,12 +91,14 @@ class LineEncoder:
         if head is None:
             head = self._heads[key] = self.head(*key)
         fields = [_integer_fields(sample)]
-        if far := far_fields.integers(sample):
-            _check_integers(sample, [name for name, _ in far], tuple(value for _, value in far))
-            fields += [f"{name}={value}i" for name, value in far]
+        far = far_end.is_known(sample)
+        if far:
+            _add_far_integers(fields, sample)
         _add_telegraf_fields(fields, sample)
         if text:
             _add_text_fields(fields, sample)
+            if far:
+                _add_far_texts(fields, sample)
         return f"{head} {','.join(fields)} {sample.start_ns}"
 
     def head(self, circuit: str, probe: str, kind: str, branch: str | None = None) -> str:
@@ -227,7 +230,18 @@ def _add_text_fields(fields: list[str], sample: Sample) -> None:
         fields.append(f"reason={quoted(sample.reason)}")
     if sample.remote:
         fields.append(f"remote={quoted(sample.remote)}")
-    _add_histogram(fields, "histogram", sample.histogram)
+    if sample.histogram is not None:
+        _add_histogram(fields, "histogram", sample.histogram)
+
+
+def _add_far_integers(fields: list[str], sample: Sample) -> None:
+    far = far_fields.integers(sample)
+    if far:
+        _check_integers(sample, [name for name, _ in far], tuple(value for _, value in far))
+        fields += [f"{name}={value}i" for name, value in far]
+
+
+def _add_far_texts(fields: list[str], sample: Sample) -> None:
     for name, text in far_fields.texts(sample):
         if name != "path" or len(text) <= MAXIMUM_TEXT:  # JSON that is cut is none
             fields.append(f"{name}={quoted(text)}")
@@ -235,7 +249,7 @@ def _add_text_fields(fields: list[str], sample: Sample) -> None:
         _add_histogram(fields, name, histogram)
 
 
-def _add_histogram(fields: list[str], name: str, histogram: Histogram | None) -> None:
-    written = "" if histogram is None else histogram.to_text()
+def _add_histogram(fields: list[str], name: str, histogram: Histogram) -> None:
+    written = histogram.to_text()
     if written and len(written) <= MAXIMUM_TEXT:
         fields.append(f'{name}="{written}"')

@@ -12,7 +12,7 @@ import numpy as np
 from agent.sla.samples.columns import HISTOGRAM_COLUMNS, WITHHELD_COLUMNS, SampleColumns
 from agent.sla.samples.histograms import Histograms
 from agent.sla.samples.texts import Texts
-from agent.store import columnar, owing, rows, schema, status
+from agent.store import columnar, owing, paths, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
 from agent.store.samplebatch import SampleBatch, empty
@@ -22,6 +22,7 @@ from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.reading import SealedDays
 from probes.core.arrays import Int64, Packets
 from probes.core.clock import SECOND
+from probes.core.model import Sample
 
 _DAY_NS: Final = 86_400 * SECOND
 
@@ -147,6 +148,10 @@ class Combined:
             day = self._sealed.only(item.part)
             live[key] = day.samples(key, item.start_ns, item.start_ns + 1)[0]
         return [live[key] for key in sorted(live)]
+
+    def last_paths(self) -> list[Sample]:
+        """As StoreReader.last_paths."""
+        return paths.last_paths(self._connection, self._sealed)
 
     def packets(self, circuit: str, probe: str, start_ns: int) -> Packets | None:
         """As StoreReader.packets."""

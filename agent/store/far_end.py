@@ -50,11 +50,16 @@ def columns_of(groups: Collection[str]) -> tuple[list[str], list[str], list[str]
     return [name for name in names if name not in (*texts, *shapes)], texts, shapes
 
 
+def is_known(sample: Sample) -> bool:
+    """Whether the sample has anything of it. Most have not, and are to pay nothing for it."""
+    return not (sample.forward is None and sample.backward is None and sample.residence is None and sample.path is None)
+
+
 def encode(sample: Sample) -> Row:
     """Values in the order of FAR_SAMPLE_COLUMNS."""
-    forward, backward, residence, path = sample.forward, sample.backward, sample.residence, sample.path
-    if forward is None and backward is None and residence is None and path is None:
+    if not is_known(sample):
         return NOTHING
+    forward, backward, residence, path = sample.forward, sample.backward, sample.residence, sample.path
     return (
         *(_NO_DIRECTION if forward is None else _direction(forward)),
         *(_NO_DIRECTION if backward is None else _direction(backward)),

@@ -42,6 +42,11 @@ _AT: Final = {name: index for index, name in enumerate(SAMPLE_COLUMNS)}
 
 def encode(sample: Sample) -> Row:
     """The sample's values in the order of SAMPLE_COLUMNS. Packets are not in it."""
+    return own(sample) + far_end.encode(sample)
+
+
+def own(sample: Sample) -> Row:
+    """Those of OWN_COLUMNS, which are all that most samples have."""
     counts, delay, variation, rate, quality = (
         sample.counts, sample.delay, sample.variation, sample.rate, sample.quality,
     )  # fmt: skip
@@ -64,7 +69,6 @@ def encode(sample: Sample) -> Row:
         sample.reason,
         json.dumps(sample.phases, ensure_ascii=False, separators=(",", ":")) if sample.phases else None,
         None if sample.histogram is None else sample.histogram.to_bytes(),
-        *far_end.encode(sample),
     )
 
 

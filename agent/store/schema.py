@@ -8,7 +8,7 @@ from typing import Final
 
 from agent.store import header
 from agent.store.far_end import FAR_HISTOGRAMS, FAR_TEXTS
-from agent.store.rows import SAMPLE_COLUMNS
+from agent.store.rows import OWN_COLUMNS, SAMPLE_COLUMNS
 from probes.core.errors import LocalError
 
 APPLICATION_ID: Final = 0x6C77_6974
@@ -104,6 +104,10 @@ MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
 }
 """Statements that turn a file of version n into one of n + 1, in one transaction. A released one never changes."""
 
+INSERT_OWN: Final = (
+    f"INSERT INTO samples(series, seq, {', '.join(OWN_COLUMNS)}) VALUES ({', '.join('?' * (len(OWN_COLUMNS) + 2))})"
+)
+"""Of a sample that knows nothing by its far end: a value that is handed over costs more than one that is not."""
 INSERT_SAMPLE: Final = (
     f"INSERT INTO samples(series, seq, {', '.join(SAMPLE_COLUMNS)}) "
     f"VALUES ({', '.join('?' * (len(SAMPLE_COLUMNS) + 2))})"
