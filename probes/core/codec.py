@@ -1,8 +1,8 @@
 """What a stream kind tells the engine about its packets. Pure: arrays in, arrays out, no socket and no clock.
 
 Two sorts of kinds. A Codec's packets carry what names them, and all its streams share a socket. A SessionCodec's far
-end has a clock of its own and a format of its own: there the peer's address and port name the stream within a socket,
-32 bits of sequence the packet, and the stamp of its sending, whose lowest bits are keyed random, proves that it is ours.
+end has a clock and a format of its own: there the peer's address and port name the stream within a socket, 32 bits of
+sequence the packet, and the stamp of its sending, whose lowest bits are keyed random, proves that it is ours.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Quoted:
 
 
 class SessionCodec(ABC):
-    """Encodes requests and decodes replies of one socket, whose streams are all of one make and go to different peers."""
+    """Encodes requests and decodes replies of a socket whose streams are of one make and go to different peers."""
 
     transport: Literal["udp"] = "udp"
     minimum_size: int

@@ -92,6 +92,13 @@ class Reflected:
     """which streams of the batch have such a far end, shape (k,)"""
 
 
+def held_of(far: Reflected, packets: int) -> Int64:
+    """Residence of each packet of the batch, 0 where none is known; shape (packets,)."""
+    held = np.zeros(packets, np.int64)
+    held[far.at] = np.maximum(far.residence_ns, 0)
+    return held
+
+
 class FarSide:
     """Columns beside those of a FlightTable. Costs nothing until `reserve` is called."""
 
@@ -190,9 +197,7 @@ class FarSide:
     def told(self, rows: Int64, chosen: NDArray[np.bool_]) -> OneWayDelays:
         """The delays as one packet's line may show them: of those chosen whose two clocks are synchronised."""
         delays, shown = self.delays(rows), chosen & (self._error[rows] >= 0)
-        return OneWayDelays(
-            np.where(shown, delays.forward_ns, ABSENT), np.where(shown, delays.backward_ns, ABSENT)
-        )
+        return OneWayDelays(np.where(shown, delays.forward_ns, ABSENT), np.where(shown, delays.backward_ns, ABSENT))
 
     def collect(
         self, which: Int64, rows: Int64, reflecting: NDArray[np.bool_], stream: Int64, end: Int64, ahead: Int64

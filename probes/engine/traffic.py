@@ -6,7 +6,6 @@ Used by one thread. Nothing here waits.
 from __future__ import annotations
 
 import errno
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -28,6 +27,7 @@ from probes.engine.intervals import Intervals
 from probes.engine.nonce import Nonces
 from probes.engine.observing import PacketLog
 from probes.engine.pacing import NEVER, take_due
+from probes.engine.refusals import MAY_BE_THE_SOURCE, refusal_text
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
 from probes.engine.sessions import Channel, Sessions
@@ -40,22 +40,6 @@ MOST_BATCHES: Final = 64
 
 _NO_NEIGHBOUR: Final = {4: (3, 1), 6: (1, 3)}
 """ICMP type and code the kernel itself reports when ARP or neighbour discovery gets no answer"""
-
-_LOCAL: Final = {
-    errno.ENETUNREACH: "this host has no route to {address}",
-    errno.EHOSTUNREACH: "a route of this host makes {address} unreachable",
-    errno.EINVAL: "a blackhole route of this host covers {address}",
-    errno.EACCES: "a prohibit route of this host covers {address}",
-    errno.EPERM: "a firewall rule of this host forbids sending to {address}",
-    errno.ENOBUFS: "the send queue of this host is full",
-    errno.EAGAIN: "the send buffer of this host is full",
-    errno.EMSGSIZE: "the packet is larger than the path of this host allows",
-    errno.ENETDOWN: "the interface towards {address} is down",
-    errno.EADDRNOTAVAIL: "this host has no source address for {address}",
-    errno.ENODEV: "there is no interface {interface} on this host",
-}
-_MAY_BE_THE_SOURCE: Final = frozenset((errno.EINVAL, errno.ENETUNREACH))
-"""What the kernel may say, beside EADDRNOTAVAIL, when the source address asked for is not (any longer) its own."""
 
 
 class Traffic:
@@ -239,11 +223,10 @@ class Traffic:
     def _local_reason(self, channel: Channel, slot: int, code: int) -> str:
         spec = self._table.specs[slot]
         if spec.source is not None and (
-            code == errno.EADDRNOTAVAIL or (code in _MAY_BE_THE_SOURCE and not channel.transport.owns(spec.source))
+            code == errno.EADDRNOTAVAIL or (code in MAY_BE_THE_SOURCE and not channel.transport.owns(spec.source))
         ):
             return f"source address {spec.source} is not on this host"
-        text = _LOCAL.get(code, "{error} (errno {code})")
-        return text.format(address=spec.address, interface=spec.interface, error=os.strerror(code), code=code)
+        return refusal_text(spec, code)
 
     def _look_up_interface(self, channel: Channel, slot: int) -> None:
         """An interface that went and came back has a new number."""
@@ -399,8 +382,3 @@ class Traffic:
     def _number(self, stream: Int64, rows: Int64) -> Int64:
         """Sequences as the observer counts them: from 0."""
         return self._flight.sequence[rows] - self._table.base[stream]
-
-
-def header_of(codec: Codec) -> int:
-    """Octets of ICMP header in front of the payload; a UDP socket adds its header itself."""
-    return 8 if codec.transport == "icmp" else 0
