@@ -17,9 +17,9 @@ from probes.core.errors import LocalError
 from probes.core.model import Sample
 
 if TYPE_CHECKING:
-    from probes.core.codec import Codec
+    from probes.core.codec import AnyCodec
 
-ParameterType = Literal["duration", "integer", "size", "rate", "dscp", "port", "boolean", "text", "choice"]
+ParameterType = Literal["duration", "integer", "size", "rate", "dscp", "port", "boolean", "text", "choice", "secret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,19 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class StreamKind:
-    """Packets paced by the engine for as long as the circuit is watched. `codec` opens no socket."""
+    """Packets paced by the engine for as long as the circuit is watched. `codec` opens no socket.
+
+    What the engine does itself are the parameters port, every, timeout, size, dscp and ttl. `codec` is called with all
+    others by name and, if `sessions`, with dscp; a `secret` comes as octets.
+    """
 
     name: str
     summary: str
     parameters: tuple[Parameter, ...]
     metrics: tuple[Metric, ...]
-    codec: Callable[[], Codec]
+    codec: Callable[..., AnyCodec]
+    sessions: bool = False
+    """`codec` makes a SessionCodec"""
 
 
 @dataclass(frozen=True, slots=True)
