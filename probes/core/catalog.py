@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import probes
 from probes.core.clock import Clock
@@ -48,6 +48,49 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowTarget:
+    """Where a flow probe, or what arranges a stream's session, goes. `address` is numeric; `host` is what the operator
+    wrote."""
+
+    circuit: str
+    probe: str
+    host: str
+    address: str
+    source: str | None = None
+    interface: str | None = None
+    dscp: int = 0
+
+
+class Session(Protocol):
+    """What a far end has agreed to for as long as a stream runs. Not thread-safe."""
+
+    port: int
+    """where the far end awaits the stream's packets"""
+
+    def ended(self) -> str | None:
+        """Why it is over; None while it lasts. Never waits."""
+
+    def close(self) -> None:
+        """Tell the far end that it is over. Never waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Why a far end has not agreed to a session, and what to do about it."""
+
+    reason: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason} (hint: {self.hint})" if self.hint else self.reason
+
+
+Arrange = Callable[[FlowTarget, Mapping[str, object], int, Clock], Session | Declined]
+"""Agree on a session: target, the kind's parameters, the UDP port the stream sends from. Ends within ten seconds or so,
+and never raises for the peer's trouble."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamKind:
     """Packets paced by the engine for as long as the circuit is watched. `codec` opens no socket.
 
@@ -62,19 +105,10 @@ class StreamKind:
     codec: Callable[..., AnyCodec]
     sessions: bool = False
     """`codec` makes a SessionCodec"""
-
-
-@dataclass(frozen=True, slots=True)
-class FlowTarget:
-    """Where a flow probe goes. `address` is numeric; `host` is what the operator wrote."""
-
-    circuit: str
-    probe: str
-    host: str
-    address: str
-    source: str | None = None
-    interface: str | None = None
-    dscp: int = 0
+    arrange: Arrange | None = None
+    """what the far end must agree to before the stream begins. The parameter `port` is where it is asked, `size` and
+    `timeout` are those of the stream
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,9 @@ class SocketTransport:
     def owns(self, address: str) -> bool:
         return sockets.is_own_address(address)
 
+    def local_port(self) -> int:
+        return int(self._endpoint.socket.getsockname()[1])
+
     def close(self) -> None:
         self._endpoint.socket.close()
 

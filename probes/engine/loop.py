@@ -7,7 +7,7 @@ import secrets
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -136,6 +136,13 @@ class Engine:
                 except LocalError as error:
                     refused[spec.key] = error
         return refused
+
+    def local_port(self, spec: StreamSpec, avoid: Container[int]) -> int:
+        """UDP port from which a stream of a kind with sessions would be sent, none of `avoid`: for a far end that must
+        know it beforehand. Raises LocalError."""
+        with self._lock:
+            codec = self._sockets.codec(spec)
+            return self._sockets.local_port(spec, codec, route_of(spec, 0).family, avoid)
 
     def remove(self, keys: Sequence[Key]) -> None:
         """Stop streams. The open interval is reported as soon as the packets in flight are settled."""

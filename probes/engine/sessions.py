@@ -6,7 +6,7 @@ own. The wire's sequence has 32 bits and a random start; the newest packet says 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,9 +72,20 @@ class Channels:
         peer = fingerprint(peer_of(spec.address, spec.port))
         for ordinal in range(MOST_SESSIONS):
             number = self._number(make, codec, family, None, ordinal)
-            if (number, peer) not in self._table.sessions:
+            ours = spec.local_port is None or spec.local_port == self._channels[number].transport.local_port()
+            if ours and (number, peer) not in self._table.sessions:
                 self._table.sessions.add((number, peer))
                 return number
+        raise LocalError(f"there are {MOST_SESSIONS} streams to {spec.host} already", hint="measure it less often")
+
+    def local_port(self, spec: StreamSpec, codec: AnyCodec, family: int, avoid: Container[int]) -> int:
+        """UDP port of a socket for this stream, none of `avoid`. Raises LocalError."""
+        make = _make(spec, isinstance(codec, SessionCodec))
+        for ordinal in range(MOST_SESSIONS):
+            number = self._number(make, codec, family, None, ordinal)
+            port = self._channels[number].transport.local_port()
+            if port not in avoid:
+                return port
         raise LocalError(f"there are {MOST_SESSIONS} streams to {spec.host} already", hint="measure it less often")
 
     def _number(self, make: _Make, codec: AnyCodec, family: int, source: str | None, ordinal: int) -> int:

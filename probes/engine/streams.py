@@ -42,6 +42,8 @@ class StreamSpec:
     ttl: int | None = None
     limit: int | None = None
     """stop after this many packets"""
+    local_port: int | None = None
+    """send from this one of the engine's UDP ports, as Engine.local_port gave it; None: the engine chooses"""
     extras: tuple[tuple[str, object], ...] = field(default=(), repr=False)
     """the kind's other parameters, by name, sorted and hashable; a secret may be among them"""
 

@@ -115,4 +115,7 @@ class Transport(Protocol):
     def owns(self, address: str) -> bool:
         """Whether this host has the address."""
 
+    def local_port(self) -> int:
+        """UDP port it sends from."""
+
     def close(self) -> None: ...

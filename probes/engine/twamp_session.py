@@ -1,12 +1,13 @@
 """A TWAMP session agreed with a server over its control connection (RFC 5357 section 3), unauthenticated mode.
 
-The server's trouble (no answer, a refusal, nonsense, a cut) is a sentence, never an exception. Every step has a deadline.
-TWAMP-Control has no message that keeps an idle connection alive, so TCP does: a server that has vanished is noticed within
-half a minute, and with it the session is over, for a reflector stops when its control connection does.
+The server's trouble (no answer, a refusal, nonsense, a cut) is a sentence, never an exception. Every step has a
+deadline. TWAMP-Control has no message that keeps an idle connection alive, so TCP does: a server that has vanished is
+noticed within half a minute. Then the session is over, for a reflector stops when its control connection ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -15,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from probes.core.catalog import FlowTarget
-from probes.core.clock import MILLISECOND, SECOND, Clock
+from probes.core.catalog import Declined, FlowTarget
+from probes.core.clock import SECOND, Clock
 from probes.core.errors import PacketError
 from probes.engine.connection import milliseconds_until, open_connection
 from probes.wire import twamp_control as control
@@ -38,10 +39,16 @@ _KEEP_ALIVE: Final = (
     (socket.TCP_USER_TIMEOUT, 25_000),
 )
 _AT_ONCE: Final = 4096
+_REACH: Final = "the TWAMP server must be reachable by TCP on this port"
+_RIGHT_PORT: Final = "is this the port of a TWAMP server?"
 
 
-class _DeclinedError(Exception):
-    """The negotiation has come to nothing; the text says why."""
+class _Refused(Exception):  # noqa: N818 # nothing went wrong here
+    """The negotiation has come to nothing."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.declined = Declined(f"TWAMP control: {reason}", hint)
 
 
 class TwampSession:
@@ -64,10 +71,8 @@ class TwampSession:
         """Say Stop-Sessions and close the connection. Never waits."""
         if self._ended is None:
             self._ended = "closed"
-            try:
+            with contextlib.suppress(OSError, PacketError):  # then it ends with the connection
                 self._connection.send(self._dialogue.send(StopSessions()))
-            except (OSError, PacketError):
-                pass  # it goes away with the connection
             self._connection.close()
 
     def _look(self) -> str | None:
@@ -89,7 +94,7 @@ class TwampSession:
 
 def arrange(
     target: FlowTarget, parameters: Mapping[str, object], local_port: int, clock: Clock
-) -> TwampSession | str:
+) -> TwampSession | Declined:
     """Agree on a session with the server at target.address, parameters["port"] (TCP); or why there is none.
 
     parameters: port, size (octets of a test packet) and timeout (ns). local_port: where test packets will come from.
@@ -98,7 +103,7 @@ def arrange(
     deadline = clock.monotonic() + WHOLE_NS
     attempt = open_connection(target, number["port"], STEP_NS, clock)
     if attempt.socket is None:
-        return f"TWAMP control: {attempt.reason}"
+        return Declined(f"TWAMP control: {attempt.reason}", _REACH)
     wish = RequestSession(
         family=6 if attempt.socket.family == socket.AF_INET6 else 4,
         sender_port=local_port,
@@ -110,11 +115,13 @@ def arrange(
     )
     try:
         _keep_alive(attempt.socket)
-        session = _negotiate(attempt.socket, wish, deadline, clock)
-    except (_DeclinedError, OSError) as error:
-        attempt.socket.close()
-        return f"TWAMP control: {error.strerror if isinstance(error, OSError) else error}"
-    return session
+        return _negotiate(attempt.socket, wish, deadline, clock)
+    except _Refused as refused:
+        declined = refused.declined
+    except OSError as error:
+        declined = Declined(f"TWAMP control: {os.strerror(error.errno or 0)}")
+    attempt.socket.close()
+    return declined
 
 
 def _negotiate(connection: socket.socket, wish: RequestSession, deadline_ns: int, clock: Clock) -> TwampSession:
@@ -128,14 +135,14 @@ def _negotiate(connection: socket.socket, wish: RequestSession, deadline_ns: int
         # A server that cannot have the port may name another to ask for (RFC 5357 section 3.5).
         answer = talk.ask(_on_port(wish, answer.port))
     if dialogue.state is State.READY:
-        raise _DeclinedError(dialogue.trouble)
+        raise _Refused(dialogue.trouble or "", dialogue.hint)
     talk.say(StartSessions())
     talk.hear()
     return TwampSession(connection, dialogue, answer.port)
 
 
 class _Talk:
-    """One step after the other, each with its deadline. Raises _DeclinedError when the server won't go on."""
+    """One step after the other, each with its deadline. Raises _Refused when the server won't go on."""
 
     def __init__(self, connection: socket.socket, dialogue: Dialogue, deadline_ns: int, clock: Clock) -> None:
         self._connection, self._dialogue, self._deadline_ns, self._clock = connection, dialogue, deadline_ns, clock
@@ -164,9 +171,9 @@ class _Talk:
                     self._dialogue.ended()
                 self._dialogue.receive(data)
         except PacketError as error:
-            raise _DeclinedError(f"{error.message} (hint: is this the port of a TWAMP server?)") from None
+            raise _Refused(error.message, _RIGHT_PORT) from None
         if self._dialogue.state is State.REFUSED:
-            raise _DeclinedError(self._dialogue.trouble)
+            raise _Refused(self._dialogue.trouble or "", self._dialogue.hint)
         return message
 
     def _until(self) -> int:
@@ -177,7 +184,7 @@ class _Talk:
         poll.register(self._connection, event)
         while not poll.poll(milliseconds_until(until_ns, self._clock)):
             if self._clock.monotonic() >= until_ns:
-                raise _DeclinedError(f"no answer within {STEP_NS // MILLISECOND} ms, {self._dialogue.state.value}")
+                raise _Refused(f"no answer in time while {self._dialogue.state.value}", _RIGHT_PORT)
 
 
 def _on_port(wish: RequestSession, port: int) -> RequestSession:

@@ -82,6 +82,8 @@ class Dialogue:
         self.state = State.CONNECTED
         self.trouble: str | None = None
         """why the server declined: in REFUSED, and in READY after a request for a session was refused"""
+        self.hint = ""
+        """what to do about it"""
         self._unread = b""
 
     def send(self, message: Message) -> bytes:
@@ -130,10 +132,10 @@ class Dialogue:
     def _judged(self, message: Message, following: State) -> State:
         match message:
             case Greeting(modes) if not modes:
-                return self._refused(f"the server offers this host no mode (hint: {_ALLOW})", State.REFUSED)
+                return self._refused("the server offers this host no mode", State.REFUSED, _ALLOW)
             case Greeting(modes) if not modes & Mode.UNAUTHENTICATED:
                 offer = f"the server offers no unauthenticated mode, only {modes_text(modes)}"
-                return self._refused(f"{offer} (hint: {_PERMIT})", State.REFUSED)
+                return self._refused(offer, State.REFUSED, _PERMIT)
             case ServerStart(accept) | StartAck(accept) if accept:
                 return self._refused(f"{type(message).__name__}: {accept_text(accept)}", State.REFUSED)
             case AcceptSession(accept) if accept:
@@ -142,8 +144,8 @@ class Dialogue:
                 return self._refused("AcceptSession: accepted, but on port 0", State.REFUSED)
         return following
 
-    def _refused(self, trouble: str, following: State) -> State:
-        self.trouble = trouble
+    def _refused(self, trouble: str, following: State, hint: str = "") -> State:
+        self.trouble, self.hint = trouble, hint
         return following
 
     def _break(self, what: str, kind: type[PacketError] = PacketError) -> None:

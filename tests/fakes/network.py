@@ -95,9 +95,7 @@ class FakeTransport:
     identifier = 0
     rows = 64
 
-    def __init__(
-        self, network: FakeNetwork, family: int, read: Callable[[Octets, Int64], Decoded] | None
-    ) -> None:
+    def __init__(self, network: FakeNetwork, family: int, read: Callable[[Octets, Int64], Decoded] | None) -> None:
         """read: what the packets carry; None where only their sockets tell streams apart."""
         self._network, self._family, self._read = network, family, read
         self._buffer = np.zeros((self.rows, 2048), np.uint8)
@@ -183,6 +181,9 @@ class FakeTransport:
 
     def owns(self, address: str) -> bool:
         return address in self._network.own
+
+    def local_port(self) -> int:
+        return 40000 + self._network.transports.index(self)
 
     def close(self) -> None:
         self.closed = True
