@@ -6,10 +6,12 @@ import json
 import queue
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from agent.cli import probe_summary
 from agent.cli.request import Request
+from probes.core.catalog import Declined, FlowTarget, Session, StreamKind
 from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import PacketState, Sample
@@ -32,20 +34,27 @@ def run(request: Request, clock: Clock) -> int:
     began = clock.monotonic()
     engine = Engine(clock=clock, report=samples.extend, drain_ns=50 * MILLISECOND, observe=outcomes.put)
     interrupted = False
+    session: Session | None = None
     engine.start()
     try:
-        for error in engine.add([_spec(request)]).values():
+        spec, session = _agreed(request, engine, clock)
+        for error in engine.add([spec]).values():
             raise error
         if not request.as_json:
-            print(_heading(request), flush=True)
+            print(_heading(request, spec), flush=True)
         while not engine.done():
             outcomes.show(write)
+            if session is not None and (lost := session.ended()) is not None:
+                print(f"linkwitness: {lost}", file=sys.stderr)
+                break
             if clock.monotonic() - engine.progress() > _STALLED:
                 raise LocalError("the engine has stopped working", hint="this is a fault of linkwitness: report it")
     except KeyboardInterrupt:
         interrupted = True
     finally:
         engine.close(_FAREWELL_S)
+        if session is not None:
+            session.close()
     outcomes.show(write)
     ended = clock.monotonic()
     if outcomes.dropped:
@@ -83,8 +92,23 @@ def _spec(request: Request) -> StreamSpec:
     )
 
 
-def _heading(request: Request) -> str:
-    spec = _spec(request)
+def _agreed(request: Request, engine: Engine, clock: Clock) -> tuple[StreamSpec, Session | None]:
+    """The stream, and the session it runs in where its kind has one. Raises LocalError when the far end declines."""
+    spec, kind = _spec(request), request.kind
+    if not isinstance(kind, StreamKind) or kind.arrange is None:
+        return spec, None
+    local_port = engine.local_port(spec, ())
+    target = FlowTarget(
+        spec.circuit, spec.probe, spec.host, spec.address, spec.source, spec.interface, spec.dscp
+    )  # fmt: skip
+    parameters = {"port": spec.port, "size": spec.size, "timeout": spec.timeout_ns}
+    found = kind.arrange(target, parameters, local_port, clock)
+    if isinstance(found, Declined):
+        raise LocalError(found.reason, hint=found.hint)
+    return replace(spec, port=found.port, local_port=local_port), found
+
+
+def _heading(request: Request, spec: StreamSpec) -> str:
     parts = [f"{request.kind.name} {request.target} ({request.address})"]
     parts += [f"port {spec.port}"] if spec.port else []
     parts.append(f"{spec.size} octets every {format_duration(spec.every_ns)}")
