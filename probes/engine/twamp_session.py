@@ -118,6 +118,8 @@ def arrange(
         return _negotiate(attempt.socket, wish, deadline, clock)
     except _Refused as refused:
         declined = refused.declined
+    except PacketError as error:
+        declined = Declined(f"TWAMP control: {error.message}", _RIGHT_PORT)
     except OSError as error:
         declined = Declined(f"TWAMP control: {os.strerror(error.errno or 0)}")
     attempt.socket.close()
@@ -142,7 +144,8 @@ def _negotiate(connection: socket.socket, wish: RequestSession, deadline_ns: int
 
 
 class _Talk:
-    """One step after the other, each with its deadline. Raises _Refused when the server won't go on."""
+    """One step after the other, each with its deadline. Raises _Refused when the server won't go on, PacketError when
+    what it says makes no sense, OSError when the connection breaks."""
 
     def __init__(self, connection: socket.socket, dialogue: Dialogue, deadline_ns: int, clock: Clock) -> None:
         self._connection, self._dialogue, self._deadline_ns, self._clock = connection, dialogue, deadline_ns, clock
@@ -163,15 +166,12 @@ class _Talk:
 
     def hear(self) -> Message:
         until = self._until()
-        try:
-            while (message := self._dialogue.next_message()) is None:
-                self._wait(select.POLLIN, until)
-                data = self._connection.recv(_AT_ONCE)
-                if not data:
-                    self._dialogue.ended()
-                self._dialogue.receive(data)
-        except PacketError as error:
-            raise _Refused(error.message, _RIGHT_PORT) from None
+        while (message := self._dialogue.next_message()) is None:
+            self._wait(select.POLLIN, until)
+            data = self._connection.recv(_AT_ONCE)
+            if not data:
+                self._dialogue.ended()
+            self._dialogue.receive(data)
         if self._dialogue.state is State.REFUSED:
             raise _Refused(self._dialogue.trouble or "", self._dialogue.hint)
         return message

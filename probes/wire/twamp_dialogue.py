@@ -87,10 +87,14 @@ class Dialogue:
         self._unread = b""
 
     def send(self, message: Message) -> bytes:
-        """Octets to write. Raises OutOfTurn where the state does not allow the message."""
+        """Octets to write. Raises OutOfTurn where the state does not allow the message; also when the server has said
+        more than it was asked, and the conversation is BROKEN.
+        """
         following = _SENDS.get((self.state, type(message)))
         if following is None:
             raise OutOfTurn(f"{type(message).__name__} cannot be sent while {self.state.value}")
+        if self._unread:
+            self._break(f"{len(self._unread)} octets out of turn while {self.state.value}", OutOfTurn)
         data = encode(message)
         self.state = following
         return data

@@ -1,7 +1,7 @@
 """Stand-ins for the parts a watch is made of: they do nothing by themselves and remember what they were told."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
@@ -34,6 +34,11 @@ class FakeEngine:
         for key in keys:
             if self.running.pop(key, None) is not None:
                 self.log.append(("remove", key))
+
+    def local_port(self, spec: StreamSpec, avoid: Container[int]) -> int:
+        if spec.key in self.refusals:
+            raise self.refusals[spec.key]
+        return next(port for port in range(40_000, 41_000) if port not in avoid)
 
     def mark(self, circuit: str, reason: str | None) -> None:
         self.marks.append((circuit, reason))

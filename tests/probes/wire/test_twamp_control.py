@@ -167,6 +167,15 @@ def test_a_server_that_speaks_out_of_turn_is_broken(steps: int) -> None:
     assert dialogue.state is State.BROKEN
 
 
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_a_server_that_answers_before_it_is_asked_is_broken(steps: int) -> None:
+    dialogue = reached(steps)
+    dialogue.receive(tc.encode(PATH[steps + 1]))
+    with pytest.raises(OutOfTurn, match="octets out of turn"):
+        dialogue.send(PATH[steps])
+    assert dialogue.state is State.BROKEN
+
+
 def test_a_server_that_talks_without_end_is_broken() -> None:
     dialogue = reached(1)
     dialogue.receive(bytes(MOST_UNREAD))
