@@ -35,6 +35,7 @@ def run(request: Request, clock: Clock) -> int:
     engine = Engine(clock=clock, report=samples.extend, drain_ns=50 * MILLISECOND, observe=outcomes.put)
     interrupted = False
     session: Session | None = None
+    lost: str | None = None
     engine.start()
     try:
         spec, session = _agreed(request, engine, clock)
@@ -66,7 +67,7 @@ def run(request: Request, clock: Clock) -> int:
         print(json.dumps(found, ensure_ascii=False))
     else:
         print("\n".join(["", *probe_summary.lines(request, total, ended - began)]))
-    return 130 if interrupted else 0 if total.counts.received else 1
+    return 130 if interrupted else 0 if total.counts.received and lost is None else 1
 
 
 def _spec(request: Request) -> StreamSpec:

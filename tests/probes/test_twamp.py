@@ -143,5 +143,6 @@ def test_the_command_says_why_a_server_declines() -> None:
 def test_the_command_ends_with_its_session(reflector: Reflector) -> None:
     with ScriptedServer(willing(reflector.port, CLOSE)) as server:
         done = command("-p", str(server.port), "-c", "100000")
+    assert done.returncode == 1
     assert "closed the control connection while running" in done.stderr
     assert "100000 sent" not in done.stdout

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from probes.wire import ntp_time, stamp, stamp_tlv
+from probes.wire import twamp_control as tc
+from tests.probes.wire.test_twamp_recorded import recorded
 
 PORT = 8620
 T1, T2, T3 = 1_700_000_000_123_456_789, 1_700_000_000_125_000_001, 1_700_000_000_125_020_000
+T1_WORD = int(ntp_time.to_ntp(np.array([T1]))[0])
 
 
 def pcap(datagrams: list[tuple[int, int, bytes]]) -> bytes:
@@ -20,9 +23,26 @@ def pcap(datagrams: list[tuple[int, int, bytes]]) -> bytes:
     data = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
     for source, destination, payload in datagrams:
         udp = struct.pack(">HHHH", source, destination, 8 + len(payload), 0) + payload
-        head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, b"\xc0\0\2\1", b"\xc0\0\2\2")
-        packet = head + udp
-        data += struct.pack("=IIII", T1 // 10**9, 0, len(packet), len(packet)) + packet
+        data += record(17, b"\xc0\0\2\1", b"\xc0\0\2\2", udp)
+    return data
+
+
+def record(protocol: int, source: bytes, destination: bytes, content: bytes) -> bytes:
+    """One packet of a capture."""
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(content), 1, 0, 64, protocol, 0, source, destination)
+    return struct.pack("=IIII", T1 // 10**9, 0, 20 + len(content), 20 + len(content)) + head + content
+
+
+def conversation(messages: list[tuple[str, bytes]]) -> bytes:
+    """A capture of a TCP connection from port 40000 to port 862: what C and S say."""
+    data, said = pcap([]), {"C": 1, "S": 1}
+    address, port = {"C": b"\x0a\x63\1\1", "S": b"\x0a\x63\1\2"}, {"C": 40000, "S": 862}
+    for speaker, octets in messages:
+        other = "S" if speaker == "C" else "C"
+        numbers = (said[speaker], said[other])
+        tcp = struct.pack(">HHIIBBHHH", port[speaker], port[other], *numbers, 0x50, 0x18, 65535, 0, 0)
+        data += record(6, address[speaker], address[other], tcp + octets)
+        said[speaker] += len(octets)
     return data
 
 
@@ -75,3 +95,31 @@ def shows(text: str, ns: int) -> bool:
     head, _, fraction = text.removesuffix(" UTC").partition(".")
     seconds = datetime.strptime(head, "%b %d, %Y %H:%M:%S").replace(tzinfo=UTC)
     return ns - (int(seconds.timestamp()) * 10**9 + int(fraction)) in (0, 1)
+
+
+@pytest.mark.live("tshark")
+def test_tshark_reads_our_side_of_twamp_control(tmp_path: Path) -> None:
+    """Ours as we write it now; the server's as a real one wrote it."""
+    ours = {
+        "SetUpResponse": tc.SetUpResponse(1),
+        "RequestSession": tc.RequestSession(4, 40000, 19127, 46, T1_WORD, 3 << 32, 46),
+        "StartSessions": tc.StartSessions(),
+        "StopSessions": tc.StopSessions(),
+    }
+    written = iter([tc.encode(message) for message in ours.values()])
+    spoken = [(who, next(written) if who == "C" else octets) for who, octets in recorded("S", "C")]
+    capture = tmp_path / "control.pcap"
+    capture.write_bytes(conversation(spoken))
+    read = [packet["twamp.control"] for packet in dissected(capture, "tcp.port==862,twamp.control")]
+    said = dict(zip(ours, [packet for (who, _), packet in zip(spoken, read, strict=True) if who == "C"], strict=True))
+    assert int(said["SetUpResponse"]["twamp.control.mode"]) == 1
+    asked = {name.removeprefix("twamp.control."): value for name, value in said["RequestSession"].items()}
+    assert (asked["command"], asked["ipvn"]) == ("5", "4")
+    assert (asked["sender_port"], asked["receiver_port"], asked["padding_length"]) == ("40000", "19127", "46")
+    assert asked["number_of_packets"] == asked["number_of_schedule_slots"] == "0"
+    assert shows(asked["start_time"], T1)
+    assert float(asked["timeout"]) == 3
+    assert int(asked["type-p"], 0) == 46 << 24
+    assert said["StartSessions"]["twamp.control.command"] == "2"
+    assert said["StopSessions"]["twamp.control.command"] == "3"
+    assert said["StopSessions"]["twamp.control.numsessions"] == "1"
