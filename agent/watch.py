@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent.config import SecretSource
 from agent.flows import Flows, Key, is_numeric
 from agent.schedule import Schedule
 from agent.store import RunRecord
@@ -20,7 +21,7 @@ from probes.core.errors import LocalError
 from probes.core.model import Circuit, ProbeSetting, Sample, SampleState
 from probes.engine.loop import Engine
 from probes.engine.resolve import Resolver
-from probes.engine.streams import StreamSpec
+from probes.engine.streams import StreamSpec, spec_of
 
 RETRY_NS = 30 * SECOND
 """How long a failed name or a refused stream rests before it is tried again."""
@@ -208,7 +209,14 @@ class Watch:
             text = f"{key[0]}/{key[1]}: {entry.circuit.target} is now {address}, was {entry.address}"
             self._event("address_changed", text)
         self._engine.remove([key for key, _, _ in moved])
-        refused = self._engine.add([_spec(entry, address) for _, entry, address in ready])
+        specs: list[StreamSpec] = []
+        refused: dict[Key, LocalError] = {}
+        for key, entry, address in ready:
+            try:
+                specs.append(_spec(entry, address))
+            except LocalError as unreadable:  # a secret
+                refused[key] = unreadable
+        refused |= self._engine.add(specs)
         absences: list[Sample] = []
         for key, entry, address in ready:
             error = refused.get(key)
@@ -223,12 +231,15 @@ class Watch:
 
 
 def _spec(entry: _Stream, address: str) -> StreamSpec:
+    """Reads the secrets of the probe. Raises LocalError."""
     circuit, setting = entry.circuit, entry.setting
     parameters = {
-        f"{name}_ns" if name in ("every", "timeout") else name: value for name, value in setting.parameters.items()
+        f"{name}_ns" if name in ("every", "timeout") else name: _plain(value)
+        for name, value in setting.parameters.items()
     }
     parameters.setdefault("dscp", circuit.dscp)
-    return StreamSpec(
+    return spec_of(
+        parameters,
         circuit=circuit.id,
         probe=setting.name,
         kind=setting.kind,
@@ -236,5 +247,8 @@ def _spec(entry: _Stream, address: str) -> StreamSpec:
         host=circuit.target,
         source=circuit.source,
         interface=circuit.interface,
-        **parameters,  # type: ignore[arg-type] # checked against the kind's Parameters when configured
     )
+
+
+def _plain(value: object) -> object:
+    return value.read().reveal().encode() if isinstance(value, SecretSource) else value
