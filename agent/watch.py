@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent.config import SecretSource
 from agent.flows import Flows, Key, is_numeric
 from agent.negotiations import Negotiations
 from agent.schedule import Schedule
@@ -22,7 +23,7 @@ from probes.core.errors import LocalError
 from probes.core.model import Circuit, ProbeSetting, Sample, SampleState
 from probes.engine.loop import Engine
 from probes.engine.resolve import Resolver
-from probes.engine.streams import StreamSpec
+from probes.engine.streams import StreamSpec, spec_of
 
 RETRY_NS = 30 * SECOND
 """How long a failed name or a refused stream rests before it is tried again."""
@@ -190,7 +191,13 @@ class Watch:
     def _due(self, key: Key, entry: _Stream, now: int, wall: int) -> StreamSpec | None:
         """The stream as it is to run from now on, where that is new."""
         address = self._due_address(entry, now)
-        spec = None if address is None or address == entry.address else _spec(entry, address)
+        try:
+            spec = None if address is None or address == entry.address else _spec(entry, address)
+        except LocalError as unreadable:  # a secret
+            self._engine.remove([key])
+            self._negotiations.close(key)
+            self._rest(entry, str(unreadable), now, wall)
+            return None
         return spec if entry.arrange is None else self._agreed(key, entry, spec, now, wall)
 
     def _agreed(self, key: Key, entry: _Stream, spec: StreamSpec | None, now: int, wall: int) -> StreamSpec | None:
@@ -269,12 +276,15 @@ class Watch:
 
 
 def _spec(entry: _Stream, address: str) -> StreamSpec:
+    """Reads the secrets of the probe. Raises LocalError."""
     circuit, setting = entry.circuit, entry.setting
     parameters = {
-        f"{name}_ns" if name in ("every", "timeout") else name: value for name, value in setting.parameters.items()
+        f"{name}_ns" if name in ("every", "timeout") else name: _plain(value)
+        for name, value in setting.parameters.items()
     }
     parameters.setdefault("dscp", circuit.dscp)
-    return StreamSpec(
+    return spec_of(
+        parameters,
         circuit=circuit.id,
         probe=setting.name,
         kind=setting.kind,
@@ -282,5 +292,8 @@ def _spec(entry: _Stream, address: str) -> StreamSpec:
         host=circuit.target,
         source=circuit.source,
         interface=circuit.interface,
-        **parameters,  # type: ignore[arg-type] # checked against the kind's Parameters when configured
     )
+
+
+def _plain(value: object) -> object:
+    return value.read().reveal().encode() if isinstance(value, SecretSource) else value

@@ -11,13 +11,15 @@ from typing import Final
 
 from agent.cli import probe_summary
 from agent.cli.request import Request
+from agent.config import SecretSource
+from probes.core.arrays import ABSENT
 from probes.core.catalog import Declined, FlowTarget, Session, StreamKind
 from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import PacketState, Sample
 from probes.core.units import format_duration
 from probes.engine.loop import Engine
-from probes.engine.streams import PacketEvents, StreamSpec
+from probes.engine.streams import PacketEvents, StreamSpec, spec_of
 
 _LOOK_EVERY_S: Final = 0.05
 _WAITING_BATCHES: Final = 1000
@@ -71,26 +73,28 @@ def run(request: Request, clock: Clock) -> int:
 
 
 def _spec(request: Request) -> StreamSpec:
-    def given(name: str, otherwise: int) -> int:
-        value = request.integer(name)
-        return otherwise if value is None else value
-
-    return StreamSpec(
+    """Reads the secrets among the parameters. Raises LocalError."""
+    parameters = {
+        f"{name}_ns" if name in ("every", "timeout") else name: _plain(value)
+        for name, value in request.parameters.items()
+        if value is not None
+    }
+    return spec_of(
+        parameters,
         circuit=request.target,
         probe=request.kind.name,
         kind=request.kind.name,
         address=request.address,
         host=request.target,
-        port=given("port", 0),
         source=request.source,
         interface=request.interface,
-        every_ns=given("every", SECOND),
-        timeout_ns=given("timeout", 3 * SECOND),
-        size=given("size", 56),
         dscp=request.dscp,
-        ttl=request.integer("ttl"),
         limit=request.count,
     )
+
+
+def _plain(value: object) -> object:
+    return value.read().reveal().encode() if isinstance(value, SecretSource) else value
 
 
 def _agreed(request: Request, engine: Engine, clock: Clock) -> tuple[StreamSpec, Session | None]:
@@ -152,10 +156,12 @@ class _Writer:
     def write(self, events: PacketEvents) -> None:
         columns = zip(
             events.sequence.tolist(), events.state.tolist(), events.rtt_ns.tolist(), events.duplicate.tolist(),
-            events.ttl.tolist(), events.source, events.reason, strict=True,
+            events.ttl.tolist(), events.source, events.reason, events.forward_ns.tolist(),
+            events.backward_ns.tolist(), strict=True,
         )  # fmt: skip
-        for sequence, state, rtt_ns, duplicate, ttl, source, reason in columns:
-            print(self._line(sequence, PacketState(state), rtt_ns, duplicate, ttl, source or self._address, reason))
+        for sequence, state, rtt_ns, duplicate, ttl, source, reason, forward_ns, backward_ns in columns:
+            line = self._line(sequence, PacketState(state), rtt_ns, duplicate, ttl, source or self._address, reason)
+            print(line + _one_way("forward", forward_ns) + _one_way("backward", backward_ns))
         sys.stdout.flush()
 
     def _line(
@@ -173,6 +179,10 @@ class _Writer:
         if state is PacketState.NOT_SENT:
             return f"not sent: seq={sequence} {reason or ''}".rstrip()
         return f"no reply {self._timeout}: seq={sequence}"
+
+
+def _one_way(name: str, delay_ns: int) -> str:
+    return "" if delay_ns == ABSENT else f" {name}={delay_ns / 1e6:.3f} ms"
 
 
 def _silent(_: PacketEvents) -> None:

@@ -17,7 +17,7 @@ from probes.core.arrays import ABSENT, Int64
 from probes.core.clock import SECOND
 from probes.core.codec import Reflections
 from probes.core.model import PacketState
-from probes.engine.flight import TIMED_OUT, FlightTable
+from probes.engine.flight import FlightTable
 from probes.engine.roundtrip import USER
 
 OUR_CLOCK: Final = -1
@@ -29,7 +29,8 @@ NO_ESTIMATE: Final = -3
 
 _LONGEST_FOLLOW_UP_NS: Final = SECOND
 _WORD: Final = 1 << 32
-_LOOK_AHEAD: Final = 256
+_LOOK_AHEAD: Final = 32
+"""packets after an interval that are asked about its last losses"""
 _COLUMNS: Final = 13
 
 
@@ -230,8 +231,8 @@ class FarSide:
             backward_ttl=np.where(heard & (backward_ttl > 0), backward_ttl, ABSENT),
             forward_dscp=np.where(heard & (forward_dscp >= 0), forward_dscp, ABSENT),
             backward_dscp=np.where(heard & (backward_dscp >= 0), backward_dscp, ABSENT),
-            numbered=self._numbered(which, rows, settled=True),
-            ahead=self._numbered(chosen[later], later_rows, settled=False),
+            numbered=self._numbered(which, rows),
+            ahead=self._numbered(chosen[later], later_rows),
             reflecting=reflecting,
         )
 
@@ -243,14 +244,12 @@ class FarSide:
         state = self._flight.state[rows]
         return np.asarray((state == PacketState.ANSWERED) | (state == PacketState.LATE))
 
-    def _numbered(self, which: Int64, rows: Int64, *, settled: bool) -> Numbered:
-        """settled: what is open still counts as lost."""
-        flight = self._flight
-        sent = flight.state[rows] != PacketState.NOT_SENT
+    def _numbered(self, which: Int64, rows: Int64) -> Numbered:
+        """What has no reply counts as lost: where it matters, a later packet has one."""
+        sent = self._flight.state[rows] != PacketState.NOT_SENT
         which, rows = which[sent], rows[sent]
         heard = self._heard(rows)
-        lost = ~heard if settled else ~heard & (flight.state[rows] < TIMED_OUT)
         return Numbered(
-            which, flight.sequence[rows], np.where(heard, self._lag[rows], ABSENT), lost,
+            which, self._flight.sequence[rows], np.where(heard, self._lag[rows], ABSENT), ~heard,
             np.where(heard, self._extra[rows], 0),
         )  # fmt: skip

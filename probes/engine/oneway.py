@@ -169,9 +169,9 @@ def _of(
         _one_way(part, summaries, number, way) for summaries, way in ((forward, "forward"), (backward, "backward"))
     )
     if lost_backward != ABSENT:
-        lost_forward = counts.lost - lost_backward
+        lost_forward = counts.lost - counts.late - lost_backward
         there = replace(there, sent=counts.sent, lost=lost_forward)
-        back = replace(back, sent=counts.sent - lost_forward, lost=lost_backward)
+        back = replace(back, sent=counts.sent - lost_forward, lost=lost_backward + counts.late)
     if bound is not None:
         there, back = (
             replace(way, error_ns=bound + extra)

@@ -52,6 +52,13 @@ class StreamSpec:
         return (self.circuit, self.probe)
 
 
+def spec_of(parameters: Mapping[str, object], **others: object) -> StreamSpec:
+    """A stream from its kind's parameters, named as fields; those that are none of a StreamSpec are its extras."""
+    known = {name: value for name, value in parameters.items() if name in StreamSpec.__slots__}
+    extras = tuple(sorted((name, value) for name, value in parameters.items() if name not in known))
+    return StreamSpec(**known, **others, extras=extras)  # type: ignore[arg-type] # checked against the Parameters
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PacketEvents:
     """Outcomes of single packets, in the order they became known; arrays and tuples of length n.

@@ -9,6 +9,7 @@ all after. A request that arrived twice takes two numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from probes.core.arrays import ABSENT, Int64
 
 Flags = NDArray[np.bool_]
 
-_APART: np.int64 = np.int64(1 << 40)
+_APART: Final = np.int64(1 << 40)
 """more than the numbers of a stream in one call lie apart"""
+_MOST_OUT_OF_PLACE: Final = 64
+"""replies between two anchors; with more, the far end has begun to count anew"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +74,9 @@ class Split:
 def split_losses(carry: Tally, interval: Tally, ahead: Tally, streams: int) -> Split:
     """`carry`: from the interval before; `ahead`: what is known of packets sent after this one.
 
-    Where a run of losses has both directions, the first are put down to the way back: which was which is not known.
+    Which was which of the losses between two anchors is not known; where intervals meet there, each gets its share.
+    Where requests overtake one another, one that overtook and was lost has its number behind the anchor that follows
+    it: there the losses between all anchors of the interval are taken together.
     """
     rows, part = joined(carry, interval, ahead)
     backward = np.zeros(streams, np.int64)
@@ -90,11 +95,28 @@ def split_losses(carry: Tally, interval: Tally, ahead: Tally, streams: int) -> S
     inside += np.add.reduceat(rows.extra, start)
     missing = np.where(known, following, 0) - np.where(known, number, 0) - 1 - inside
     before, mine, after = (np.add.reduceat(np.where(part == n, rows.lost, 0), start) for n in range(3))
-    lost_backward = np.clip(missing, 0, before + mine + after)
-    np.add.at(backward, stream, np.where(known, np.clip(lost_backward - before, 0, mine), 0))
+    total = before + mine + after
+    lost_backward = np.clip(missing, 0, total)
+    share = _share(lost_backward, total, before + mine) - _share(lost_backward, total, before)
+    shuffled = np.zeros(streams, np.bool_)
+    shuffled[rows.stream[seen & ~anchor]] = True
+    whole = known & (before + after == 0) & shuffled[stream]
+    np.add.at(backward, stream, np.where(known & ~whole, share, 0))
+    backward += np.clip(_total(stream, whole, missing, streams), 0, _total(stream, whole, mine, streams))
     backward[stream[~known & (mine > 0)]] = ABSENT
     past = part < 2
     return Split(backward, _carried(rows.where(past), (part == 1)[past], anchor[past]))
+
+
+def _share(part: Int64, whole: Int64, reached: Int64) -> Int64:
+    """How much of `part` lies in the first `reached` of `whole`, spread evenly."""
+    return np.asarray(part * reached // np.maximum(whole, 1), np.int64)
+
+
+def _total(stream: Int64, chosen: Flags, values: Int64, streams: int) -> Int64:
+    total = np.zeros(streams, np.int64)
+    np.add.at(total, stream[chosen], values[chosen])
+    return total
 
 
 def _anchors(rows: Tally, seen: Flags) -> Flags:
@@ -118,7 +140,7 @@ def _anchors(rows: Tally, seen: Flags) -> Flags:
 def _carried(rows: Tally, mine: Flags, anchor: Flags) -> Tally:
     """From each stream's last anchor on, losses added to the reply before them: one row in ordinary times.
 
-    Without an anchor, as after a restart of the far end, the interval's last reply is the new beginning.
+    Without an anchor nearby, as after a restart of the far end, the interval's last reply is the new beginning.
     """
     seen = rows.number != ABSENT
     if not seen.any():
@@ -126,7 +148,9 @@ def _carried(rows: Tally, mine: Flags, anchor: Flags) -> Tally:
     n = len(seen)
     index = np.arange(n)
     last_anchor, last_seen = (_last(rows.stream, flags) for flags in (anchor, seen & mine))
-    from_row = np.where(last_anchor >= 0, last_anchor, np.where(last_seen >= 0, last_seen, 0))
+    replies = np.cumsum(seen)
+    far_back = replies[last_seen] - replies[last_anchor] > _MOST_OUT_OF_PLACE
+    from_row = np.where((last_seen >= 0) & ((last_anchor < 0) | far_back), last_seen, np.maximum(last_anchor, 0))
     kept = index >= from_row
     owner = np.maximum.accumulate(np.where(seen, index, -1))
     own = (owner >= 0) & (rows.stream[np.maximum(owner, 0)] == rows.stream)

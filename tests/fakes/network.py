@@ -23,8 +23,8 @@ class Reply:
     change: Callable[[bytearray], None] | None = None
     source: str | None = None
     stamped: bool = True
-    data: bytes | None = None
-    """what comes instead of the request itself"""
+    data: bytes | Callable[[], bytes] | None = None
+    """what comes instead of the request itself; made when it comes"""
     dscp: int = 0
 
 
@@ -143,10 +143,10 @@ class FakeTransport:
 
     def receive(self) -> Arrivals | None:
         now = self._network.clock.monotonic()
-        ready = sorted((*entry[:2], entry) for entry in self._coming if entry[0] <= now)
+        ready = sorted((entry for entry in self._coming if entry[0] <= now), key=lambda entry: entry[:2])
         if not ready:
             return None
-        entries = [entry for _, _, entry in ready[: self.rows]]
+        entries = ready[: self.rows]
         for entry in entries:
             self._coming.remove(entry)
         data = np.zeros((len(entries), 2048), np.uint8)
@@ -154,7 +154,9 @@ class FakeTransport:
         source = np.zeros((len(entries), 3), np.uint64)
         stamps = np.zeros(len(entries), np.int64)
         for row, (at, _, sent, reply) in enumerate(entries):
-            octets = bytearray(sent.data if reply.data is None else reply.data)
+            octets = bytearray(
+                sent.data if reply.data is None else reply.data() if callable(reply.data) else reply.data
+            )
             if reply.change is not None:
                 reply.change(octets)
             data[row, : len(octets)] = np.frombuffer(bytes(octets), np.uint8)
