@@ -33,7 +33,7 @@ def willing(port: int, *more: Step) -> list[Step]:
 
 
 class ScriptedServer:
-    """Follows one script per connection, in order; the last connection is held open to the end."""
+    """Follows one script per connection, in order; after the script it waits for the client to close."""
 
     def __init__(self, *scripts: Sequence[Step], chunk: int | None = None, host: str = "127.0.0.1") -> None:
         """chunk: say no more octets at once."""
@@ -44,7 +44,6 @@ class ScriptedServer:
         self.heard: list[tc.Message] = []
         self.ends: list[str] = []
         """how each connection ended: by us, or `eof` from the client"""
-        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> ScriptedServer:
@@ -52,11 +51,10 @@ class ScriptedServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._closing.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(15)
         assert not self._thread.is_alive()
 
     def _serve(self) -> None:
@@ -82,11 +80,12 @@ class ScriptedServer:
                 self.heard.append(message)
             else:
                 return "eof"
-        with contextlib.suppress(OSError):
-            while not self._closing.is_set():
-                if not connection.recv(1):
-                    return "eof"
-        return "held"
+        try:
+            while connection.recv(1):
+                pass
+        except OSError:
+            return "held"
+        return "eof"
 
     def _say(self, connection: socket.socket, data: bytes) -> None:
         size = self._chunk or len(data)

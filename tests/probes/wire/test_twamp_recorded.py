@@ -14,7 +14,7 @@ from tests.fakes import plain_stamp
 
 RECORDED = Path(__file__).parents[2] / "golden" / "twamp-exchange.txt"
 PORT = 19127
-T1 = 1_796_045_839_651_000_000
+T1 = 1_796_045_711_652_000_000
 """about when it was"""
 
 
