@@ -44,25 +44,27 @@ class Negotiations:
         self._entries: dict[Key, _Entry] = {}
 
     def begin(self, spec: StreamSpec, arrange: Arrange) -> None:
-        """Start to negotiate for this stream, unless that is going on already with the same address.
+        """Start to negotiate for this stream with spec.address, unless that is going on already. A session with the
+        same address lasts until there is a new one.
 
         Raises LocalError when this host cannot do so now.
         """
-        known = self._entries.get(spec.key)
-        if known is not None and known.address == spec.address:
+        entry = self._entries.get(spec.key)
+        if entry is not None and entry.address == spec.address and entry.talk is not None:
             return
-        self.close(spec.key)
-        taken = {entry.local_port for entry in self._entries.values() if entry.address == spec.address}
-        local_port = self._engine.local_port(spec, taken)
+        if entry is None or entry.address != spec.address:
+            self.close(spec.key)
+            taken = {entry.local_port for entry in self._entries.values() if entry.address == spec.address}
+            entry = _Entry(spec.address, self._engine.local_port(spec, taken))
         target = FlowTarget(
             spec.circuit, spec.probe, spec.host, spec.address, spec.source, spec.interface, spec.dscp
         )  # fmt: skip
         parameters = {"port": spec.port, "size": spec.size, "timeout": spec.timeout_ns}
         try:
-            talk = self._workers.submit(arrange, target, parameters, local_port, self._clock)
+            entry.talk = self._workers.submit(arrange, target, parameters, entry.local_port, self._clock)
         except queue.Full:
             raise LocalError("too many sessions wait to be negotiated", hint="are many far ends silent?") from None
-        self._entries[spec.key] = _Entry(spec.address, local_port, talk)
+        self._entries[spec.key] = entry
 
     def agreed(self, spec: StreamSpec) -> StreamSpec | Declined | None:
         """What came of a negotiation that is done: the stream as it may run, or why not; None while it goes on."""
@@ -76,8 +78,11 @@ class Negotiations:
             log.exception("%s/%s: the negotiation has failed", *spec.key)
             found = Declined(f"the negotiation has failed: {type(error).__name__}: {error}")
         if isinstance(found, Declined):
-            del self._entries[spec.key]
+            if entry.session is None or not found.unheard:
+                self.close(spec.key)
             return found
+        if entry.session is not None:
+            entry.session.close()
         entry.session = found
         return replace(spec, port=found.port, local_port=entry.local_port)
 
@@ -88,6 +93,11 @@ class Negotiations:
         if reason is not None:
             del self._entries[key]
         return reason
+
+    def unheard(self, key: Key) -> bool:
+        """Whether the far end of a stream that runs has long been silent, and none has been asked about it yet."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.talk is None and entry.session is not None and entry.session.unheard
 
     def close(self, key: Key) -> None:
         """Give a session back, also one that is still being negotiated."""

@@ -48,6 +48,8 @@ class _Stream:
     """what the far end must agree to first"""
     wanted: StreamSpec | None = None
     """while that is being negotiated: the stream that is to run"""
+    renew_ns: int = 0
+    """monotonic time before which a silent far end is not asked for a new session"""
 
     @property
     def absent(self) -> bool:
@@ -202,26 +204,31 @@ class Watch:
 
     def _agreed(self, key: Key, entry: _Stream, spec: StreamSpec | None, now: int, wall: int) -> StreamSpec | None:
         """The same of a stream that needs a session; `spec`: what is to be negotiated from now on."""
-        if entry.address is not None:
-            reason = self._negotiations.ended(key)
-            if reason is None and spec is not None:
-                reason = f"{entry.circuit.target} is now {spec.address}, was {entry.address}"
-                self._event("address_changed", f"{key[0]}/{key[1]}: {reason}")
-            if reason is not None:
-                self._engine.remove([key])
-                self._negotiations.close(key)
-                self._rest(entry, reason, now, wall)
+        if entry.address is not None and (reason := self._negotiations.ended(key)) is not None:
+            self._engine.remove([key], reason)
+            self._rest(entry, reason, now, wall)
+        if entry.address is not None and spec is not None:
+            reason = f"{entry.circuit.target} is now {spec.address}, was {entry.address}"
+            self._event("address_changed", f"{key[0]}/{key[1]}: {reason}")
+            self._engine.remove([key])
+            self._rest(entry, reason, now, wall)
         try:
+            if entry.address is not None and now >= entry.renew_ns and self._negotiations.unheard(key):
+                spec, entry.renew_ns = _spec(entry, entry.address), now + RETRY_NS
             if spec is not None and entry.arrange is not None:
                 self._negotiations.begin(spec, entry.arrange)
                 entry.wanted = spec
             found = self._negotiations.agreed(entry.wanted) if entry.wanted is not None else None
         except LocalError as error:
             found = Declined(str(error))
-        if isinstance(found, Declined):
-            self._rest(entry, str(found), now, wall)
-            return None
-        return found
+        if not isinstance(found, Declined):
+            return found
+        entry.wanted = None
+        if entry.address is not None and found.unheard:
+            return None  # the stream goes on: whether this is an outage, its packets show
+        self._engine.remove([key], str(found))
+        self._rest(entry, str(found), now, wall)
+        return None
 
     def _rest(self, entry: _Stream, reason: str, now: int, wall: int) -> None:
         """The stream does not run, and is tried again after a while."""
@@ -259,8 +266,9 @@ class Watch:
             return []
         moved = [(key, entry, spec) for key, entry, spec in ready if entry.address is not None]
         for key, entry, spec in moved:
-            text = f"{key[0]}/{key[1]}: {entry.circuit.target} is now {spec.address}, was {entry.address}"
-            self._event("address_changed", text)
+            if spec.address != entry.address:
+                text = f"{key[0]}/{key[1]}: {entry.circuit.target} is now {spec.address}, was {entry.address}"
+                self._event("address_changed", text)
         self._engine.remove([key for key, _, _ in moved])
         refused = self._engine.add([spec for _, _, spec in ready])
         absences: list[Sample] = []

@@ -66,9 +66,13 @@ class Session(Protocol):
 
     port: int
     """where the far end awaits the stream's packets"""
+    unheard: bool
+    """Nothing has been heard of the far end for so long that it may have forgotten the session. That alone does not end
+    it: silence may be the network's, and is for the stream's packets to show.
+    """
 
     def ended(self) -> str | None:
-        """Why it is over; None while it lasts. Never waits."""
+        """Why it is over, by the far end's own word; None while it lasts. Never waits."""
 
     def close(self) -> None:
         """Tell the far end that it is over. Never waits."""
@@ -80,6 +84,8 @@ class Declined:
 
     reason: str
     hint: str = ""
+    unheard: bool = False
+    """it did not speak at all: it may be down, or the network between"""
 
     def __str__(self) -> str:
         return f"{self.reason} (hint: {self.hint})" if self.hint else self.reason

@@ -65,6 +65,7 @@ class _Add:
 @dataclass(frozen=True, slots=True)
 class _Remove:
     key: Key
+    impaired: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +145,14 @@ class Engine:
             codec = self._sockets.codec(spec)
             return self._sockets.local_port(spec, codec, route_of(spec, 0).family, avoid)
 
-    def remove(self, keys: Sequence[Key]) -> None:
-        """Stop streams. The open interval is reported as soon as the packets in flight are settled."""
+    def remove(self, keys: Sequence[Key], impaired: str | None = None) -> None:
+        """Stop streams. The open interval is reported as soon as the packets in flight are settled; as IMPAIRED, with
+        those before it that still wait for packets, where a reason is given."""
         with self._lock:
             for key in keys:
                 if key in self._keys:
                     self._keys.discard(key)
-                    self._commands.append(_Remove(key))
+                    self._commands.append(_Remove(key, impaired))
 
     def mark(self, circuit: str, reason: str | None) -> None:
         """From now on, until None: samples of this circuit are IMPAIRED for the reason."""
@@ -248,6 +250,8 @@ class Engine:
             if isinstance(command, _Add):
                 self._start_stream(command, now)
             elif isinstance(command, _Remove):
+                if command.impaired is not None:
+                    self._intervals.impair([self._table.numbers[command.key]], command.impaired, closing=True)
                 self._intervals.finish(np.array([self._table.numbers[command.key]], np.int64), now)
             else:
                 self._apply_mark(command)

@@ -1,13 +1,16 @@
 """A TWAMP session agreed with a server over its control connection (RFC 5357 section 3), unauthenticated mode.
 
 The server's trouble (no answer, a refusal, nonsense, a cut) is a sentence, never an exception. Every step has a
-deadline. TWAMP-Control has no message that keeps an idle connection alive, so TCP does: a server that has vanished is
-noticed within half a minute. Then the session is over, for a reflector stops when its control connection ends.
+deadline. A session is over when the server says so, also by closing the connection, with which its reflector stops.
+Silence is no such word: TCP asks the server on and on whether it is there (TWAMP-Control has no message for that), so
+that one that was restarted answers with a reset; an outage of the network, even of many minutes, leaves the session as
+it is, and its packets are lost as they should be.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -20,6 +23,7 @@ from probes.core.catalog import Declined, FlowTarget
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import PacketError
 from probes.engine.connection import milliseconds_until, open_connection
+from probes.engine.control import IP_RECVERR, IPV6_RECVERR
 from probes.wire import twamp_control as control
 from probes.wire.ntp_time import to_ntp
 from probes.wire.twamp_control import AcceptSession, Message, RequestSession, SetUpResponse, StartSessions, StopSessions
@@ -32,12 +36,10 @@ WHOLE_NS: Final = 10 * SECOND
 
 _PORTS: Final = range(18760, 19961)
 """what is asked for first; the server's answer decides"""
-_KEEP_ALIVE: Final = (
-    (socket.TCP_KEEPIDLE, 10),
-    (socket.TCP_KEEPINTVL, 5),
-    (socket.TCP_KEEPCNT, 3),
-    (socket.TCP_USER_TIMEOUT, 25_000),
-)
+_KEEP_ALIVE: Final = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 90))
+"""Unheard after a quarter of an hour: by then a server's reflector without packets has given up (RFC 5357 section 4.2,
+REFWAIT, 900 s)."""
+_SILENCE: Final = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _AT_ONCE: Final = 4096
 _REACH: Final = "the TWAMP server must be reachable by TCP on this port"
 _RIGHT_PORT: Final = "is this the port of a TWAMP server?"
@@ -56,12 +58,13 @@ class TwampSession:
 
     def __init__(self, connection: socket.socket, dialogue: Dialogue, port: int) -> None:
         self.port = port
+        self.unheard = False
         self._connection, self._dialogue = connection, dialogue
         self._ended: str | None = None
 
     def ended(self) -> str | None:
-        """Why the session is over; None while it runs. Asks the control connection, never waits."""
-        if self._ended is None:
+        """Why the session is over; None while it lasts. Asks the control connection, never waits."""
+        if self._ended is None and not self.unheard:
             self._ended = self._look()
             if self._ended is not None:
                 self._connection.close()
@@ -88,7 +91,10 @@ class TwampSession:
         except PacketError as error:
             return f"TWAMP: {error.message}"
         except OSError as error:
-            return f"TWAMP: control connection lost: {os.strerror(error.errno or 0)}"
+            if error.errno not in _SILENCE:
+                return f"TWAMP: control connection lost: {os.strerror(error.errno or 0)}"
+            self.unheard = True
+            self._connection.close()
         return None
 
 
@@ -103,7 +109,7 @@ def arrange(
     deadline = clock.monotonic() + WHOLE_NS
     attempt = open_connection(target, number["port"], STEP_NS, clock)
     if attempt.socket is None:
-        return Declined(f"TWAMP control: {attempt.reason}", _REACH)
+        return Declined(f"TWAMP control: {attempt.reason}", _REACH, unheard=not attempt.declined)
     wish = RequestSession(
         family=6 if attempt.socket.family == socket.AF_INET6 else 4,
         sender_port=local_port,
@@ -194,6 +200,11 @@ def _on_port(wish: RequestSession, port: int) -> RequestSession:
 
 
 def _keep_alive(connection: socket.socket) -> None:
+    # Without this an ICMP error would end a connection that outlives the outage (ip(7), IP_RECVERR).
+    if connection.family == socket.AF_INET6:
+        connection.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 0)
+    else:
+        connection.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEP_ALIVE:
         connection.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -25,6 +25,7 @@ class FarSession:
     """Implements probes.core.catalog.Session."""
 
     port: int
+    unheard: bool = False
     trouble: str | None = None
     closed: int = 0
 
@@ -134,6 +135,7 @@ def test_a_session_that_ends_makes_the_stream_invalid_and_is_negotiated_again(ho
     house.after(1)
     assert house.engine.running == {}
     assert house.watch.refused() == {KEY: "the server has stopped the session"}
+    assert house.engine.impaired == {KEY: "the server has stopped the session"}, "nobody answered for a second or so"
     house.after(RETRY_NS / SECOND - 1)
     assert far.talks == []
     house.after(2)
@@ -142,6 +144,59 @@ def test_a_session_that_ends_makes_the_stream_invalid_and_is_negotiated_again(ho
     assert house.engine.running[KEY].port == 19_001
     assert house.engine.log == [("add", KEY), ("remove", KEY), ("add", KEY)]
     assert {sample.reason for sample in house.samples} == {"the server has stopped the session"}
+
+
+def silent(house: House, far: FarEnd) -> FarSession:
+    """A session that has run and whose far end has not been heard of for long."""
+    session = FarSession(19_000)
+    far.answers = [session]
+    house.watch.add([circuit("a", "192.0.2.9", TWAMP)], {})
+    far.talk()
+    house.after(60)
+    session.unheard = True
+    house.after(1)
+    return session
+
+
+def test_an_outage_is_measured_on_while_a_silent_far_end_is_asked_again_and_again(house: House, far: FarEnd) -> None:
+    """Silence may be the network's: then it is loss, not missing data."""
+    silent(house, far)
+    for _ in range(5):
+        assert KEY in house.engine.running
+        assert len(far.talks) == 1
+        far.answers = [Declined("no answer from 192.0.2.9 within 3000 ms", unheard=True)]
+        far.talk()
+        house.after(RETRY_NS / SECOND)
+    assert house.engine.log == [("add", KEY)]
+    assert house.watch.refused() == {}
+    assert house.samples == []
+
+
+def test_after_an_outage_the_stream_goes_over_to_a_new_session(house: House, far: FarEnd) -> None:
+    old = silent(house, far)
+    far.answers = [FarSession(19_001)]
+    far.talk()
+    house.after(1)
+    assert house.engine.running[KEY].port == 19_001
+    assert house.engine.log == [("add", KEY), ("remove", KEY), ("add", KEY)]
+    assert (old.closed, house.engine.impaired, house.events, house.samples) == (1, {}, [], [])
+    house.after(120)
+    assert far.talks == []
+
+
+def test_a_silent_far_end_that_declines_by_its_own_word_ends_the_stream(house: House, far: FarEnd) -> None:
+    silent(house, far)
+    far.answers = [Declined("connection refused by 192.0.2.9")]
+    far.talk()
+    house.after(1)
+    assert house.engine.running == {}
+    assert house.watch.refused() == {KEY: "connection refused by 192.0.2.9"}
+    assert house.engine.impaired == {KEY: "connection refused by 192.0.2.9"}
+    house.after(RETRY_NS / SECOND + 1)
+    far.answers = [FarSession(19_002)]
+    far.talk()
+    house.after(1)
+    assert house.engine.running[KEY].port == 19_002
 
 
 def test_the_agent_s_own_failure_in_a_negotiation_touches_nothing_else(house: House, far: FarEnd) -> None:

@@ -18,6 +18,8 @@ class FakeEngine:
         self.refusals: dict[Key, LocalError] = {}
         self.marks: list[tuple[str, str | None]] = []
         self.log: list[tuple[str, Key]] = []
+        self.impaired: dict[Key, str] = {}
+        """streams whose last interval does not count"""
 
     def add(self, specs: Sequence[StreamSpec]) -> dict[Key, LocalError]:
         refused = {}
@@ -30,10 +32,12 @@ class FakeEngine:
             self.log.append(("add", spec.key))
         return refused
 
-    def remove(self, keys: Sequence[Key]) -> None:
+    def remove(self, keys: Sequence[Key], impaired: str | None = None) -> None:
         for key in keys:
             if self.running.pop(key, None) is not None:
                 self.log.append(("remove", key))
+                if impaired is not None:
+                    self.impaired[key] = impaired
 
     def local_port(self, spec: StreamSpec, avoid: Container[int]) -> int:
         if spec.key in self.refusals:

@@ -1,5 +1,7 @@
 """Sessions with a TWAMP server over real sockets: agreed, refused, stalled, cut off, lied to; and the recorded one."""
 
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +13,7 @@ from probes.core.clock import MILLISECOND, SECOND, SystemClock
 from probes.engine import twamp_session
 from probes.engine.twamp_session import TwampSession, arrange
 from probes.wire import twamp_control as tc
+from probes.wire.twamp_dialogue import Dialogue
 from tests.fakes.twamp_server import (
     ACK,
     CLOSE,
@@ -218,8 +221,8 @@ def test_a_session_ends_with_its_control_connection(more: Sequence[Step], reason
         session.close()
 
 
-def test_a_vanished_server_is_noticed_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No message keeps the connection alive, TCP does; here that it is asked to."""
+def test_tcp_asks_a_silent_server_for_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No message keeps the connection alive, TCP does; an outage does not end it, nor does an ICMP error."""
     with ScriptedServer(willing(19_111)) as server:
         kept: list[socket.socket] = []
         negotiate = twamp_session._negotiate
@@ -231,5 +234,46 @@ def test_a_vanished_server_is_noticed_by_the_kernel(monkeypatch: pytest.MonkeyPa
             kept[0].getsockopt(socket.IPPROTO_TCP, option)
             for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
         )
-        assert idle + interval * count <= 30
+        assert idle <= 10, "a restarted server is noticed soon"
+        assert idle + interval * count >= 900
+        assert kept[0].getsockopt(socket.IPPROTO_IP, 11) == 0
         session.close()
+
+
+class Silence:
+    """A connection that the kernel has given up."""
+
+    def __init__(self, code: int) -> None:
+        self.code, self.closed = code, 0
+
+    def recv(self, _: int) -> bytes:
+        raise OSError(self.code, os.strerror(self.code))
+
+    def send(self, _: bytes) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("code", [errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH])
+def test_silence_does_not_end_a_session(code: int) -> None:
+    connection = Silence(code)
+    session = TwampSession(connection, Dialogue(), 19_111)  # type: ignore[arg-type]
+    assert not session.unheard
+    assert session.ended() is None
+    assert session.unheard
+    assert session.ended() is None
+    assert connection.closed == 1
+    session.close()
+
+
+def test_who_did_not_answer_is_told_from_who_declined() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    parameters = {"port": port, "size": SIZE, "timeout": SECOND}
+    refused = arrange(FlowTarget("c", "p", "h", "127.0.0.1"), parameters, 40_000, SystemClock())
+    unrouted = arrange(FlowTarget("c", "p", "h", "127.0.0.1", source="192.0.2.77"), parameters, 40_000, SystemClock())
+    assert isinstance(refused, Declined)
+    assert isinstance(unrouted, Declined)
+    assert (refused.unheard, unrouted.unheard) == (False, True)
