@@ -15,8 +15,9 @@ from probes.core.model import PacketState, Sample, SampleState
 from probes.engine.loop import Engine
 from probes.engine.streams import PacketEvents, StreamSpec
 from tests.fakes.clock import FakeClock
-from tests.fakes.far_end import PTP, FarEnd, Way
+from tests.fakes.far_end import FarEnd, Way
 from tests.fakes.network import FakeNetwork, Refusal, Reply
+from tests.fakes.stamp_octets import PTP
 
 MS = MILLISECOND
 WALL = 1_800_000_000 * SECOND
