@@ -93,7 +93,7 @@ def main() -> None:
         endpoint.fileno(): Reflector(endpoint, offset_ns, error)
         for endpoint in (opened(address, port) for address in sys.argv[4:])
     }
-    print("ready", flush=True)
+    print("ready", *(reflector.endpoint.getsockname()[1] for reflector in reflectors.values()), flush=True)
     watched = select.poll()
     watched.register(0, select.POLLIN)
     for descriptor in reflectors:

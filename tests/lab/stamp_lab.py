@@ -31,7 +31,7 @@ def stamp_reflector(lab: Lab, *, offset_ns: int = 0, error: int = ERROR) -> Iter
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
+        if not process.stdout.readline().startswith("ready"):
             raise LabError(f"the reflector did not start: {process.communicate(timeout=5)[1]}")
         yield
     finally:
