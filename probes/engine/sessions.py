@@ -34,6 +34,7 @@ MOST_SESSIONS: Final = 256
 """streams to one peer"""
 
 _WORD: Final = 1 << 32
+_LARGEST_ERROR_NS: Final = 1 << 60
 _Make = tuple[object, ...]
 
 
@@ -149,7 +150,7 @@ class Sessions:
         if not own.synchronised or own.maximum_error_ns is None:
             return np.full(len(found.valid), OUR_CLOCK, np.int64)
         known = found.error_ns != ABSENT
-        bound = np.where(known, found.error_ns, 0) + own.maximum_error_ns
+        bound = np.where(known, np.minimum(found.error_ns, _LARGEST_ERROR_NS), 0) + own.maximum_error_ns
         return np.where(known, np.where(found.synchronised, bound, FAR_CLOCK), NO_ESTIMATE)
 
     def note_follow_ups(self, stream: Int64, followed: Int64, left_ns: Int64) -> None:

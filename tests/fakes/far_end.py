@@ -1,22 +1,18 @@
-"""A STAMP reflector of the fake network, octet by octet with struct: a clock of its own, fates by the packet's turn."""
+"""A STAMP reflector of the fake network: a clock of its own, fates by the packet's turn."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import struct
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from tests.fakes import stamp_octets
 from tests.fakes.network import FakeNetwork, Reply, Sent
+from tests.fakes.stamp_octets import PTP
 
 MS = 1_000_000
-EPOCH = 2_208_988_800
-SYNCHRONISED = 0x8000
-PTP = 0x4000
 
 
 @dataclass
@@ -77,36 +73,15 @@ class FarEnd:
         return replies
 
     def _word(self, monotonic_ns: int) -> int:
-        seconds, rest = divmod(self.network.wall_at(monotonic_ns) + self.offset_ns, 10**9)
-        if self.error & PTP:
-            return seconds << 32 | rest
-        return ((seconds + EPOCH) << 32 | ((rest << 32) + 500_000_000) // 10**9) & (1 << 64) - 1
+        return stamp_octets.word(self.network.wall_at(monotonic_ns) + self.offset_ns, ptp=bool(self.error & PTP))
 
     def _reply(self, sent: Sent, arrives: int, leaves: int) -> bytes:
-        base = 44 if self.key is None else 112
-        sequence, stamp, error, ssid = self._request(sent.data)
         count = bisect_left(self.arrivals[sent.stream], (arrives, leaves))
-        number = (count + self.first_number) % 2**32 if self.stateful else sequence
-        t2, t3 = self._word(arrives), self._word(leaves - self.stamp_lag_ns)
-        out = bytearray(len(sent.data))
-        if self.key is None:
-            struct.pack_into(
-                ">IQHHQIQHHB", out, 0, number, t3, self.error, ssid, t2, sequence, stamp, error, 0, self.ttl
-            )
-        else:
-            struct.pack_into(
-                ">I12xQHH4xQ8xI12xQH6xB", out, 0, number, t3, self.error, ssid, t2, sequence, stamp, error, self.ttl
-            )
-            out[96:112] = hmac.new(self.key, bytes(out[:96]), hashlib.sha256).digest()[:16]
-        if self.extensions:
-            self._extend(out, sent, base, count, leaves)
-        return bytes(out)
-
-    def _request(self, data: bytes) -> tuple[int, int, int, int]:
-        if self.key is None:
-            return struct.unpack_from(">IQHH", data)
-        assert hmac.compare_digest(data[96:112], hmac.new(self.key, data[:96], hashlib.sha256).digest()[:16])
-        return struct.unpack_from(">I12xQHH", data)
+        return stamp_octets.reply(
+            sent.data, number=(count + self.first_number) % 2**32 if self.stateful else None, t2=self._word(arrives),
+            t3=self._word(leaves - self.stamp_lag_ns), error=self.error, ttl=self.ttl, dscp=self.dscp, count=count + 1,
+            before=self._follow_up(sent, count, leaves), key=self.key, extensions=self.extensions,
+        )  # fmt: skip
 
     def restart(self) -> None:
         """All counters begin at 0 again."""
@@ -118,27 +93,3 @@ class FarEnd:
             return None
         left = self.arrivals[sent.stream][count - 1][1]
         return ((count - 1 + self.first_number) % 2**32, self._word(left)) if left <= leaves else None
-
-    def _extend(self, out: bytearray, sent: Sent, base: int, count: int, leaves: int) -> None:
-        out[base:] = sent.data[base:]
-        at = base
-        while at + 4 <= len(out):
-            kind, size = out[at + 1], int.from_bytes(out[at + 2 : at + 4], "big")
-            if not kind:
-                break
-            assert out[at] == 0x80
-            out[at] = 0
-            if kind == 7 and (before := self._follow_up(sent, count, leaves)) is not None:
-                struct.pack_into(">IQB", out, at + 4, *before, 2)
-            if kind == 4:
-                word = int.from_bytes(out[at + 4 : at + 6], "big")
-                struct.pack_into(">H", out, at + 4, word | self.dscp << 4)
-            if kind == 5:
-                struct.pack_into(">II", out, at + 8, count + 1, count + 1)
-            if kind == 3:
-                out[at + 4 : at + 8] = bytes((1, 2, 1, 2))
-            if kind == 8:
-                assert self.key is not None
-                signed = bytes(out[:4]) + bytes(out[base:at])
-                out[at + 4 : at + 20] = hmac.new(self.key, signed, hashlib.sha256).digest()[:16]
-            at += 4 + size

@@ -15,8 +15,9 @@ from probes.core.model import PacketState, Sample, SampleState
 from probes.engine.loop import Engine
 from probes.engine.streams import PacketEvents, StreamSpec
 from tests.fakes.clock import FakeClock
-from tests.fakes.far_end import PTP, FarEnd, Way
+from tests.fakes.far_end import FarEnd, Way
 from tests.fakes.network import FakeNetwork, Refusal, Reply
+from tests.fakes.stamp_octets import PTP
 
 MS = MILLISECOND
 WALL = 1_800_000_000 * SECOND
@@ -571,8 +572,9 @@ def test_the_observer_is_told_delays_only_where_they_may_be_shown() -> None:
 def test_sizes_mix_and_a_size_too_small_is_refused() -> None:
     bench = Bench()
     bench.network.addresses = {slot: f"192.0.2.{1 + slot}" for slot in range(4)}
+    sizes = enumerate((72, 73, 76, 1400))
     refused = bench.add(
-        *(replace(SPEC, circuit=f"C{n}", address=f"192.0.2.{1 + n}", size=size) for n, size in enumerate((72, 73, 76, 1400))),
+        *(replace(SPEC, circuit=f"C{n}", address=f"192.0.2.{1 + n}", size=size) for n, size in sizes),
         replace(SPEC, circuit="C9", size=71),
         replace(SPEC, circuit="C8", extras=(("key", b"short"),)),
     )  # fmt: skip
