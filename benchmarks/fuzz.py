@@ -24,11 +24,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.core.codec import SessionCodec
 from probes.core.errors import PacketError
 from probes.wire import ntp_time, payload, stamp, stamp_auth, stamp_tlv, throughput, twamp_control
 from probes.wire.checksum import internet_checksum
 from probes.wire.icmp import EchoCodec
+from probes.wire.stamp_codec import StampCodec
 from probes.wire.tcp_info import decode as decode_tcp_info
+from probes.wire.twamp_codec import TwampCodec
 from probes.wire.twamp_dialogue import Dialogue
 from probes.wire.udp_echo import UdpEchoCodec
 
@@ -197,6 +200,13 @@ def echo(transport: EchoCodec | UdpEchoCodec, family: int) -> Parser:
     return parse
 
 
+def sessions(codec: SessionCodec) -> Parser:
+    def parse(data: Octets, length: Lengths) -> object:
+        return codec.replies(data, length, near_ns=NOW_NS), codec.quoted(data, length)
+
+    return parse
+
+
 def each(parse: Callable[[bytes], object]) -> Parser:
     """A parser of single messages: PacketError is an answer."""
 
@@ -245,6 +255,9 @@ PARSERS: Final[dict[str, Parser]] = {
     "stamp replies, authenticated": heedless(partial(stamp.read_replies, authenticated=True)),
     "stamp_tlv": heedless(read_tlvs),
     "stamp_auth": heedless(verify),
+    "stamp_codec": sessions(StampCodec(timestamp_information=True, direct_measurement=True)),
+    "stamp_codec, authenticated": sessions(StampCodec(key=bytes(range(32)), direct_measurement=True)),
+    "twamp_codec": sessions(TwampCodec()),
     "twamp_control": each(control_message),
     "twamp_dialogue": each(conversation),
     "payload": payload.read,
