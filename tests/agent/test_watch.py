@@ -4,12 +4,14 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 import probes.path
 import probes.tcp
 import probes.throughput
+from agent.config import SecretSource
 from agent.flows import COSTLY_APART_NS, FIRST_EXCLUSIVE_NS, FIRST_FLOW_SPREAD_NS
 from agent.store import RunRecord, RunState
 from agent.watch import REFRESH_NS, RETRY_NS, Watch
@@ -25,6 +27,9 @@ MINUTE = 60 * SECOND
 ICMP = ProbeSetting("icmp", "icmp", {"every": SECOND, "timeout": SECOND, "size": 56})
 UDP = ProbeSetting("udp", "udp", {"every": 100 * MILLISECOND, "timeout": SECOND, "size": 200, "port": 8620, "dscp": 34})
 TCP = ProbeSetting("tcp", "tcp", {"every": 10 * SECOND, "port": 443})
+STAMP = ProbeSetting(
+    "stamp", "stamp", {"every": SECOND, "timeout": SECOND, "size": 184, "port": 862, "ssid": 7, "follow_up": True}
+)
 CAPACITY = ProbeSetting("throughput", "throughput", {"every": 60 * MINUTE, "duration": SECOND})
 
 PATH = ProbeSetting("path", "path", {"every": 10 * MINUTE})
@@ -558,3 +563,25 @@ def test_a_trace_in_progress_is_cut(house: House, measuring: Callable[[str, Meas
     assert house.samples == []
     assert [run.state for run in house.runs] == [RunState.FAILED]
     assert house.engine.marks == []
+
+
+def test_parameters_that_the_engine_has_no_field_for_go_along_sorted(house: House) -> None:
+    house.watch.add([circuit("C1", "192.0.2.1", STAMP, dscp=46)], {})
+    spec = house.engine.running["C1", "stamp"]
+    assert (spec.port, spec.size, spec.dscp, spec.every_ns) == (862, 184, 46, SECOND)
+    assert spec.extras == (("follow_up", True), ("ssid", 7))
+
+
+def test_a_secret_is_read_before_the_engine_is_told_and_its_absence_is_a_reason(house: House, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    probe = replace(STAMP, parameters={**STAMP.parameters, "key": SecretSource(file=key)})
+    house.watch.add([circuit("C1", "192.0.2.1", probe), circuit("C2", "192.0.2.2")], {})
+    assert "cannot be read" in house.watch.refused()["C1", "stamp"]
+    assert ("C2", "icmp") in house.engine.running
+    assert ("C1", "stamp") not in house.engine.running
+    key.write_text("0123456789abcdef\n", "utf-8")
+    key.chmod(0o600)
+    house.after(RETRY_NS / SECOND + 1)
+    assert dict(house.engine.running["C1", "stamp"].extras)["key"] == b"0123456789abcdef"
+    assert "0123456789abcdef" not in repr(house.engine.running["C1", "stamp"])
+    assert house.watch.refused() == {}
