@@ -13,7 +13,7 @@ from probes.core.errors import LocalError
 
 APPLICATION_ID: Final = 0x6C77_6974
 """`lwit`, in the header of the file (https://www.sqlite.org/pragma.html#pragma_application_id)."""
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _OTHER_TYPES: Final = {
     "rate_layer": "TEXT", "load": "REAL", "remote": "TEXT", "reason": "TEXT", "phases": "TEXT", "histogram": "BLOB",
@@ -36,6 +36,11 @@ _OWED: Final = """CREATE TABLE owed(
         sink TEXT NOT NULL, part TEXT NOT NULL, after_seq INTEGER NOT NULL, next_row INTEGER NOT NULL,
         rows INTEGER NOT NULL, PRIMARY KEY (sink, part)) WITHOUT ROWID"""
 """Sealed rows that a sink does not have yet: `rows` of the part from next_row on, those kept after after_seq."""
+_HOST: Final = """CREATE TABLE host(
+        id INTEGER PRIMARY KEY, start_ns INTEGER NOT NULL, seconds INTEGER NOT NULL, impaired INTEGER NOT NULL,
+        data BLOB NOT NULL)"""
+_HOST_TIME: Final = "CREATE INDEX host_time ON host(start_ns)"
+"""Seconds of this host, about a minute to a row (agent.store.hostseconds)."""
 
 TABLES: Final = (
     # one row: epoch, session and the next seq; rewritten by every commit. boot_ns: CLOCK_BOOTTIME of the last commit;
@@ -73,6 +78,8 @@ TABLES: Final = (
         reason TEXT NOT NULL)""",
     "CREATE INDEX parked_sink ON parked(sink, seq)",
     _OWED,
+    _HOST,
+    _HOST_TIME,
 )
 
 MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
@@ -83,6 +90,10 @@ MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
         _EPOCHS,
         "INSERT INTO epochs(first_seq, epoch, at_ns, machine) SELECT 1, epoch, session_ns, '' FROM meta",
         _OWED,
+    ),
+    2: (
+        _HOST,
+        _HOST_TIME,
     ),
 }
 """Statements that turn a file of version n into one of n + 1, in one transaction. A released one never changes."""

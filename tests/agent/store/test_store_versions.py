@@ -113,7 +113,7 @@ def test_a_store_of_the_first_release_is_brought_up_with_all_it_has(oldest: Path
 
 def test_only_the_writer_brings_a_store_up(oldest: Path) -> None:
     before = digests(oldest)
-    with pytest.raises(LocalError, match="store version 1; this linkwitness reads version 2") as refused:
+    with pytest.raises(LocalError, match=f"store version 1; this linkwitness reads version {schema.SCHEMA_VERSION}") as refused:
         StoreReader.open(oldest)
     assert "the agent brings the store up" in (refused.value.hint or "")
     assert digests(oldest) == before
@@ -169,7 +169,7 @@ def test_killed_at_every_statement_of_the_migration_the_store_is_old_or_new_and_
         assert {table: len(kept) for table, kept in rows(path).items()} == {
             table: len(kept) + (3 if table == "events" else 0) for table, kept in before.items()
         }
-    assert found == [1] * statements() + [2]
+    assert found == [1] * statements() + [schema.SCHEMA_VERSION]
 
 
 def openers(path: Path) -> list[Callable[[], object]]:
@@ -198,7 +198,7 @@ def test_a_store_of_a_newer_release_is_refused_and_every_byte_left(tmp_path: Pat
         newer_release(path)
     before = digests(path)
     for opener in openers(path):
-        with pytest.raises(LocalError, match=f"version {NEWER}; this linkwitness knows versions up to 2") as refused:
+        with pytest.raises(LocalError, match=f"version {NEWER}; this linkwitness knows versions up to {schema.SCHEMA_VERSION}") as refused:
             opener()
         assert "nothing was changed" in (refused.value.hint or "")
         assert digests(path) == before
@@ -211,7 +211,7 @@ def test_a_day_sealed_by_a_newer_release_keeps_an_older_agent_out_as_well(tmp_pa
     body = file.read_bytes().partition(b"\n")[0].replace(b'"version": 2', b'"version": 7')
     file.write_bytes(body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n")
     before = digests(path)
-    with pytest.raises(LocalError, match="has version 7; this linkwitness knows versions up to 2"):
+    with pytest.raises(LocalError, match="has version 7; this linkwitness knows versions up to {schema.SCHEMA_VERSION}"):
         Store.open(path, clock=SteppedClock(), site="lab")
     with pytest.raises(LocalError, match="has version 7"), StoreReader.open(path) as reader:
         reader.series()
