@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -33,11 +33,13 @@ def seconds(first: int, number: int, *, broken: tuple[int, ...] = ()) -> HostSec
     return HostSeconds(np.array(rows, np.int64))
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.int64, st.tuples(st.integers(0, 70), st.just(len(COLUMNS)))))
 def test_what_is_kept_is_what_was_seen(values: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> None:
     assert np.array_equal(HostSeconds.decode(HostSeconds(values).encode()).values, values)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_foreign_bytes_are_refused_and_nothing_else(data: bytes) -> None:
     with contextlib.suppress(LocalError):

