@@ -12,6 +12,7 @@ from agent.closing import Closing
 from agent.config import AgentConfig
 from agent.deliver.care import AttendedDelivery
 from agent.discover import find
+from agent.gate import Gate
 from agent.health import HostHealth
 from agent.judging import Judging, unfit
 from agent.live import Live, LiveRow
@@ -128,15 +129,22 @@ class Daemon:
         self._open_reflectors()
         self._resolver = Resolver(clock=clock)
         closing.add("resolver", lambda _: self._resolver.close())
-        self._health = HostHealth(clock, hold_ns=2 * config.span_ns)
+        self._health, self._carriers = HostHealth(clock), Carriers(clock, self._store.event)
         self._engine = Engine(
             clock=clock,
             report=self._keep,
             span_ns=config.span_ns,
-            gate=self._health.gate,
+            gate=lambda: self._gate.gate(),
             event=self._note,
             disturbed=lambda one: self._store.event(disturbed(one)),
         )
+        self._gate = Gate(
+            clock, self._health, span_ns=config.span_ns, lateness=self._engine.take_lateness,
+            counters=self._engine.counters, carriers_down=self._carriers.down, keep=self._store.note,
+            event=self._store.event,
+        )  # fmt: skip
+        self._gate.remember(remembered.last_day(config.store.path, clock.wall()))
+        closing.add("host seconds", lambda _: self._gate.close())
         self._engine.start()
         closing.add("streams", self._engine.close)
         self._schedule = Schedule(clock, event=self._note)
@@ -144,7 +152,7 @@ class Daemon:
         self._judge_these()
         self._watch = Watch(
             engine=self._engine, schedule=self._schedule, resolver=self._resolver, clock=clock,
-            span_ns=config.span_ns, record=self._keep, ran=self._store.run, event=self._note,
+            span_ns=config.span_ns, record=self._keep, ran=self._store.note, event=self._note,
             known_paths=lambda keys: remembered.last_paths(config.store.path, keys),
         )  # fmt: skip
         closing.add("schedule", self._close_schedule)
@@ -161,13 +169,13 @@ class Daemon:
         self._judging.close()
 
     def _housekeeping(self) -> tuple[Work, ...]:
-        carriers = Carriers(self._clock, self._store.event)
         return (
-            Work("agent: host health", self._health.observe, every_ns=SECOND, run_class="prompt"),
+            Work("agent: host health", self._gate.observe, every_ns=SECOND, run_class="prompt"),
             Work("agent: streams", self._watch.tend, every_ns=SECOND, first_after_ns=SECOND, run_class="prompt"),
             Work("agent: verdicts", self._judging.advance, every_ns=SECOND, first_after_ns=SECOND,
                  run_class="background"),
-            Work("agent: carrier", lambda: carriers.observe(self._circuits), every_ns=SECOND, run_class="background"),
+            Work("agent: carrier", lambda: self._carriers.observe(self._circuits), every_ns=SECOND,
+                 run_class="background"),
             Work("agent: retention", lambda: self._keeper.watch(self._config.store), every_ns=RETENTION_EVERY_NS,
                  first_after_ns=RETENTION_FIRST_NS, run_class="background"),
         )  # fmt: skip
@@ -258,7 +266,7 @@ class Daemon:
         circuits = self._present(self._config)
         if circuits != before:
             self._adopt(circuits)
-            text = f"discovered anew: {', '.join(_moved(before, circuits))}"
+            text = f"discovered anew: {', '.join(configuration.moved(before, circuits))}"
             self._note("discover", text)
             self._view.notice(text)
 
@@ -361,7 +369,7 @@ class Daemon:
         return Overview(
             self._config.site, self._config.store.path, self._clock.wall(), self._config.span_ns, tuple(rows),
             self._live.totals(), state.load, state.clock_synchronised, tuple(self._delivery.status()),
-            tuple(self._ailments()),
+            tuple(self._ailments()), self._gate.share(),
         )  # fmt: skip
 
     def _ailments(self) -> list[str]:
@@ -377,6 +385,8 @@ class Daemon:
             found.append(f"{lost} reports of the engine were lost: this host is too slow")
         if self._stalled:
             found.append(f"no progress: {', '.join(sorted(self._stalled))}")
+        if (alarm := self._gate.alarm()) is not None:
+            found.append(alarm)
         return found
 
     def _status(self) -> str:
@@ -384,10 +394,3 @@ class Daemon:
         probes = sum(len(circuit.probes) for circuit in self._circuits)
         text = f"{len(self._circuits)} circuits, {probes} probes; {totals.samples} samples since the start"
         return "; ".join([text, *self._ailments()])
-
-
-def _moved(before: Sequence[Circuit], after: Sequence[Circuit]) -> list[str]:
-    """The circuits that differ, with their targets now."""
-    new = {circuit.id: circuit.target for circuit in after}
-    old = {circuit.id: circuit.target for circuit in before}
-    return [f"{name} {new.get(name, 'absent')}" for name in {**old, **new} if old.get(name) != new.get(name)]

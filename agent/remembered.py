@@ -1,4 +1,4 @@
-"""What the store knows of the time before: when probes ran last, and which paths they found."""
+"""What the store knows of the time before: when probes ran last, which paths they found, how this host was."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.store import StoreReader
+from agent.store import HostSeconds, StoreReader
+from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 from probes.core.model import Sample
 
@@ -14,6 +15,7 @@ log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 """(circuit, probe)"""
+DAY_NS = 86_400 * SECOND
 
 
 def last_runs(store: Path) -> dict[Key, int]:
@@ -24,6 +26,16 @@ def last_runs(store: Path) -> dict[Key, int]:
     except LocalError as error:
         log.error("flow probes begin a new rhythm: %s", error)
         return {}
+
+
+def last_day(store: Path, now_ns: int) -> HostSeconds:
+    """Seconds of this host in the day before now_ns, UTC; none where the store cannot be read."""
+    try:
+        with StoreReader.open(store) as reader:
+            return reader.host(now_ns - DAY_NS, now_ns)
+    except LocalError as error:
+        log.error("the share of time in which this host was unfit begins anew: %s", error)
+        return HostSeconds.none()
 
 
 def last_paths(store: Path, keys: Iterable[Key]) -> dict[Key, Sample]:

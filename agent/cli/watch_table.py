@@ -136,10 +136,16 @@ def _below(overview: Overview, hidden: int) -> tuple[Cell, ...]:
     return (
         *((Cell(more, "strong"),) if hidden else ()),
         *(Cell(trouble, "warn") for trouble in overview.troubles),
-        Cell(f"store {overview.store}; host load {overview.host_load:.0%}; {clock}", "dim"),
+        Cell(f"store {overview.store}; host load {overview.host_load:.0%}{_fitness(overview)}; {clock}", "dim"),
         *(_sink(sink) for sink in overview.sinks),
         Cell("latency: mean round trip; jitter: mean |IPDV|, RFC 3393; Ctrl-C stops and keeps everything", "dim"),
     )
+
+
+def _fitness(overview: Overview) -> str:
+    """The share of the last day in which this host was unfit to measure, where there was any."""
+    seconds, impaired = overview.host_seconds
+    return f", unfit {impaired / seconds:.2%} of the last day" if impaired else ""
 
 
 def _sink(sink: SinkStatus) -> Cell:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from agent.report import host_seconds
 from agent.report.samples import Document, one_way_words, path_words, sample_document, utc
 from agent.report.terminal import Cell, Column, Grid, Row, Tone
+from agent.store.hostseconds import HostSeconds
 from agent.store.records import GAP, EventRecord, RunRecord, RunState, StoreStatus
 from probes.core.clock import SECOND
 from probes.core.model import Sample, SampleState
@@ -35,6 +37,8 @@ class StoreReport:
     events: Sequence[EventRecord]
     gaps: Sequence[EventRecord] = ()
     paths: Sequence[Sample] = ()
+    host: HostSeconds = field(default_factory=HostSeconds.none)
+    """of the last day"""
 
 
 def document(report: StoreReport) -> Document:
@@ -62,6 +66,7 @@ def document(report: StoreReport) -> Document:
             "free_bytes": status.free_bytes,
             "damaged": list(status.damaged),
         },
+        "host": {"seconds": len(report.host), "impaired": report.host.impaired},
         "series": [
             {
                 "circuit": item.circuit, "probe": item.probe, "kind": item.kind, "samples": item.rows,
@@ -162,6 +167,8 @@ def _headline(report: StoreReport) -> list[Cell]:
     ]
     low = status.free_bytes < LOW_SPACE_BYTES
     lines.append(Cell(f"free on this disk: {format_bytes(status.free_bytes)}", "bad" if low else "dim"))
+    if len(report.host):
+        lines.append(Cell(host_seconds.headline(report.host), "warn" if report.host.impaired else "dim"))
     if status.damaged:
         lines.append(Cell(f"moved aside as damaged: {', '.join(status.damaged)}", "warn"))
     return lines

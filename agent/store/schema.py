@@ -37,6 +37,11 @@ _OWED: Final = """CREATE TABLE owed(
         sink TEXT NOT NULL, part TEXT NOT NULL, after_seq INTEGER NOT NULL, next_row INTEGER NOT NULL,
         rows INTEGER NOT NULL, PRIMARY KEY (sink, part)) WITHOUT ROWID"""
 """Sealed rows that a sink does not have yet: `rows` of the part from next_row on, those kept after after_seq."""
+_HOST: Final = """CREATE TABLE host(
+        id INTEGER PRIMARY KEY, start_ns INTEGER NOT NULL, seconds INTEGER NOT NULL, impaired INTEGER NOT NULL,
+        data BLOB NOT NULL)"""
+_HOST_TIME: Final = "CREATE INDEX host_time ON host(start_ns)"
+"""Seconds of this host, about a minute to a row (agent.store.hostseconds)."""
 
 TABLES: Final = (
     # one row: epoch, session and the next seq; rewritten by every commit. boot_ns: CLOCK_BOOTTIME of the last commit;
@@ -74,6 +79,8 @@ TABLES: Final = (
         reason TEXT NOT NULL)""",
     "CREATE INDEX parked_sink ON parked(sink, seq)",
     _OWED,
+    _HOST,
+    _HOST_TIME,
 )
 
 _ADDED_IN_3: Final = (
@@ -100,7 +107,7 @@ MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
         "INSERT INTO epochs(first_seq, epoch, at_ns, machine) SELECT 1, epoch, session_ns, '' FROM meta",
         _OWED,
     ),
-    2: tuple(f"ALTER TABLE samples ADD COLUMN {column}" for column in _ADDED_IN_3),
+    2: (*(f"ALTER TABLE samples ADD COLUMN {column}" for column in _ADDED_IN_3), _HOST, _HOST_TIME),
 }
 """Statements that turn a file of version n into one of n + 1, in one transaction. A released one never changes."""
 

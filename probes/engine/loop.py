@@ -196,6 +196,10 @@ class Engine:
         """Packets that were read and not used, by why; and `reports_lost`."""
         return {**self._traffic.counters, "reports_lost": self.reporter.refused}
 
+    def take_lateness(self) -> int:
+        """How late the latest packet since the last call began to leave, ns; 0 when none was due."""
+        return self._traffic.take_lateness()
+
     def step(self) -> int:
         """One tick: monotonic ns of the next. For the engine's thread, and for tests that have no thread."""
         before, now, disturbances = self._watch.tick()

@@ -59,8 +59,15 @@ class Traffic:
         """some stream stops after a number of packets"""
         self.varied_lengths = False
         """not all packets are of one length"""
+        self._latest_ns = 0
         self.counters: Counter[str] = Counter()
-        """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why"""
+        """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why; and
+        not_sent"""
+
+    def take_lateness(self) -> int:
+        """How late the latest packet since the last call began to leave, ns."""
+        latest, self._latest_ns = self._latest_ns, 0
+        return latest
 
     def reserve(self, slots: int) -> None:
         """Make room for streams 0 ... slots - 1: one of them begins."""
@@ -73,6 +80,7 @@ class Traffic:
         due = take_due(table.next_due_ns, table.every_ns, now.monotonic_ns, earliest_ns=earliest_ns)
         if due is None:
             return
+        self._latest_ns = max(self._latest_ns, now.monotonic_ns - earliest_ns)
         stream, scheduled = due.stream, due.scheduled_ns
         if due.skipped is not None:
             table.skipped[stream] += due.skipped
@@ -209,6 +217,7 @@ class Traffic:
         if not len(stream):
             return
         self._flight.not_sent(rows)
+        self.counters["not_sent"] += len(rows)
         reasons: list[str] = []
         for slot, number, code in zip(stream.tolist(), sequence.tolist(), errors.tolist(), strict=True):
             reason = self._local_reason(channel, slot, code)
