@@ -73,7 +73,7 @@ def claim(
     if filed is not None:
         if deadline is not None and filed.filed > deadline:
             obstacle = f"made on {filed.filed}, after the last day {deadline}"
-        return Claim(filed.state, deadline, obstacle)
+        return Claim(filed.state, deadline, obstacle, filed.filed, filed.reference, filed.amount)
     if not _due(rules, window, incidents, as_of_ns):
         return Claim("not_due", deadline, obstacle)
     if deadline is not None and local_date(as_of_ns, contract.time_zone) > deadline:
