@@ -318,3 +318,30 @@ def test_check_report_and_back_test_agree(tmp_path: Path, capsys: pytest.Capture
     # 5 hours are 10 % for the outage that began in October, though two of them count for the month; and 10 % by band
     assert [(item["terms"], item["amount"]) for item in tried["lines"]] == [("pay", "48.00"), ("each", "48.00")]
     assert reported["summary"]["sentences"][-1] == "P owes 96.00 EUR, 20 % of the monthly charge."
+
+
+ROLLING = replace(UP, window=Window(None, rolling_ns=30 * 24 * HOUR))
+MONTHLY_OUTAGES = [(f"2026-{month:02}-20T00:00:00Z", f"2026-{month:02}-20T02:00:00Z") for month in (7, 8, 9)]
+
+
+def test_a_quarter_settles_a_rolling_window_month_by_month() -> None:
+    """Each month ends with an outage in its last 30 days, and each earns 10 %: the quarter pays what its months do."""
+    samples = rows("2026-06-01T00:00:00Z", "2026-10-02T00:00:00Z", *MONTHLY_OUTAGES)
+    promise = signed(ROLLING, credits=(TENTH,))
+    quarter = month_of(promise, samples, "2026-Q3")
+    assert [(line.window.label, str(line.amount)) for line in quarter.settlement.lines] == [
+        ("2026-07", "48.00 EUR"), ("2026-08", "48.00 EUR"), ("2026-09", "48.00 EUR"),
+    ]  # fmt: skip
+    assert [paid(month_of(promise, samples, f"2026-{month:02}"))["tenth"] for month in (7, 8, 9)] == [Decimal(48)] * 3
+
+
+def test_a_claim_for_a_rolling_window_is_that_of_its_month_alone() -> None:
+    samples = rows("2026-06-01T00:00:00Z", "2026-10-02T00:00:00Z", *MONTHLY_OUTAGES)
+    promise = signed(ROLLING, credits=(TENTH,), credit_caps=(Cap("year", percent(15)),))
+    granted = Filing("accepted", date(2026, 8, 3), amount=Money(Decimal("40.00"), "EUR"))
+    claims = {ClaimName("test", "c1", "tenth", "2026-07"): granted}
+    july, august = (month_of(promise, samples, label, claims).settlement.lines[0] for label in ("2026-07", "2026-08"))
+    assert july.claim is not None
+    assert august.claim is not None
+    assert (july.claim.state, july.claim.granted, august.claim.state) == ("accepted", granted.amount, "open")
+    assert str(august.amount) == "32.00 EUR"  # 72.00 a year, of which 40.00 were granted
