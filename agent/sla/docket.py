@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.sla.downtime.timeline import WARM_UP_NS
 from agent.sla.samples.feeds import every_ns, feed, makes_attempts
 from agent.sla.samples.needs import columns_for, margins
 from agent.sla.terms.contract import Contract, Metric, Objective, StatisticType
-from agent.sla.time.calendar import WindowInstants, month_unit, resolve, windows_ending_in, windows_within, within_validity
+from agent.sla.time.calendar import (
+    WindowInstants,
+    month_unit,
+    resolve,
+    windows_ending_in,
+    windows_within,
+    within_validity,
+)
 from agent.sla.time.period import SETTLING_NS
 from probes.core.model import Circuit
 
@@ -83,7 +90,9 @@ def _rolling(contract: Contract, objective: Objective, period: WindowInstants, n
     if not ends or ends[-1].end_ns < min(period.end_ns, now_ns):
         ends.append(period)
     found = [window_of(contract, objective, now_ns, end) for end in ends]
-    return [item for item in dict.fromkeys(found) if within_validity(contract, item) is not None]
+    if len(found) > 1:
+        found = [replace(item, label=f"{item.label} of {end.label}") for item, end in zip(found, ends, strict=True)]
+    return [item for item in found if within_validity(contract, item) is not None]
 
 
 def extent_of(docket: Docket, now_ns: int) -> tuple[int, int]:
