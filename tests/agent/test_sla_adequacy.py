@@ -328,6 +328,16 @@ def test_other_packets_than_those_of_the_contract() -> None:
     assert not said(terms, probe(timeout=2 * SECOND, size=200), dscp=46)
 
 
+def test_another_pace_and_another_way_than_the_contracts() -> None:
+    loss = objective(Metric.LOSS, "0.01", window=MONTH)
+    slower = replace(contract(loss), measurement=Measurement(path="forward", interval_ns=100 * 10**6))
+    assert said(slower, probe()) == [
+        "warning: icmp sends one packet in 1 s, the contract is about one in 100 ms: `every: 100ms` would do",
+        "warning: icmp measures the way there and back together, the contract is about the way forward",
+    ]
+    assert not said(replace(slower, measurement=Measurement(path="round_trip", interval_ns=SECOND)), probe())
+
+
 def test_capacity_runs_take_coverage_away_from_the_others() -> None:
     # A run of 2 x 10 s touches up to three samples of 10 s: 30 s of every 5 min, a tenth. 90 % are left, 95 % wanted;
     # 30 s are 5 % of 600 s.
