@@ -67,6 +67,8 @@ class MessageRows:
         self._messages["control"] = self.control.ctypes.data + each * np.uint64(control_width)
         self._messages["control_length"] = control_width
         self._base = self._messages.ctypes.data
+        self.headers = self._messages.view(np.uint8).data
+        """struct mmsghdr after struct mmsghdr, 64 octets each, for code that takes rows one by one"""
         # Views of the fields, made once: looking a field up costs more than a system call's share of a packet.
         self.vector_start = self._vectors["start"]
         self.vector_length = self._vectors["length"]
