@@ -45,10 +45,11 @@ SIGNED_RUN: Final = 2
 """The same where each reply is signed, after T3 was written."""
 MAXIMUM_SIZE: Final = 9216
 """Octets of payload: jumbo frames. Larger requests are dropped, never truncated."""
-HOLD_NS: Final = MILLISECOND
-HOLD_FROM: Final = 3000
-"""From so many packets a second on, requests are left to gather for HOLD_NS: a wake-up costs as much as three replies,
-and T2 is the kernel's, so the wait is part of the residence that every sender takes off."""
+GATHER_NS: Final = 2 * MILLISECOND
+GATHERED: Final = 16
+SHORTEST_PAUSE_NS: Final = 500 * MICROSECOND
+"""Where requests come fast, they are left to gather for at most GATHER_NS, or until there are about GATHERED: a wake-up
+costs as much as several replies, and T2 is the kernel's, so the pause is residence, which every sender takes off."""
 _MEASURED_NS: Final = 50 * MILLISECOND
 _CLOCK_EVERY_NS: Final = SECOND
 _UNKNOWN_ERROR_NS: Final = 16 * SECOND
@@ -85,6 +86,7 @@ class Answering:
     def __init__(
         self, endpoint: socket.socket, flows: Flows, rate: SourceRate, clock: Clock,
         *, key: Key | None, stateful: bool, reply_dscp: Set[int],
+        gather_ns: int = GATHER_NS,
     ) -> None:  # fmt: skip
         self._endpoint, self._descriptor = endpoint, endpoint.fileno()
         self._flows, self._rate, self._clock = flows, rate, clock
@@ -104,7 +106,7 @@ class Answering:
         self._clock_at_ns = clock.monotonic() - _CLOCK_EVERY_NS
         self._rate_at_ns = clock.monotonic()
         self._since = 0
-        self._holding = False
+        self._gather_ns, self._pause_ns = gather_ns, 0
 
     def turn(self) -> Counter[str]:
         """Wait for requests, not longer than the socket's deadline, and answer them; what became of them, by counter:
@@ -141,13 +143,15 @@ class Answering:
         return max(0, count)
 
     def _gather(self, count: int, now_ns: int) -> None:
-        """Where packets come fast, let some gather."""
+        """Where requests come fast, let some gather."""
         self._since += count
         if now_ns - self._rate_at_ns >= _MEASURED_NS:
-            self._holding = self._since * SECOND > HOLD_FROM * (now_ns - self._rate_at_ns)
+            apart_ns = (now_ns - self._rate_at_ns) // self._since
+            worth_it = 3 * apart_ns <= 2 * self._gather_ns
+            self._pause_ns = min(max(GATHERED * apart_ns, SHORTEST_PAUSE_NS), self._gather_ns) if worth_it else 0
             self._rate_at_ns, self._since = now_ns, 0
-        if self._holding and count < BATCH:
-            self._clock.sleep_until(now_ns + HOLD_NS)
+        if self._pause_ns and count < BATCH:
+            self._clock.sleep_until(now_ns + self._pause_ns)
 
     def _look_at_clock(self, now_ns: int) -> None:
         quality = clock_quality()
