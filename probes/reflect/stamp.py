@@ -22,7 +22,7 @@ from typing import Final
 from probes.core.clock import SECOND, Clock
 from probes.engine.mmsg import sharpen_timers
 from probes.reflect.admission import Address, AllowList, SourceRate
-from probes.reflect.answering import Answering
+from probes.reflect.answering import GATHER_NS, Answering
 from probes.reflect.flows import Flows
 from probes.reflect.stamp_socket import WAKE_S, dropped_by_kernel, open_endpoint
 from probes.wire.stamp import AUTHENTICATED_SIZE, SHORTEST_REQUEST
@@ -47,7 +47,7 @@ class StampReflector:
     def __init__(
         self, listen: str, port: int, *, allow: Sequence[str], clock: Clock, key: bytes | None = None,
         unauthenticated: Sequence[str] = (), stateful: bool = True, reply_dscp: Set[int] = frozenset(),
-        rate_per_source: int = RATE_PER_SOURCE,
+        rate_per_source: int = RATE_PER_SOURCE, gather_ns: int = GATHER_NS,
     ) -> None:  # fmt: skip
         """key: answer only what is signed with it, but for the networks of `unauthenticated`. reply_dscp: code points
         that a sender may ask for in a reply. Raises LocalError for a wrong network or a short key."""
@@ -57,7 +57,7 @@ class StampReflector:
         self._plain = AllowList(unauthenticated) if unauthenticated else None
         self._stateful, self._reply_dscp = stateful, reply_dscp
         self._rate = SourceRate(rate_per_source, 2 * rate_per_source)
-        self._clock = clock
+        self._clock, self._gather_ns = clock, gather_ns
         self._lock = threading.Lock()
         self._counters = dict.fromkeys(("in", "answered", *DROPPED), 0)
         self._told_ns = clock.monotonic() - TELL_NS
@@ -92,7 +92,7 @@ class StampReflector:
         self._endpoint, self._port = endpoint, endpoint.getsockname()[1]
         self._answering = Answering(
             endpoint, Flows(endpoint.family, self._port, self._allow, self._is_plain), self._rate, self._clock,
-            key=self._key, stateful=self._stateful, reply_dscp=self._reply_dscp,
+            key=self._key, stateful=self._stateful, reply_dscp=self._reply_dscp, gather_ns=self._gather_ns,
         )  # fmt: skip
         self._thread = threading.Thread(
             target=self._serve, args=(self._answering,), name="stamp-reflector", daemon=True
