@@ -62,8 +62,8 @@ def command(
     """Answer udp echo, STAMP and throughput probes until stopped (Ctrl-C or SIGTERM), then show what was answered.
 
     Only the networks named by --allow are answered; all else is dropped, and counted. STAMP's own port, 862, needs
-    CAP_NET_BIND_SERVICE (root has it; the reflector's systemd unit grants it): without it, give --stamp-port a port
-    from 1024 on, or STAMP is not answered.
+    CAP_NET_BIND_SERVICE (root has it), or a socket passed by systemd as linkwitness-reflector.socket does: without
+    either, give --stamp-port a port from 1024 on, or STAMP is not answered.
     """
     from agent.reflecting import counter_line
     from probes.core.clock import SystemClock
@@ -116,6 +116,7 @@ def _stamp(
 ) -> StampReflector | None:  # fmt: skip
     """None where nobody asked for its port, and this process may not have it. Raises LocalError."""
     from agent.config.secret import SecretSource
+    from agent.notify import passed_datagram_socket
     from probes.core.errors import PrivilegeError
     from probes.core.units import parse_dscp
     from probes.reflect.stamp import StampReflector
@@ -128,7 +129,7 @@ def _stamp(
         unauthenticated=unauthenticated, reply_dscp=frozenset(parse_dscp(text) for text in reply_dscp),
     )  # fmt: skip
     try:
-        reflector.start()
+        reflector.start(passed_datagram_socket() if port is None else None)
     except PrivilegeError as error:
         if port is not None or key_file is not None:
             raise

@@ -24,7 +24,7 @@ from probes.engine.mmsg import sharpen_timers
 from probes.reflect.admission import Address, AllowList, SourceRate
 from probes.reflect.answering import GATHER_NS, Answering
 from probes.reflect.flows import Flows
-from probes.reflect.stamp_socket import WAKE_S, dropped_by_kernel, open_endpoint
+from probes.reflect.stamp_socket import WAKE_S, adopt, dropped_by_kernel, open_endpoint
 from probes.wire.stamp import AUTHENTICATED_SIZE, SHORTEST_REQUEST
 from probes.wire.stamp_auth import Key
 
@@ -85,10 +85,13 @@ class StampReflector:
         found["kernel_dropped"] = self._kernel_dropped
         return found
 
-    def start(self) -> None:
-        """Raises LocalError when the address cannot be had."""
+    def start(self, passed: socket.socket | None = None) -> None:
+        """passed: a bound socket to use instead of opening one. Raises LocalError when the address cannot be had."""
         only_signed = self._key is not None and self._plain is None
-        endpoint = open_endpoint(self._listen, self._port, AUTHENTICATED_SIZE if only_signed else SHORTEST_REQUEST)
+        shortest = AUTHENTICATED_SIZE if only_signed else SHORTEST_REQUEST
+        if passed is not None:
+            adopt(passed, shortest)
+        endpoint = passed or open_endpoint(self._listen, self._port, shortest)
         self._endpoint, self._port = endpoint, endpoint.getsockname()[1]
         self._answering = Answering(
             endpoint, Flows(endpoint.family, self._port, self._allow, self._is_plain), self._rate, self._clock,

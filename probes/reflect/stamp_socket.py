@@ -52,6 +52,16 @@ def open_endpoint(listen: str, port: int, shortest: int) -> socket.socket:
     return endpoint
 
 
+def adopt(endpoint: socket.socket, shortest: int) -> None:
+    """Make a bound UDP socket that was opened by somebody else one like `open_endpoint` gives. Raises LocalError."""
+    try:
+        packet_filter.attach(endpoint, packet_filter.longer_datagrams(shortest))
+        endpoint.setblocking(True)
+        _prepare(endpoint, bound=True)
+    except OSError as error:
+        raise LocalError(f"the socket passed for STAMP cannot be used: {error.strerror}") from None
+
+
 def dropped_by_kernel(endpoint: socket.socket) -> int:
     """Datagrams the kernel dropped at this socket, modulo 2^32: too short for the filter, or no room to queue them."""
     try:
@@ -61,7 +71,7 @@ def dropped_by_kernel(endpoint: socket.socket) -> int:
     return int(struct.unpack_from("=I", memory, 4 * _DROPS)[0]) if len(memory) > 4 * _DROPS else 0
 
 
-def _prepare(endpoint: socket.socket) -> None:
+def _prepare(endpoint: socket.socket, *, bound: bool = False) -> None:
     endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("=qq", 0, int(WAKE_S * 1_000_000)))
     enlarge_receive_buffer(endpoint)
     options = [
@@ -71,8 +81,8 @@ def _prepare(endpoint: socket.socket) -> None:
     if endpoint.family == socket.AF_INET:
         options += [(socket.IPPROTO_IP, control.IP_PKTINFO, 1)]
     else:
+        options += [] if bound else [(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]
         options += [
-            (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0),
             (socket.IPPROTO_IPV6, control.IPV6_RECVPKTINFO, 1),
             (socket.IPPROTO_IPV6, control.IPV6_RECVHOPLIMIT, 1),
             (socket.IPPROTO_IPV6, _IPV6_RECVTCLASS, 1),
