@@ -373,7 +373,7 @@ def compared(arguments: argparse.Namespace) -> None:
         for namespace, interface, address in ((NEAR, "n0", NEAR_ADDRESS), (FAR, "f0", FAR_ADDRESS)):
             for words_ in (f"addr add {address}/24 dev {interface}", f"link set {interface} up", "link set lo up"):
                 subprocess.run(["ip", "-n", namespace, *words_.split()], check=True)
-        for rate, burst in ((1000, 1), (10_000, 10), (10_000, 1)):
+        for rate, burst in ((1000, 1), (10_000, 1), (10_000, 10)):
             beside(rate, burst, arguments.pairs, arguments.seconds)
         saturated(arguments.seconds)
         truth(arguments.truth)

@@ -157,7 +157,7 @@ class ReflectorSection(Model):
         default=20_000, description="STAMP: requests a second from one source that are answered"
     )
     stamp_gather: Annotated[int, as_duration(0, 100 * MILLISECOND)] = Field(
-        default=2 * MILLISECOND,
+        default=3 * MILLISECOND,
         description="STAMP: how long requests that come fast may gather; it adds to the residence, not to the delay",
     )
 

@@ -75,7 +75,7 @@ class ReflectorSettings:
     """code points that a sender may ask for"""
     stamp_rate: int = 20_000
     """a second, from one source"""
-    stamp_gather_ns: int = 2_000_000
+    stamp_gather_ns: int = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,15 +38,15 @@ from probes.wire.stamp_answer import (
 )
 from probes.wire.stamp_auth import DIGEST_SIZE, Key
 
-BATCH: Final = 32
+BATCH: Final = 64
 RUN: Final = 8
 """Replies that share one T3: each further one leaves some microseconds after it."""
 SIGNED_RUN: Final = 2
 """The same where each reply is signed, after T3 was written."""
 MAXIMUM_SIZE: Final = 9216
 """Octets of payload: jumbo frames. Larger requests are dropped, never truncated."""
-GATHER_NS: Final = 2 * MILLISECOND
-GATHERED: Final = 16
+GATHER_NS: Final = 3 * MILLISECOND
+GATHERED: Final = 32
 SHORTEST_PAUSE_NS: Final = 500 * MICROSECOND
 """Where requests come fast, they are left to gather for at most GATHER_NS, or until there are about GATHERED: a wake-up
 costs as much as several replies, and T2 is the kernel's, so the pause is residence, which every sender takes off."""
