@@ -1,7 +1,8 @@
 """Circuits under watch: turns configured probes into streams and scheduled flows, and keeps names resolved.
 
-A circuit whose name cannot be resolved, or whose probe this host may not send, is `invalid` with the reason; nothing
-else is touched. No lookup ever happens in the engine's thread.
+A circuit whose name cannot be resolved, whose probe this host may not send, or whose far end does not agree to a
+session (agent.negotiations) is `invalid` with the reason; nothing else is touched. None of that ever happens in the
+engine's thread.
 """
 
 import threading
@@ -10,17 +11,19 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent.config import SecretSource
 from agent.flows import Flows, Key, is_numeric
+from agent.negotiations import Negotiations
 from agent.schedule import Schedule
 from agent.store import RunRecord
 from probes.core import catalog
-from probes.core.catalog import StreamKind
+from probes.core.catalog import Arrange, Declined, StreamKind
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, ProbeSetting, Sample, SampleState
 from probes.engine.loop import Engine
 from probes.engine.resolve import Resolver
-from probes.engine.streams import StreamSpec
+from probes.engine.streams import StreamSpec, spec_of
 
 RETRY_NS = 30 * SECOND
 """How long a failed name or a refused stream rests before it is tried again."""
@@ -41,6 +44,12 @@ class _Stream:
     due_ns: int = 0
     """monotonic time of the next look-up"""
     lookup: Future[str] | None = None
+    arrange: Arrange | None = None
+    """what the far end must agree to first"""
+    wanted: StreamSpec | None = None
+    """while that is being negotiated: the stream that is to run"""
+    renew_ns: int = 0
+    """monotonic time before which a silent far end is not asked for a new session"""
 
     @property
     def absent(self) -> bool:
@@ -71,6 +80,7 @@ class Watch:
         self._flows = Flows(
             schedule=schedule, resolver=resolver, clock=clock, mark=engine.mark, record=record, ran=ran
         )  # fmt: skip
+        self._negotiations = Negotiations(engine, clock)
         self._lock = threading.Lock()
         self._streams: dict[Key, _Stream] = {}
         self._told_ns = clock.wall() // span_ns * span_ns
@@ -83,7 +93,8 @@ class Watch:
                 kind = catalog.load(setting.kind)
                 if isinstance(kind, StreamKind):
                     with self._lock:
-                        self._streams[circuit.id, setting.name] = _Stream(circuit, setting, self._clock.wall())
+                        entry = _Stream(circuit, setting, self._clock.wall(), arrange=kind.arrange)
+                        self._streams[circuit.id, setting.name] = entry
                 else:
                     self._flows.add(circuit, setting, kind, last_runs.get((circuit.id, setting.name)))
         self.tend()
@@ -98,6 +109,8 @@ class Watch:
             for key in streams:
                 del self._streams[key]
             self._engine.remove(list(streams))
+            for key in streams:
+                self._negotiations.close(key)
             absences = self._absences(streams, self._clock.wall())
         if absences:
             self._record(absences)
@@ -127,24 +140,26 @@ class Watch:
         """Record what has not ended yet: flow runs, and the time in which streams did not run."""
         self._flows.finish()
         with self._lock:
+            self._engine.remove([key for key, entry in self._streams.items() if entry.arrange is not None])
+            self._negotiations.close_all()
             absences = self._absences(self._streams, self._clock.wall())
             self._streams.clear()
         if absences:
             self._record(absences)
 
     def tend(self) -> None:
-        """Record what did not run in an interval that is over, look up what is due, start what is ready.
+        """Record what did not run in an interval that is over, look up and negotiate what is due, start what is ready.
 
-        Called once a second; never waits for a look-up.
+        Called once a second; never waits for a look-up or a far end.
         """
         now, wall = self._clock.monotonic(), self._clock.wall()
         with self._lock:
             absences = self._absences_of_interval(wall)
-            ready: list[tuple[Key, _Stream, str]] = []
+            ready: list[tuple[Key, _Stream, StreamSpec]] = []
             for key, entry in self._streams.items():
-                address = self._due_address(entry, now)
-                if address is not None and address != entry.address:
-                    ready.append((key, entry, address))
+                spec = self._due(key, entry, now, wall)
+                if spec is not None:
+                    ready.append((key, entry, spec))
             absences += self._start(ready, now, wall)
         if absences:
             self._record(absences)
@@ -175,6 +190,52 @@ class Watch:
             entry.absent_ns = end_ns
         return samples
 
+    def _due(self, key: Key, entry: _Stream, now: int, wall: int) -> StreamSpec | None:
+        """The stream as it is to run from now on, where that is new."""
+        address = self._due_address(entry, now)
+        try:
+            spec = None if address is None or address == entry.address else _spec(entry, address)
+        except LocalError as unreadable:  # a secret
+            self._engine.remove([key])
+            self._negotiations.close(key)
+            self._rest(entry, str(unreadable), now, wall)
+            return None
+        return spec if entry.arrange is None else self._agreed(key, entry, spec, now, wall)
+
+    def _agreed(self, key: Key, entry: _Stream, spec: StreamSpec | None, now: int, wall: int) -> StreamSpec | None:
+        """The same of a stream that needs a session; `spec`: what is to be negotiated from now on."""
+        if entry.address is not None and (reason := self._negotiations.ended(key)) is not None:
+            self._engine.remove([key], reason)
+            self._rest(entry, reason, now, wall)
+        if entry.address is not None and spec is not None:
+            reason = f"{entry.circuit.target} is now {spec.address}, was {entry.address}"
+            self._event("address_changed", f"{key[0]}/{key[1]}: {reason}")
+            self._engine.remove([key])
+            self._rest(entry, reason, now, wall)
+        try:
+            if entry.address is not None and now >= entry.renew_ns and self._negotiations.unheard(key):
+                spec, entry.renew_ns = _spec(entry, entry.address), now + RETRY_NS
+            if spec is not None and entry.arrange is not None:
+                self._negotiations.begin(spec, entry.arrange)
+                entry.wanted = spec
+            found = self._negotiations.agreed(entry.wanted) if entry.wanted is not None else None
+        except LocalError as error:
+            found = Declined(str(error))
+        if not isinstance(found, Declined):
+            return found
+        entry.wanted = None
+        if entry.address is not None and found.unheard:
+            return None  # the stream goes on: whether this is an outage, its packets show
+        self._engine.remove([key], str(found))
+        self._rest(entry, str(found), now, wall)
+        return None
+
+    def _rest(self, entry: _Stream, reason: str, now: int, wall: int) -> None:
+        """The stream does not run, and is tried again after a while."""
+        if entry.address is not None:
+            entry.absent_ns = wall
+        entry.address, entry.reason, entry.due_ns, entry.wanted = None, reason, now + RETRY_NS, None
+
     def _due_address(self, entry: _Stream, now: int) -> str | None:
         """The address to use from now on, where one is known; a look-up is begun where one is due."""
         if entry.lookup is not None:
@@ -199,36 +260,39 @@ class Watch:
         entry.due_ns = now + REFRESH_NS
         return address
 
-    def _start(self, ready: Sequence[tuple[Key, _Stream, str]], now: int, wall: int) -> list[Sample]:
+    def _start(self, ready: Sequence[tuple[Key, _Stream, StreamSpec]], now: int, wall: int) -> list[Sample]:
         """Start or move these streams; returns what is to be recorded about those that did not run until now."""
         if not ready:
             return []
-        moved = [(key, entry, address) for key, entry, address in ready if entry.address is not None]
-        for key, entry, address in moved:
-            text = f"{key[0]}/{key[1]}: {entry.circuit.target} is now {address}, was {entry.address}"
-            self._event("address_changed", text)
+        moved = [(key, entry, spec) for key, entry, spec in ready if entry.address is not None]
+        for key, entry, spec in moved:
+            if spec.address != entry.address:
+                text = f"{key[0]}/{key[1]}: {entry.circuit.target} is now {spec.address}, was {entry.address}"
+                self._event("address_changed", text)
         self._engine.remove([key for key, _, _ in moved])
-        refused = self._engine.add([_spec(entry, address) for _, entry, address in ready])
+        refused = self._engine.add([spec for _, _, spec in ready])
         absences: list[Sample] = []
-        for key, entry, address in ready:
+        for key, entry, spec in ready:
             error = refused.get(key)
             if error is None:
                 absences += self._absences({key: entry}, wall)
-                entry.address, entry.reason = address, None
+                entry.address, entry.reason, entry.wanted = spec.address, None, None
                 continue
-            if entry.address is not None:
-                entry.absent_ns = wall
-            entry.address, entry.reason, entry.due_ns = None, str(error), now + RETRY_NS
+            self._negotiations.close(key)
+            self._rest(entry, str(error), now, wall)
         return absences
 
 
 def _spec(entry: _Stream, address: str) -> StreamSpec:
+    """Reads the secrets of the probe. Raises LocalError."""
     circuit, setting = entry.circuit, entry.setting
     parameters = {
-        f"{name}_ns" if name in ("every", "timeout") else name: value for name, value in setting.parameters.items()
+        f"{name}_ns" if name in ("every", "timeout") else name: _plain(value)
+        for name, value in setting.parameters.items()
     }
     parameters.setdefault("dscp", circuit.dscp)
-    return StreamSpec(
+    return spec_of(
+        parameters,
         circuit=circuit.id,
         probe=setting.name,
         kind=setting.kind,
@@ -236,5 +300,8 @@ def _spec(entry: _Stream, address: str) -> StreamSpec:
         host=circuit.target,
         source=circuit.source,
         interface=circuit.interface,
-        **parameters,  # type: ignore[arg-type] # checked against the kind's Parameters when configured
     )
+
+
+def _plain(value: object) -> object:
+    return value.read().reveal().encode() if isinstance(value, SecretSource) else value

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.incident_reading",),
     ("agent.watch", "agent.judging", "agent.live", "agent.audit", "agent.assessing"),
     ("agent.written",),
-    ("agent.flows", "agent.recorded", "agent.surroundings"),
+    ("agent.flows", "agent.negotiations", "agent.recorded", "agent.surroundings"),
     ("agent.schedule", "agent.deliver", "agent.health", "agent.carrier", "agent.reflecting", "agent.report"),
     ("agent.store", "agent.contract_files"),
     ("agent.incident_import",),

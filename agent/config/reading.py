@@ -18,7 +18,7 @@ from agent.document import Document, KeyPath, Problem, merge, read_file, require
 from probes.core import catalog
 from probes.core.catalog import StreamKind
 from probes.core.errors import LocalError
-from probes.core.model import Circuit
+from probes.core.model import Circuit, ProbeSetting
 from probes.core.units import format_duration, parse_duration
 
 DROP_INS: Final = "conf.d"
@@ -175,7 +175,7 @@ def _build(value: ConfigFile, home: Path, files: tuple[Path, ...]) -> AgentConfi
         ),
         sinks=tuple(_sink(item, home) for item in value.sinks),
         reflector=None if reflector is None else _reflector(reflector, home),
-        circuits=tuple(_circuit(item) for item in value.circuits),
+        circuits=tuple(_circuit(item, home) for item in value.circuits),
         discover=roles,
         span_ns=value.interval,
         contracts=_absolute(home, value.contracts),
@@ -229,7 +229,7 @@ def _located(source: SecretSource | None, home: Path) -> SecretSource | None:
     return source if source is None or source.file is None else SecretSource(file=_absolute(home, source.file))
 
 
-def _circuit(item: CircuitSection) -> Circuit:
+def _circuit(item: CircuitSection, home: Path) -> Circuit:
     probes: tuple[ProbeSection, ...] = item.probes
     return Circuit(
         id=item.name,
@@ -243,12 +243,19 @@ def _circuit(item: CircuitSection) -> Circuit:
         family=item.family,
         committed_rate_bps=item.committed_rate,
         labels=item.labels,
-        probes=tuple(probe.setting() for probe in probes),
+        probes=tuple(_probe(probe, home) for probe in probes),
         contract=item.contract,
         monthly_charge=item.monthly_charge,
         near_end=item.near_end,
         far_end=item.far_end,
     )
+
+
+def _probe(item: ProbeSection, home: Path) -> ProbeSetting:
+    setting = item.setting()
+    secrets = {name: value for name, value in setting.parameters.items() if isinstance(value, SecretSource)}
+    located = {name: _located(source, home) for name, source in secrets.items()}
+    return replace(setting, parameters={**setting.parameters, **located}) if secrets else setting
 
 
 def _written(value: ConfigFile, config: AgentConfig) -> dict[str, object]:
@@ -264,7 +271,12 @@ def _written(value: ConfigFile, config: AgentConfig) -> dict[str, object]:
             sink["ca_file"] = str(settings.ca_file)
     if config.reflector is not None and config.reflector.key is not None and config.reflector.key.file is not None:
         data["reflector"]["key"] = {"file": str(config.reflector.key.file)}
-    for probe in (probe for circuit in data["circuits"] for probe in circuit["probes"]):
+    settings_of = (setting for circuit in config.circuits for setting in circuit.probes)
+    probes = (probe for circuit in data["circuits"] for probe in circuit["probes"])
+    for probe, setting in zip(probes, settings_of, strict=True):
         if "schedule" in probe:
             probe.pop("every", None)
+        for name, parameter in setting.parameters.items():
+            if isinstance(parameter, SecretSource) and parameter.file is not None:
+                probe[name] = {"file": str(parameter.file)}
     return data

@@ -72,11 +72,11 @@ def echo_requests() -> list[Instruction]:
     ]
 
 
-def longer_datagrams(octets: int) -> list[Instruction]:
-    """UDP datagrams of at least so many octets of payload."""
+def datagrams(least: int) -> list[Instruction]:
+    """UDP datagrams of at least so many octets."""
     return [
         (_LOAD_LENGTH, 0, 0, 0),
-        (_JUMP_GREATER_EQUAL, 0, 1, _UDP_HEADER + octets),
+        (_JUMP_GREATER_EQUAL, 0, 1, _UDP_HEADER + least),
         (_RETURN, 0, 0, 0x40000),
         (_RETURN, 0, 0, 0),
     ]

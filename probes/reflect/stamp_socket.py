@@ -37,7 +37,7 @@ def open_endpoint(listen: str, port: int, shortest: int) -> socket.socket:
     endpoint = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         # The filter comes before the address, so that nothing unfiltered is ever queued.
-        packet_filter.attach(endpoint, packet_filter.longer_datagrams(shortest))
+        packet_filter.attach(endpoint, packet_filter.datagrams(shortest))
         _prepare(endpoint)
         endpoint.bind((listen, port))
     except PermissionError:
@@ -55,7 +55,7 @@ def open_endpoint(listen: str, port: int, shortest: int) -> socket.socket:
 def adopt(endpoint: socket.socket, shortest: int) -> None:
     """Make a bound UDP socket that was opened by somebody else one like `open_endpoint` gives. Raises LocalError."""
     try:
-        packet_filter.attach(endpoint, packet_filter.longer_datagrams(shortest))
+        packet_filter.attach(endpoint, packet_filter.datagrams(shortest))
         endpoint.setblocking(True)
         _prepare(endpoint, bound=True)
     except OSError as error:

@@ -107,12 +107,13 @@ def test_a_seeded_mistake_is_caught_by_the_plain_reflector(monkeypatch: pytest.M
     assert data != reply(plain(), seen_in(data, authenticated=False), authenticated=False)
 
 
-def test_follow_up_tells_the_true_time_of_earlier_replies_once() -> None:
+@pytest.mark.parametrize(("listen", "to"), [("127.0.0.1", "127.0.0.1"), ("::", "127.0.0.1"), ("::", "::1")])
+def test_follow_up_tells_the_true_time_of_earlier_replies_once(listen: str, to: str) -> None:
     ask = plain(more=tlv(stamp_tlv.FOLLOW_UP, bytes(16)))
-    with reflecting() as reflector, asker() as mine:
+    with reflecting(listen) as reflector, asker(to) as mine:
         told, sent = {}, {}
         for _ in range(20):
-            data = asked(mine, ask, reflector)
+            data = asked(mine, ask, reflector, to)
             number, word, method = struct.unpack_from(">IQB", data, 48)
             sent[int.from_bytes(data[:4], "big")] = int.from_bytes(data[4:12], "big")
             if method:
