@@ -10,7 +10,6 @@ import hmac
 import select
 import socket
 import struct
-from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
@@ -62,7 +61,13 @@ _HEADER: Final = struct.Struct("=40xQI4xI4x")
 """struct mmsghdr: octets of control data, flags, octets of the datagram"""
 _HEADER_SIZE: Final = 64
 _LENGTH: Final = struct.Struct("=Q")
+_NAME_LENGTH: Final = struct.Struct("=I")
+_NAME_LENGTH_AT: Final = 8
 _CONTROL_LENGTH_AT: Final = 40
+_VECTOR_SIZE: Final = 16
+_VECTOR_LENGTH_AT: Final = 8
+_FEW: Final = 8
+"""rows up to which one `struct` call each is cheaper than an array operation"""
 _STAMPED: Final = struct.Struct("=QiiQQ")
 """control message with a receive stamp: octets, level, type, then the first of three struct timespec"""
 _STAMPED_SIZE: Final = 64
@@ -108,23 +113,22 @@ class Answering:
         self._since = 0
         self._gather_ns, self._pause_ns = gather_ns, 0
 
-    def turn(self) -> Counter[str]:
+    def turn(self) -> dict[str, int]:
         """Wait for requests, not longer than the socket's deadline, and answer them; what became of them, by counter:
         in = answered + dropped_*. Raises OSError when the socket is broken."""
         count = self._receive()
-        tally: Counter[str] = Counter()
         if not count:
-            return tally
+            return {}
         now = self._clock.monotonic()
         if now - self._clock_at_ns >= _CLOCK_EVERY_NS:
             self._look_at_clock(now)
         self._sent_times.collect()
-        tally["in"] = count
+        tally = {"in": count}
         ready = []
         for row in range(count):
             refusal = self._answer(row, now)
             if refusal:
-                tally[refusal] += 1
+                tally[refusal] = tally.get(refusal, 0) + 1
             else:
                 ready.append(row)
         answered = self._send(ready)
@@ -132,15 +136,27 @@ class Answering:
             tally["answered"] = answered
         if len(ready) > answered:
             tally["dropped_error"] = len(ready) - answered
-        self._rows.vector_length[:count] = self._rows.width
+        self._make_room(count)
         self._gather(count, now)
         return tally
 
     def _receive(self) -> int:
-        count = self._rows.receive(self._descriptor, WAIT_FOR_ONE | TRUNCATED_LENGTH)
+        count = self._rows.refill(self._descriptor, WAIT_FOR_ONE | TRUNCATED_LENGTH)
         if -count in (errno.EBADF, errno.ENOTSOCK, errno.EFAULT):
             raise OSError(-count, "recvmmsg")
         return max(0, count)
+
+    def _make_room(self, count: int) -> None:
+        """The first `count` rows are as large again as before they were filled."""
+        rows = self._rows
+        if count > _FEW:
+            rows.name_length[:count], rows.control_length[:count] = NAME_SIZE, _CONTROL
+            rows.vector_length[:count] = rows.width
+            return
+        for row in range(count):
+            _NAME_LENGTH.pack_into(rows.headers, row * _HEADER_SIZE + _NAME_LENGTH_AT, NAME_SIZE)
+            _LENGTH.pack_into(rows.headers, row * _HEADER_SIZE + _CONTROL_LENGTH_AT, _CONTROL)
+            _LENGTH.pack_into(rows.vectors, row * _VECTOR_SIZE + _VECTOR_LENGTH_AT, rows.width)
 
     def _gather(self, count: int, now_ns: int) -> None:
         """Where requests come fast, let some gather."""
@@ -235,7 +251,7 @@ class Answering:
         at = row * _CONTROL
         self._control[at : at + len(ancillary)] = ancillary
         _LENGTH.pack_into(self._rows.headers, row * _HEADER_SIZE + _CONTROL_LENGTH_AT, len(ancillary))
-        self._rows.vector_length[row] = length
+        _LENGTH.pack_into(self._rows.vectors, row * _VECTOR_SIZE + _VECTOR_LENGTH_AT, length)
         self._replies[row] = _Reply(form, ptp, counted if asked.follow_up else None, number)
         return ""
 

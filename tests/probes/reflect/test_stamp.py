@@ -357,6 +357,7 @@ def test_counters_add_up_when_it_is_closed_in_a_flood() -> None:
         for number in range(3000):
             mine.sendto(plain(number)[: 14 + number % 40], ("127.0.0.1", reflector.port))
             if number == 1500:
+                settled(reflector, 1)
                 reflector.close()
         counters = reflector.counters()
         replies = 0
