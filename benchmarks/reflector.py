@@ -30,16 +30,14 @@ from pathlib import Path
 
 import numpy as np
 
+from probes.core.clock import SystemClock
+from probes.engine import control
+from probes.engine.mmsg import DONT_WAIT, MessageRows, drain, sharpen_timers
+from probes.engine.sockets import STAMPING, enlarge_receive_buffer
+from probes.reflect.stamp import StampReflector
+from probes.wire import ntp_time, stamp, stamp_tlv
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from probes.core.clock import SystemClock  # noqa: E402
-from probes.engine import control  # noqa: E402
-from probes.engine.mmsg import DONT_WAIT, MessageRows, drain, sharpen_timers  # noqa: E402
-from probes.engine.sockets import STAMPING, enlarge_receive_buffer  # noqa: E402
-from probes.reflect.stamp import StampReflector  # noqa: E402
-from probes.wire import ntp_time, stamp, stamp_tlv  # noqa: E402
-
 NEAR, FAR = f"lw-bench-{os.getpid()}-near", f"lw-bench-{os.getpid()}-far"
 NEAR_ADDRESS, FAR_ADDRESS = "10.79.0.1", "10.79.0.2"
 PORT = 8862
