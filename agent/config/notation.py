@@ -236,6 +236,20 @@ def as_url() -> Reads:
     return _reader(read, pattern=r"^https?://[^\s?#@]+$")
 
 
+def as_port_or_off() -> Reads:
+    """A port, or `off`, which is read as 0."""
+
+    def read(value: object) -> int:
+        if value == "off":
+            return 0
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+            raise LocalError(f"{shown(value)} is neither a port (1 to 65535) nor `off`")
+        return value
+
+    schema = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"const": "off"}]}
+    return Reads(read, schema, lambda port: port or "off")
+
+
 def as_path() -> Reads:
     """A path; where relative, then to the directory of the main file."""
 
