@@ -18,6 +18,7 @@ from probes.core.arrays import ABSENT, Int64
 _TEXTS: Final = ("remote", "reason", "histogram")
 _INTEGERS: Final = ("seq", "series", *BATCH_INTEGERS)
 _INNER: Final = "FROM samples INDEXED BY samples_seq WHERE seq > ? ORDER BY seq LIMIT ?"
+_OTHERS: Final = f"SELECT {', '.join(_TEXTS)} {_INNER}"
 _JOINED: Final = (
     f"SELECT {', '.join(f'count({name}), group_concat({name})' for name in _INTEGERS)} "
     f"FROM (SELECT {', '.join(_INTEGERS)} {_INNER})"
@@ -27,10 +28,15 @@ _INT64: Final = 1 << 63
 
 def after(connection: sqlite3.Connection, seq: int, limit: int) -> SampleBatch:
     """The oldest `limit` live samples kept after seq. Raises sqlite3.Error."""
-    others = connection.execute(f"SELECT {', '.join(_TEXTS)} {_INNER}", (seq, limit)).fetchall()
+    unreadable: dict[int, str] = {}
+    try:
+        others = connection.execute(_OTHERS, (seq, limit)).fetchall()
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+        others = _undecoded(connection, seq, limit, unreadable)
     if not others:
         return empty()
-    unreadable: dict[int, str] = {}
     values = _joined(connection, seq, limit, len(others))
     if values is None:
         values, unreadable = _one_by_one(connection, seq, limit)
@@ -70,6 +76,24 @@ def _joined(connection: sqlite3.Connection, seq: int, limit: int, rows: int) -> 
         ).fetchone()
         values |= {name: _parsed(text) for name, text in zip(mixed, texts, strict=True)}
     return values if all(len(column) == rows for column in values.values()) else None
+
+
+def _undecoded(
+    connection: sqlite3.Connection, seq: int, limit: int, unreadable: dict[int, str]
+) -> list[tuple[Any, ...]]:
+    """As _OTHERS reads them, where a text is no UTF-8: that one is then missing, and its row unreadable."""
+    octets = ", ".join(f"CAST({name} AS BLOB), typeof({name})" for name in _TEXTS)
+    found = []
+    for number, row in enumerate(connection.execute(f"SELECT {octets} {_INNER}", (seq, limit))):
+        values: list[Any] = []
+        for data, kind in zip(row[::2], row[1::2], strict=True):
+            try:
+                values.append(data.decode("utf-8") if kind == "text" else data)
+            except UnicodeDecodeError:
+                values.append(None)
+                unreadable[number] = "a stored text is none"
+        found.append(tuple(values))
+    return found
 
 
 def _parsed(text: str) -> Int64:

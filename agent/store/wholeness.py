@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.store import directory, schema
+from agent.store import directory, schema, unreadable
 from agent.store.combined import stored
 from agent.store.importing import IMPORTED
 from agent.store.records import DAMAGED, GAP, LIVE_FILE, EventRecord
@@ -144,6 +144,7 @@ def _check_order(store: Path, parts: Sequence[Part], found: Wholeness) -> None:
                     reason = f"the position of sink {sink} is {seq}; samples end at {max(newest, highest)}"
                     found.findings.append(Finding(store / LIVE_FILE, reason))
             _name_missing(connection, [*runs, *live_runs], found)
+            found.findings += [Finding(store / LIVE_FILE, reason) for reason in _unreadable(connection)]
             found.findings += [Finding(store / LIVE_FILE, reason) for reason in _contradictions(connection)]
     except (sqlite3.Error, ValueError, TypeError) as error:  # a damaged database may hold a text where a number was
         if not any(finding.path == store / LIVE_FILE for finding in found.findings):
@@ -153,6 +154,14 @@ def _check_order(store: Path, parts: Sequence[Part], found: Wholeness) -> None:
         found.findings.append(
             Finding(store, f"samples {item.first} to {item.last}, {number} in number, are neither live nor sealed")
         )
+
+
+def _unreadable(connection: sqlite3.Connection) -> Iterator[str]:
+    rows = unreadable.find(connection)
+    if rows:
+        yield f"{len(rows)} samples hold what is no value; the next sealing takes them out; the first is of {rows[0]}"
+    # What is no text is named above and is no reason to look no further.
+    connection.text_factory = lambda octets: octets.decode("utf-8", "backslashreplace")
 
 
 def _contradictions(connection: sqlite3.Connection) -> Iterator[str]:

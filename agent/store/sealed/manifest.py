@@ -249,6 +249,12 @@ def names(store: Path) -> list[str]:
     return [match[0] for match in sorted(found, key=lambda match: (match[1], int(match[2])))]
 
 
+def place_of(name: str) -> tuple[int, int]:
+    """Day since 1970 and number of the part of this name."""
+    day, _, number = name.partition(".")
+    return int(np.datetime64(day, "D").astype(np.int64)), int(number)
+
+
 def displaced(store: Path, names: Collection[str]) -> list[DamagedSeal]:
     """Directories that are a part by their manifest, but not by their name, while no part has that name.
 

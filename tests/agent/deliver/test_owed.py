@@ -15,6 +15,7 @@ from agent.deliver.worker import SinkWorker
 from agent.store import Store, StoreReader
 from agent.store.records import Owed
 from agent.store.sealed.manifest import FOLDER
+from agent.store.sink_state import oldest_lacking
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Sample
 from tests.fakes.samples import START, ping
@@ -55,6 +56,12 @@ class Bench:
 
     def rows_owed(self) -> int:
         return sum(item.rows for item in self.owed())
+
+    def told(self) -> str:
+        """What the sink's last event says of its state."""
+        assert self.store.flush(10)
+        with StoreReader.open(self.path) as reader:
+            return reader.events(kind="sink")[0].text.removeprefix("sink central: ").partition(":")[0]
 
     def drain(self, steps: int = 80) -> None:
         for _ in range(steps):
@@ -215,3 +222,37 @@ def test_a_part_that_cannot_be_read_holds_up_nothing_else(
     assert rig.worker.status.lag == A_DAY
     assert [item.rows for item in rig.owed()] == [A_DAY]
     assert "samples" in rig.worker.status.words
+    assert rig.worker.status.state == "put off"
+    assert rig.told() == "put off"
+
+
+def test_a_manifest_that_cannot_be_read_holds_up_nothing_else_and_no_debt_is_forgotten(
+    store: Store, tmp_path: Path, bench: Callable[..., Bench]
+) -> None:
+    fill(store, tmp_path / "store")
+    [first, *_] = sorted((tmp_path / "store" / FOLDER).rglob("manifest.json"))
+    whole = first.read_bytes()
+    first.write_bytes(whole.replace(b'"rows"', b'"rowz"', 1))
+    rig = bench([OK])
+    for _ in range(40):
+        rig.step()
+    assert set(rig.server.stored) == set(lines(range(1, DAYS)))
+    assert [item.rows for item in rig.owed()] == [A_DAY]
+    assert (rig.worker.status.lag, rig.worker.status.state) == (A_DAY, "put off")
+    first.write_bytes(whole)
+    rig.worker._debts._put_off.clear()
+    rig.drain()
+    assert Counter(rig.server.stored) == Counter(lines())
+    assert rig.told() == "ok"
+
+
+@pytest.mark.parametrize("pattern", ["samples*.parquet", "manifest.json"])
+def test_the_status_of_sinks_needs_no_sealed_file(store: Store, tmp_path: Path, pattern: str) -> None:
+    fill(store, tmp_path / "store", sent=A_DAY + 30)
+    damaged = sorted((tmp_path / "store" / FOLDER).rglob(pattern))[1]
+    damaged.write_bytes(damaged.read_bytes()[:-20] + bytes(20))
+    with StoreReader.open(tmp_path / "store", ignore_damaged=True) as reader:
+        [sink] = reader.status().sinks
+        oldest = oldest_lacking(reader, "central", sink.seq)
+    assert sink.lag == DAYS * A_DAY - A_DAY - 30
+    assert oldest == (FIRST_DAY + 1) * DAY, "no later than what it lacks"
