@@ -144,7 +144,7 @@ class SealedDays:
         wanted = ("seq", *BATCH_INTEGERS, BUCKETS)
         written = list(dict.fromkeys(layout.written_name(name) for name in layout.needed(wanted)))
         everything: tuple[str, tuple[str, ...]] = ("true", ())
-        columns = dict(zip(written, self._parquet().integers([path], written, *everything), strict=True))
+        columns = dict(zip(written, self._parquet().integers([path], written, *everything, layout.NARROW), strict=True))
         integers = layout.from_written(wanted, columns.__getitem__)
         texts = self._parquet().rows([path], BATCH_TEXTS, *everything)
         remote, reason = ([row[at] for row in texts] for at in range(2))
