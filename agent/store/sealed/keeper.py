@@ -109,14 +109,16 @@ class Keeper:
         self._writer.retire(**before)
         retention.finish(self._path)
         self._forget_missing()
-        self.seal((now - policy.seal_after_ns) // DAY_NS, policy.live_bytes)
-        if not self._stop.is_set():
-            self._retire(policy.keep_bytes, before)
+        try:
+            self.seal((now - policy.seal_after_ns) // DAY_NS, policy.live_bytes)
+        finally:
+            if not self._stop.is_set():
+                self._retire(policy.keep_bytes, before)
 
     def seal(self, before_day: int, live_bytes: int | None = None) -> list[Part]:
         """Release what is sealed and still live, then seal every day before before_day; and the oldest slices while
-        more than live_bytes are live. Raises as work."""
-        self._release_all()
+        more than live_bytes are live. Raises as work: of damaged parts when all others are done."""
+        damages = self._release_all()
         found: list[Part] = []
         while not self._stop.is_set():
             try:
@@ -133,6 +135,8 @@ class Keeper:
             found.append(manifest.load(self._path, name))
             self._release(found[-1])
             self._event(SEALED, f"{name}: {found[-1].rows} samples sealed in {format_bytes(found[-1].bytes)}")
+        if damages:
+            raise damages[0]
         return found
 
     def expel(self) -> int:
@@ -146,11 +150,18 @@ class Keeper:
         self._writer.leave(expulsion, EXPEL_S)
         return expulsion.samples
 
-    def _release_all(self) -> None:
+    def _release_all(self) -> list[LocalError]:
+        """What keeps parts from being released: their days stay as they are until somebody mends it."""
         oldest = oldest_seq(self._path)
-        for part in manifest.load_all(self._path):
+        parts, damaged = manifest.load_sound(self._path)
+        found: list[LocalError] = list(damaged.values())
+        for part in parts:
             if oldest is not None and part.through_seq >= oldest and not self._stop.is_set():
-                self._release(part)
+                try:
+                    self._release(part)
+                except LocalError as damage:
+                    found.append(damage)
+        return found
 
     def _release(self, part: Part) -> None:
         """Take the part's rows out of the live database, once the files have been read and found whole."""
@@ -169,8 +180,9 @@ class Keeper:
 
     def _retire(self, keep_bytes: int | None, before: Mapping[str, int]) -> None:
         notes = notes_of(self._path)
+        parts, _damaged = manifest.load_sound(self._path)
         gone, bare = retention.plan(
-            manifest.load_all(self._path), **before, keep_bytes=keep_bytes, live_bytes=live_bytes(self._path),
+            parts, **before, keep_bytes=keep_bytes, live_bytes=live_bytes(self._path),
             owed={note.part for note in notes},
         )  # fmt: skip
         gone = [part for part in gone if not still_live(self._path, part)]

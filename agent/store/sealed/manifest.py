@@ -299,11 +299,25 @@ def load(store: Path, name: str) -> Part:
 
 def load_all(store: Path) -> list[Part]:
     """Every part, by day and number; one that is retired meanwhile is left out. Raises as load."""
-    parts = []
-    for name in names(store):
-        with contextlib.suppress(FileNotFoundError):
-            parts.append(load(store, name))
+    parts, damaged = load_sound(store)
+    for damage in damaged.values():
+        raise damage
     return parts
+
+
+def load_sound(store: Path) -> tuple[list[Part], dict[str, DamagedSeal]]:
+    """As load_all, without those whose manifest is damaged, and these by name. Raises LocalError for a part of a newer
+    linkwitness, OSError.
+    """
+    parts, damaged = [], {}
+    for name in names(store):
+        try:
+            parts.append(load(store, name))
+        except FileNotFoundError:
+            continue
+        except DamagedSeal as damage:
+            damaged[name] = damage
+    return parts, damaged
 
 
 def write(directory: Path, part: Part) -> None:
