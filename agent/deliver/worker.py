@@ -21,7 +21,7 @@ import numpy as np
 
 from agent.config import SinkSettings
 from agent.deliver.answer import Answer, Reply
-from agent.deliver.backoff import Backoff
+from agent.deliver.backoff import Backoff, Broken
 from agent.deliver.batch import Batches, Outcome
 from agent.deliver.body import Body
 from agent.deliver.debts import Debts
@@ -44,8 +44,6 @@ BACKLOG_BATCHES: Final = 2
 LIVE_NS: Final = 500 * MILLISECOND
 """While a backlog drains, the newest samples are sent at most this often."""
 WITNESSES: Final = 4
-BROKEN_AFTER: Final = 5
-"""The same HTTP 500 so often in a row may be about the lines: they are then searched, as after a refusal."""
 RATE_BATCHES: Final = 16
 CLOSE_S: Final = 5.0
 COMMIT_S: Final = 1.0
@@ -109,9 +107,10 @@ class SinkWorker:
         self._live_turn = False
         self._live_at: int | None = None
         """monotonic ns when the newest were sent last"""
-        self._broken = 0
-        """batches of the oldest samples in a row answered by HTTP 500 in the words of `_broken_words`"""
-        self._broken_words = ""
+        self._broken_oldest, self._broken_newest, self._broken_owed = Broken(), Broken(), Broken()
+        """apart: while the ones are answered by HTTP 500 for their lines' sake, the others are accepted all the time"""
+        self._broken = self._broken_oldest
+        """of the batch that is being sent"""
         self._lately: deque[tuple[int, int]] = deque(maxlen=RATE_BATCHES)
         """monotonic ns and size of the batches delivered last"""
         self._telling = _remembered(self._reader, settings.name, IDLE)
@@ -191,13 +190,17 @@ class SinkWorker:
         if live_turn and (backlog or owed is not None):
             self._live_at = self._clock.monotonic()
             if backlog:
-                return self._send_live(newest)
+                self._broken = self._broken_newest
+                outcome, count = self._send_live(newest)
+                self._broken.count(outcome.reply)
+                return outcome, count
         if owed is not None and not (live_turn and live):
+            self._broken = self._broken_owed
             outcome, count = self._send_owed(owed)
         else:
+            self._broken = self._broken_oldest
             outcome, count = self._send_oldest(cursor)
-        # Counted here only: while a backlog stands behind such samples, the newest ones are accepted all the time.
-        self._count_broken(outcome.reply)
+        self._broken.count(outcome.reply)
         return outcome, count
 
     def _live_rows(self, cursor: int) -> tuple[int, int]:
@@ -300,7 +303,7 @@ class SinkWorker:
 
     def _write(self, lines: str | Body) -> Reply:
         reply = self._sink.write(lines)
-        if reply.status == 500 and self._broken >= BROKEN_AFTER:
+        if reply.status == 500 and self._broken.suspicious:
             return replace(reply, answer=Answer.REJECTED)
         return reply
 
@@ -322,11 +325,6 @@ class SinkWorker:
         offered = [*by_kind[:WITNESSES], *samples[:WITNESSES], *(item.sample for item in before)]
         lines = (self._line(sample) for sample in offered)
         return list(dict.fromkeys(line for line in lines if line is not None))
-
-    def _count_broken(self, reply: Reply) -> None:
-        same = reply.status == 500 and reply.words == self._broken_words
-        self._broken = 0 if reply.status != 500 else self._broken + 1 if same else 1
-        self._broken_words = reply.words
 
     def _settle(self, outcome: Outcome, count: int) -> int:
         reply = outcome.reply

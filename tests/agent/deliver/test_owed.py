@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import SinkSettings
+from agent.deliver import backoff
 from agent.deliver.line import LineEncoder
 from agent.deliver.worker import SinkWorker
 from agent.store import Store, StoreReader
@@ -142,6 +144,21 @@ def test_newest_samples_do_not_wait_for_sealed_ones(store: Store, tmp_path: Path
     assert rig.rows_owed() >= (DAYS - 2) * A_DAY
     assert rig.worker.status.lag_ns is not None
     assert rig.worker.status.lag_ns > DAY, "the oldest is what counts"
+
+
+def test_a_live_sample_that_makes_the_server_fail_does_not_hold_up_the_others_until_all_sealed_ones_are_sent(
+    store: Store, tmp_path: Path, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "BATCH", A_DAY // 2 + 1)
+    monkeypatch.setattr(backoff, "BROKEN_AFTER", 2)
+    fill(store, tmp_path / "store")
+    live = lines(range(DAYS - 1, DAYS))
+    rig = bench(lambda request: Answer(500, body=b"panic") if live[5] in request.lines else OK)
+    while not set(live) - {live[5]} <= set(rig.server.stored):
+        rig.worker._live_at = None  # as if half a second had gone by
+        rig.step()
+        assert rig.rows_owed(), "sealed samples are still to come"
+    assert live[5] not in rig.server.stored
 
 
 def test_nothing_is_settled_before_the_server_has_it(store: Store, tmp_path: Path, bench: Callable[..., Bench]) -> None:
