@@ -41,7 +41,7 @@ entries = st.lists(
 
 
 @given(entries, st.integers(0, LAST + 60))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_the_time_excluded_is_counted_second_by_second_and_once(
     tallied: Callable[[str, int], None], ledger: list[Exclusion], now: int
 ) -> None:
