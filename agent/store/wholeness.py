@@ -43,6 +43,7 @@ IMPOSSIBLE: Final = (
         for way in DIRECTIONS
         for condition in (
             "~_lost > ~_sent", "min(~_sent, ~_lost) < 0", "~_lost < 0", "~_error_ns < 0", "~_dscp NOT BETWEEN 0 AND 63",
+            "~_ttl NOT BETWEEN 0 AND 255", "~_stamped < 0",
             "~_delay_min_ns > ~_delay_p50_ns", "~_delay_p50_ns > ~_delay_p95_ns", "~_delay_p95_ns > ~_delay_p99_ns",
             "~_delay_p99_ns > ~_delay_max_ns", "~_delay_count * ~_delay_min_ns > ~_delay_sum_ns",
             "~_delay_count * ~_delay_max_ns < ~_delay_sum_ns", "~_delay_count < 0",

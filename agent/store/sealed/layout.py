@@ -49,7 +49,8 @@ NARROW: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("state", "sent", "received", "lost", "late", "duplicate", "reordered", "corrupt", "not_sent", "rtt_count",
          "ipdv_pairs", *BUCKETS.values(), "residence_count",
-         *(f"{way}_{name}" for way in DIRECTIONS for name in ("sent", "lost", "delay_count", "ipdv_pairs", "dscp"))),
+         *(f"{way}_{name}" for way in DIRECTIONS for name in (
+             "sent", "lost", "delay_count", "ipdv_pairs", "dscp", "ttl", "stamped"))),
         "USMALLINT"),
     **dict.fromkeys(
         ("rtt_min_ns", "rtt_max_ns", "rtt_p50_ns", "rtt_p95_below_max_ns", "rtt_p99_below_max_ns", "rfc3550_ns"),
