@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agent.sla.verdict import Verdict
-from probes.core.model import Sample
+from probes.core.model import OneWay, Sample
 
 Key = tuple[str, str]
 FRESH = 10_000
@@ -41,6 +41,10 @@ class Totals:
     packets: int
 
 
+def _light(one: OneWay | None) -> OneWay | None:
+    return one if one is None or one.histogram is None else replace(one, histogram=None)
+
+
 class Live:
     """Collects samples and verdicts as they come; `rows` is what to draw."""
 
@@ -54,7 +58,12 @@ class Live:
 
     def take(self, samples: Iterable[Sample]) -> None:
         """The packets themselves are let go: the store has them."""
-        light = [replace(sample, packets=None, histogram=None) for sample in samples]
+        light = [
+            replace(
+                sample, packets=None, histogram=None, forward=_light(sample.forward), backward=_light(sample.backward)
+            )
+            for sample in samples
+        ]
         with self._lock:
             for sample in light:
                 self._newest[sample.circuit, sample.probe] = sample

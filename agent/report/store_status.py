@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.report.samples import Document, sample_document, utc
+from agent.report.samples import Document, one_way_words, path_words, sample_document, utc
 from agent.report.terminal import Cell, Column, Grid, Row, Tone
 from agent.store.records import GAP, EventRecord, RunRecord, RunState, StoreStatus
 from probes.core.clock import SECOND
@@ -25,7 +25,8 @@ _TONES: dict[str, Tone] = {
 @dataclass(frozen=True, slots=True)
 class StoreReport:
     """What the status command shows. latest: newest sample of every probe; runs: last due run of every flow probe;
-    events: of the last day, newest first; gaps: of the last 30 days, newest record first."""
+    events: of the last day, newest first; gaps: of the last 30 days, newest record first; paths: of every path probe
+    the newest sample that has a path."""
 
     now_ns: int
     status: StoreStatus
@@ -33,6 +34,7 @@ class StoreReport:
     runs: Sequence[RunRecord]
     events: Sequence[EventRecord]
     gaps: Sequence[EventRecord] = ()
+    paths: Sequence[Sample] = ()
 
 
 def document(report: StoreReport) -> Document:
@@ -68,8 +70,14 @@ def document(report: StoreReport) -> Document:
             for item in status.series
         ],
         "latest": [
-            sample_document(sample) | {"age_ns": report.now_ns - sample.start_ns - sample.span_ns}
+            sample_document(sample) | {"age_ns": _age(sample, report)}
             for sample in report.latest
+        ],
+        "paths": [
+            {"circuit": item.circuit, "probe": item.probe, "start": utc(item.start_ns), "age_ns": _age(item, report)}
+            | {"hops": len(item.path.hops), "addresses": list(item.path.addresses), "reached": item.path.reached}
+            for item in report.paths
+            if item.path is not None
         ],
         "runs": [
             {
@@ -106,7 +114,7 @@ def grids(report: StoreReport) -> list[Grid]:
             Column("JITTER", right=True), Column("LOSS", right=True), Column("THROUGHPUT", right=True),
             Column("AGE", right=True), Column("NOTE", stretch=True),
         ),
-        [_probe_row(sample, report.now_ns) for sample in report.latest],
+        [_probe_row(sample, report) for sample in report.latest],
         above=_headline(report),
     )  # fmt: skip
     runs = Grid(
@@ -168,9 +176,25 @@ def _seconds(ns: int) -> str:
     return format_duration(max(0, ns) // SECOND * SECOND)
 
 
-def _probe_row(sample: Sample, now_ns: int) -> Row:
+def _age(sample: Sample, report: StoreReport) -> int:
+    return report.now_ns - sample.start_ns - sample.span_ns
+
+
+def _note(sample: Sample, report: StoreReport) -> Cell:
+    """What is worth a remark: the reason, the last path of a path probe, delays one way, how packets were stamped."""
+    last = next((item for item in report.paths if (item.circuit, item.probe) == (sample.circuit, sample.probe)), sample)
+    if last.path is not None:
+        words = path_words(last.path)
+        if last.start_ns != sample.start_ns:
+            words = f"last path {_seconds(_age(last, report))} ago: {words}"
+        return Cell(f"{sample.reason}; {words}") if sample.reason else Cell(words, "dim")
+    if sample.reason:
+        return Cell(sample.reason)
+    return Cell(one_way_words(sample) or ("" if sample.delay is None else f"{sample.quality.stamps} stamps"), "dim")
+
+
+def _probe_row(sample: Sample, report: StoreReport) -> Row:
     delay, variation, counts, rate = sample.delay, sample.variation, sample.counts, sample.rate
-    age = now_ns - sample.start_ns - sample.span_ns
     rates = [] if rate is None else [("↑", rate.forward_bps), ("↓", rate.backward_bps)]
     return (
         Cell(sample.circuit, "strong"),
@@ -180,10 +204,8 @@ def _probe_row(sample: Sample, now_ns: int) -> Row:
         ABSENT if variation is None or not variation.ipdv_pairs else f"{variation.ipdv_mean_ns / 1e6:.3f} ms",
         ABSENT if counts is None or not counts.sent else f"{counts.lost}/{counts.sent}",
         " ".join(f"{arrow}{format_rate(bps)}" for arrow, bps in rates if bps is not None) or ABSENT,
-        _seconds(age),
-        Cell(sample.reason)
-        if sample.reason
-        else Cell("" if delay is None else f"{sample.quality.stamps} stamps", "dim"),
+        _seconds(_age(sample, report)),
+        _note(sample, report),
     )
 
 

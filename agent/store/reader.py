@@ -99,8 +99,7 @@ class StoreReader:
     ) -> SampleColumns:
         """Samples that start in [start_ns, end_ns) as columns, in ascending start_ns; no rows where there are none.
 
-        columns: names of agent.sla.samples.columns.INTEGER_COLUMNS and `histogram`; start_ns, span_ns and state always
-        come.
+        columns: names of agent.sla.samples.columns.READABLE_COLUMNS; start_ns, span_ns and state always come.
         Of several kinds that a probe of this name has had, the one kept last is read unless `kind` says which.
         spare: columns that can be done without where every sample with answers has its histogram; they are then None.
         """
@@ -173,6 +172,10 @@ class StoreReader:
     def latest(self) -> list[Sample]:
         """The sample kept last of every probe, by circuit and probe."""
         return [item.sample for item in self._combined(lambda store: store.latest())]
+
+    def last_paths(self) -> list[Sample]:
+        """The newest sample of every path probe that has a path, by circuit and probe; its latest run may have none."""
+        return self._combined(lambda store: store.last_paths())
 
     def _stored(self, where: str, values: tuple[int | str, ...]) -> list[StoredSample]:
         with self._reading() as connection:

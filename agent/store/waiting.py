@@ -23,6 +23,8 @@ WAITING_OCTETS: Final = 32 << 20
 """Bound of what these take, packets included, as `octets` counts."""
 SAMPLE_OCTETS: Final = 1_600
 """A sample without packets and histogram, as it waits (measured with CPython 3.11)."""
+_DIRECTION_OCTETS: Final = 900
+_HOP_OCTETS: Final = 700
 WAITING_NOTES: Final = 10_000
 """Bound of runs, events and parked lines together."""
 TRANSACTION_SAMPLES: Final = 2_000
@@ -34,7 +36,16 @@ _WHY: Final = {
 def octets(sample: Sample) -> int:
     """About what a sample that waits takes in memory."""
     arrays = 0 if sample.packets is None else 3 * sample.packets.rtt_ns.nbytes
-    return SAMPLE_OCTETS + arrays + (0 if sample.histogram is None else 2 * sample.histogram.index.nbytes)
+    shapes = [sample.histogram]
+    for one in (sample.forward, sample.backward):
+        if one is not None:
+            arrays += _DIRECTION_OCTETS
+            shapes.append(one.histogram)
+    if sample.packets is not None and sample.packets.forward_ns is not None:
+        arrays += 2 * sample.packets.forward_ns.nbytes
+    if sample.path is not None:
+        arrays += _HOP_OCTETS * len(sample.path.hops)
+    return SAMPLE_OCTETS + arrays + sum(2 * shape.index.nbytes for shape in shapes if shape is not None)
 
 
 class Waiting:

@@ -369,7 +369,7 @@ def test_one_way_is_said_to_be_out_of_reach() -> None:
     delay = objective(Metric.DELAY, "1", Statistic(StatisticType.MEAN, direction="forward"), window=MONTH)
     ours = contract(delay)
     assert said(ours, probe("udp")) == [
-        "error: no kind of probe of this version measures one way: state a round trip, or have the other side measure"
+        "error: the circuit has no probe of kind stamp or twamp, which stamps packets at both ends"
     ]
     theirs = replace(ours, measurement=Measurement(record="theirs"))
     assert [item.split(":")[0] for item in said(theirs, probe("udp"))] == ["warning"]

@@ -58,7 +58,7 @@ def _without_probe(objective: Objective, contract: Contract, at: Key) -> Iterato
     if not needs_probe(objective):
         return
     if one_way(objective) and contract.measurement.record == "theirs":
-        message = "no kind of probe of this version measures one way: only the other side's record can show this"
+        message = "the circuit has no probe that measures one way: only the other side's record can show this"
         yield Concern((*at, "metric"), "warning", message)
     else:
         yield Concern((*at, "metric"), "error", missing_feed(objective))
