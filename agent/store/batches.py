@@ -39,7 +39,8 @@ def after(connection: sqlite3.Connection, seq: int, limit: int) -> SampleBatch:
         return empty()
     values = _joined(connection, seq, limit, len(others))
     if values is None:
-        values, unreadable = _one_by_one(connection, seq, limit)
+        values, wrong = _one_by_one(connection, seq, limit)
+        unreadable |= wrong
     remote, reason, shapes = (list(column) for column in zip(*others, strict=True))
     for row, text in enumerate(zip(remote, reason, strict=True)):
         if any(value is not None and not isinstance(value, str) for value in text):
