@@ -26,6 +26,7 @@ LINES = [LineEncoder("lab", {}).encode(sample, text=True) for sample in SAMPLES]
 DAMAGES = (
     "sent = 'x'", "histogram = x'010203'", "state = 77", "stamps = 'x'", "remote = x'80'",
     "remote = CAST(x'80' AS TEXT)", "reason = CAST(x'6180' AS TEXT)", "phases = CAST(x'80' AS TEXT)", "load = 'x'",
+    "remote = CAST(x'80' AS TEXT), sent = 'x'",
 )  # fmt: skip
 
 
