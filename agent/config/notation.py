@@ -28,7 +28,7 @@ _RESERVED_LABELS: Final = frozenset((
 """Names of tags and fields that the databases get from us: a tag named like a field is refused by InfluxDB 3."""
 _FIELD_SUFFIXES: Final = (
     "_bps", "_bytes", "_count", "_dscp", "_histogram", "_loss", "_lost", "_ms", "_ns", "_pairs", "_received", "_sent",
-    "_transmitted", "_withheld",
+    "_stamped", "_transmitted", "_ttl", "_withheld",
 )  # fmt: skip
 _CHARGE: Final = r"\d+(\.\d{1,4})? [A-Z]{3}"
 _SECRET: Final = "{credential: NAME} or {file: PATH}"
