@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from agent.sla.samples.columns import SampleColumns
 from agent.store import batches, schema, status
 from agent.store.combined import Combined, stored
-from agent.store.hostseconds import HostSeconds, joined
+from agent.store.hostseconds import LONGEST_ROW_NS, HostSeconds, joined
 from agent.store.records import (
     GAP_REASONS,
     LIVE_FILE,
@@ -33,15 +33,12 @@ from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.parts import SealedParts
 from agent.store.session import unmeasured
 from probes.core.arrays import Int64, Packets
-from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 from probes.core.model import Sample
 
 Answer = TypeVar("Answer")
 
 _FOREVER: Final = (1 << 63) - 1
-_HOST_ROW_NS: Final = 3600 * SECOND
-"""No row of seconds is longer."""
 
 
 class StoreReader:
@@ -262,7 +259,7 @@ class StoreReader:
         with self._reading() as connection:
             found = connection.execute(
                 "SELECT data FROM host WHERE start_ns >= ? AND start_ns < ? ORDER BY id",
-                (since_ns - _HOST_ROW_NS, until_ns),
+                (since_ns - LONGEST_ROW_NS, until_ns),
             ).fetchall()
         return joined(HostSeconds.decode(data) for (data,) in found).between(since_ns, until_ns)
 

@@ -167,8 +167,7 @@ class Store:
     def retire(self, *, packets_before_ns: int, samples_before_ns: int, timeout_s: float = 60.0) -> Retired:
         """Remove packets and samples that start before these UTC ns, in small steps between the commits.
 
-        Samples that a sink does not have yet stay. Waits; what timeout_s cuts off is left to the next call.
-        """
+        Samples that a sink does not have yet stay. Waits; what timeout_s cuts off is left to the next call."""
         retirement = Retirement(packets_before_ns, samples_before_ns)
         done = self.leave(retirement, timeout_s)
         return Retired(retirement.samples, retirement.packets, done)
