@@ -141,7 +141,7 @@ def test_what_is_commented_out_in_the_default_file_is_right_too(tmp_path: Path) 
     (tmp_path / "agent.yaml").write_text("\n".join([*sinks, "circuits:", *circuit, *ends, ""]))
     config = load(tmp_path / "agent.yaml")
     assert [sink.name for sink in config.sinks] == ["central", "legacy"]
-    assert len(config.circuits[0].probes) == 6
+    assert len(config.circuits[0].probes) == 7
     assert (config.circuits[0].near_end, config.circuits[0].far_end) == ("edge-router", "rotterdam-4g")
 
 
