@@ -193,4 +193,4 @@ def test_work_that_raises_is_reported_and_goes_on() -> None:
         assert twice.acquire(timeout=5)
     finally:
         schedule.close()
-    assert reasons[0] == "internal error: boom"
+    assert "internal error: boom" in reasons
