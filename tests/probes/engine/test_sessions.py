@@ -196,6 +196,24 @@ def test_a_far_clock_that_is_wrong_is_suspect_and_round_trips_do_not_care(offset
     assert np.median(sample.packets.forward_ns) == pytest.approx(offset_s * SECOND + 3 * MS, abs=2), "never clipped"
 
 
+@pytest.mark.parametrize("step_s", [1, -1])
+def test_a_far_clock_that_is_set_while_we_measure(step_s: int) -> None:
+    """The interval of the step and those after it are suspect, those before are not; packets inside the far end at that
+    moment have a residence that nobody believes."""
+    bench = Bench(residence_ns=30 * MS)
+    bench.add(SPEC)
+    bench.run(25)
+    bench.far.offset_ns += step_s * SECOND
+    bench.run(27)
+    told = [sample.forward.withheld for sample in bench.of() if sample.forward is not None]
+    assert told[:2] == [None, None]
+    assert all((reason or "").startswith("clock suspect") for reason in told[2:])
+    assert len(told) >= 4
+    assert bench.total("lost") == 0
+    trips = np.concatenate([sample.packets.rtt_ns for sample in bench.samples if sample.packets is not None])
+    assert trips == pytest.approx(np.full(len(trips), 10 * MS), abs=2)
+
+
 def test_a_small_negative_delay_within_the_bound_is_shown_as_it_is() -> None:
     bench = Bench(offset_ns=-300_000, forward=Way(lambda _: 100_000))
     bench.add(SPEC)
