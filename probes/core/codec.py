@@ -31,6 +31,8 @@ class Codec(Protocol):
     transport: Literal["icmp", "udp"]
     minimum_size: int
     """smallest payload in octets that holds the engine's own fields"""
+    timeless: bool
+    """a request says nothing about when it is sent, so it can be written before it is due"""
 
     def encode(
         self, out: Octets, *, family: int, identifier: int, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]

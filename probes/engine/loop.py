@@ -8,7 +8,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -24,6 +23,8 @@ from probes.engine import nonce
 from probes.engine.address import peer_of
 from probes.engine.channel import SocketTransport
 from probes.engine.clockwatch import ClockWatch, Disturbance
+from probes.engine.commands import Add, Mark, Marks, Remove
+from probes.engine.departures import Channel
 from probes.engine.flight import FlightTable
 from probes.engine.intervals import Intervals
 from probes.engine.observing import PacketLog
@@ -33,15 +34,17 @@ from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
 from probes.engine.sockets import open_icmp, open_udp, sharpen_timers, udp_overflows
 from probes.engine.streams import FORGET, Key, PacketEvents, StreamSpec, StreamTable
-from probes.engine.traffic import Channel, Traffic
-from probes.engine.transport import Route, Transport
+from probes.engine.traffic import Traffic
+from probes.engine.transport import Transport
 
 log = logging.getLogger(__name__)
 
-TICK_NS: Final = 20 * MILLISECOND
-"""Streams start on multiples of this, so that they share wake-ups: at 1,000 packets a second the bill is wake-ups, not
-packets (42 us of CPU a packet at 10 ms, 32 at 20 ms, 24 at 50 ms). It makes no packet late: it is when they are due."""
-LONGEST_SLEEP_NS: Final = 100 * MILLISECOND
+TICK_NS: Final = 50 * MILLISECOND
+"""Streams start on multiples of this, so that they share wake-ups (docs/decisions/0014). It makes no packet late: it is
+when they are due."""
+DRAIN_NS: Final = 250 * MILLISECOND
+"""How often replies are read; the kernel has stamped them. So far ahead are packets written."""
+LONGEST_SLEEP_NS: Final = 250 * MILLISECOND
 """A command waits no longer than this."""
 MOST_COMMANDS: Final = 200
 """Commands carried out in one tick: ten thousand new streams are no gap in the measurement of the others."""
@@ -59,24 +62,6 @@ OpenTransport = Callable[[Codec, int, str | None], Transport]
 """A transport for a codec and an IP version (4 or 6), of all streams or of those from one source. Raises LocalError."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Add:
-    spec: StreamSpec
-    route: Route
-    channel: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Remove:
-    key: Key
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    circuit: str
-    reason: str | None
-
-
 class Engine:
     """All stream probes of the agent. Thread-safe; callbacks come from a thread that is not the caller's.
 
@@ -92,7 +77,7 @@ class Engine:
         report: Callable[[Sequence[Sample]], None],
         span_ns: int = 10 * SECOND,
         tick_ns: int = TICK_NS,
-        drain_ns: int = 100 * MILLISECOND,
+        drain_ns: int = DRAIN_NS,
         gate: Callable[[], str | None] | None = None,
         observe: Callable[[PacketEvents], None] | None = None,
         event: Callable[[str, str], None] | None = None,
@@ -114,8 +99,8 @@ class Engine:
         self._keys: set[Key] = set()
         self._codecs: dict[str, Codec] = {}
         self._channels: dict[tuple[str, int, str | None], int] = {}
-        self._commands: deque[_Add | _Remove | _Mark] = deque()
-        self._marks: dict[str, str] = {}
+        self._commands: deque[Add | Remove | Mark] = deque()
+        self._marks = Marks(self._table, self._intervals)
         self._done = False
         self._progress_ns = clock.monotonic()
         self._spacing_ns = tick_ns // 2
@@ -125,7 +110,6 @@ class Engine:
         self._linger_until_ns = 0
         self._thread: threading.Thread | None = None
         self._started_streams = 0
-        self._lengths: set[int] = set()
         self._failed_ticks = 0
 
     def add(self, specs: Sequence[StreamSpec]) -> dict[Key, LocalError]:
@@ -145,11 +129,11 @@ class Engine:
             for key in keys:
                 if key in self._keys:
                     self._keys.discard(key)
-                    self._commands.append(_Remove(key))
+                    self._commands.append(Remove(key))
 
     def mark(self, circuit: str, reason: str | None) -> None:
         """From now on, until None: samples of this circuit are IMPAIRED for the reason."""
-        self._commands.append(_Mark(circuit, reason))
+        self._commands.append(Mark(circuit, reason))
 
     def start(self) -> None:
         """Run in a thread. Raises RuntimeError when called twice."""
@@ -191,7 +175,30 @@ class Engine:
 
     def step(self) -> int:
         """One tick: monotonic ns of the next. For the engine's thread, and for tests that have no thread."""
+        now = None if self._commands else self._watch.beat()
+        if now is None or not self._send_planned(now):
+            now = self._whole_step()
+        self._progress_ns = now.monotonic_ns
+        return self._next_wake(now)
+
+    def _send_planned(self, now: Reading) -> bool:
+        """A tick with nothing to do but to send. False where there is more."""
+        traffic = self._traffic
+        if now.wall_ns >= self._intervals.next_end_ns or self._drain_is_due(now) or not traffic.departures.send(now):
+            return False
+        if self._earliest_ns <= now.monotonic_ns:
+            traffic.send_due(now, self._earliest_ns)
+            self._earliest_ns = self._table.earliest_ns()
+        self._sent_at_ns = now.monotonic_ns
+        return True
+
+    def _whole_step(self) -> Reading:
         before, now, disturbances = self._watch.tick()
+        departures = self._traffic.departures
+        unsettled = bool(self._commands or disturbances) or now.wall_ns >= self._intervals.next_end_ns
+        if unsettled or not departures.send(now):
+            departures.revoke()
+            self._earliest_ns = self._table.earliest_ns()
         self._apply_commands(now)
         for disturbance in disturbances:
             self._tell(disturbance.kind, disturbance.text, disturbance)
@@ -202,15 +209,25 @@ class Engine:
         self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
         self._traffic.send_due(now, self._earliest_ns)
         self._sent_at_ns = now.monotonic_ns
-        if now.monotonic_ns + self._spacing_ns >= self._drained_at_ns + self._drain_ns:
+        if self._drain_is_due(now):
             self._drained_at_ns = now.monotonic_ns
+            departures.revoke()
             self._traffic.drain()
             self._traffic.hold_back_crowded()
             self._settle(self._watch.glance())
-        self._progress_ns = now.monotonic_ns
-        return self._next_wake(now)
+        self._earliest_ns = self._table.earliest_ns()
+        if departures.earliest_ns == NEVER and self._earliest_ns > now.monotonic_ns:
+            departures.plan(self._traffic.channels, self._drained_at_ns + self._drain_ns + self._spacing_ns)
+            self._earliest_ns = self._table.earliest_ns()
+        return now
 
-    def _admit(self, spec: StreamSpec) -> _Add:
+    def _drain_is_due(self, now: Reading) -> bool:
+        """At the tick nearest to when it is, or before a receive buffer may be full."""
+        if now.monotonic_ns + self._spacing_ns >= self._drained_at_ns + self._drain_ns:
+            return True
+        return any(channel.transport.crowded() for channel in self._traffic.channels)
+
+    def _admit(self, spec: StreamSpec) -> Add:
         if spec.key in self._keys:
             raise LocalError(f"{spec.circuit}/{spec.probe} is being measured already", hint="give probes unique names")
         if spec.every_ns < SHORTEST_PERIOD_NS or spec.timeout_ns <= 0:
@@ -232,7 +249,7 @@ class Engine:
         channel = self._channel(spec.kind, codec, route.family, own)
         self._keys.add(spec.key)
         self._done = False
-        return _Add(spec, route, channel)
+        return Add(spec, route, channel)
 
     def _channel(self, kind: str, codec: Codec, family: int, source: str | None) -> int:
         number = self._channels.get((kind, family, source))
@@ -253,17 +270,17 @@ class Engine:
                 break
             self._done = False
             command = self._commands.popleft()
-            if isinstance(command, _Add):
+            if isinstance(command, Add):
                 self._start_stream(command, now)
-            elif isinstance(command, _Remove):
+            elif isinstance(command, Remove):
                 self._intervals.finish(np.array([self._table.numbers[command.key]], np.int64), now)
             else:
-                self._apply_mark(command)
+                self._marks.apply(command)
             changed = True
         if changed:
             self._spacing_ns = shortest_spacing(self._table.every_ns[self._table.sending()], self._tick_ns)
 
-    def _start_stream(self, command: _Add, now: Reading) -> None:
+    def _start_stream(self, command: Add, now: Reading) -> None:
         spec, channel = command.spec, self._traffic.channels[command.channel]
         udp = channel.codec.transport == "udp"
         length = spec.size if udp else spec.size + 8
@@ -271,25 +288,13 @@ class Engine:
         slot = self._table.add(spec, command.channel, length, peer)
         self._flight.open(slot, self._packets_held(spec), spec.timeout_ns, int(self._table.first[slot]))
         self._traffic.reserve(slot + 1)
-        self._traffic.limited |= spec.limit is not None
-        self._lengths.add(length)
-        self._traffic.varied_lengths = len(self._lengths) > 1
         channel.transport.reserve(length)
         channel.transport.assign(slot, command.route)
         self._intervals.begin(slot, now)
-        if spec.circuit in self._marks:
-            self._intervals.remarks.impair(slot, self._marks[spec.circuit])
+        self._marks.opened([slot])
         start = now.monotonic_ns + SETTLE_NS
         self._table.next_due_ns[slot] = first_due(start, self._started_streams, spec.every_ns, self._tick_ns)
         self._started_streams += 1
-
-    def _apply_mark(self, command: _Mark) -> None:
-        if command.reason is None:
-            self._marks.pop(command.circuit, None)
-            return
-        self._marks[command.circuit] = command.reason
-        slots = [slot for slot, spec in self._table.specs.items() if spec.circuit == command.circuit]
-        self._intervals.impair(slots, command.reason, closing=False)
 
     def _roll(self, now: Reading, impaired: Sequence[str]) -> None:
         """Open new intervals where the old are over. What spoilt the last moments spoils the new ones as well."""
@@ -301,18 +306,12 @@ class Engine:
         slots = self._intervals.roll(now).tolist()
         for text in impaired:
             self._intervals.impair(slots, text, closing=False)
-        self._mark_new(slots)
+        self._marks.opened(slots)
 
     def _cut(self, end_ns: int, begin_ns: int) -> None:
         slots = self._table.sending()
         self._intervals.cut(slots, end_ns, begin_ns)
-        self._mark_new(slots.tolist())
-
-    def _mark_new(self, slots: Sequence[int]) -> None:
-        for slot in slots if self._marks else ():
-            reason = self._marks.get(self._table.specs[slot].circuit)
-            if reason is not None:
-                self._intervals.remarks.impair(slot, reason)
+        self._marks.opened(slots.tolist())
 
     def _settle(self, now: Reading) -> None:
         """After a drain: tell the observer, hand on what is settled."""
@@ -331,8 +330,8 @@ class Engine:
             self._checked_at_ns = now.monotonic_ns
 
     def _next_wake(self, now: Reading) -> int:
-        self._earliest_ns = int(self._table.next_due_ns.min()) if len(self._table.next_due_ns) else NEVER
-        send = max(self._earliest_ns, self._sent_at_ns + self._spacing_ns)
+        due = min(self._earliest_ns, self._traffic.departures.earliest_ns)
+        send = max(due, self._sent_at_ns + self._spacing_ns)
         drain = self._drained_at_ns + self._drain_ns
         idle = self._spacing_ns if self._commands else LONGEST_SLEEP_NS
         return min(send, drain, now.monotonic_ns + idle)
@@ -371,6 +370,7 @@ class Engine:
 
     def _finish_all(self) -> None:
         now = self._watch.glance()
+        self._traffic.departures.revoke()
         while self._commands:
             self._apply_commands(now)
         slots = self._table.sending()

@@ -95,6 +95,11 @@ class StreamTable:
         """address and port replies come from, as probes.engine.address writes them"""
         self.hot: Int64 = np.zeros((0, 5), np.int64)
         self._cold: Int64 = np.zeros((0, 7), np.int64)
+        self.limited = False
+        """some stream stops after a number of packets"""
+        self.varied_lengths = False
+        """not all packets are of one length"""
+        self._lengths: set[int] = set()
         self._free: list[int] = []
         self._view()
 
@@ -129,6 +134,9 @@ class StreamTable:
         self.channel[slot], self.length[slot], self.peer[slot] = channel, length, peer
         self.skipped[slot] = self.corrupt[slot] = self.drops[slot] = 0
         self.fresh[slot] = True
+        self.limited |= spec.limit is not None
+        self._lengths.add(length)
+        self.varied_lengths = len(self._lengths) > 1
         return slot
 
     def stop(self, slot: int) -> None:
@@ -140,6 +148,10 @@ class StreamTable:
         """Its last interval has been handed on."""
         del self.specs[slot]
         self._free.append(slot)
+
+    def earliest_ns(self) -> int:
+        """The first deadline of all; NEVER where there is none."""
+        return int(self.next_due_ns.min()) if len(self.next_due_ns) else NEVER
 
     def sending(self) -> Int64:
         """Slots of the streams that are not stopped, ascending."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -22,6 +20,7 @@ from probes.core.errors import LocalError
 from probes.core.model import PacketState
 from probes.engine.address import text_of
 from probes.engine.clockwatch import ClockWatch
+from probes.engine.departures import Channel, Departures, encode
 from probes.engine.flight import FlightTable
 from probes.engine.intervals import Intervals
 from probes.engine.nonce import Nonces
@@ -30,7 +29,7 @@ from probes.engine.pacing import NEVER, take_due
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
 from probes.engine.streams import StreamTable
-from probes.engine.transport import Arrivals, Notices, Refusals, Transport
+from probes.engine.transport import Arrivals, Notices, Refusals
 from probes.wire.icmp import error_text
 
 MOST_BATCHES: Final = 64
@@ -56,15 +55,6 @@ _MAY_BE_THE_SOURCE: Final = frozenset((errno.EINVAL, errno.ENETUNREACH))
 """What the kernel may say, beside EADDRNOTAVAIL, when the source address asked for is not (any longer) its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One socket, and how to write and read its packets."""
-
-    transport: Transport
-    codec: Codec
-    family: int
-
-
 class Traffic:
     """Sends and receives for all streams of a StreamTable."""
 
@@ -76,10 +66,7 @@ class Traffic:
         self._watch, self._log = watch, log
         self._nonces = Nonces(secret)
         self.channels: list[Channel] = []
-        self.limited = False
-        """some stream stops after a number of packets"""
-        self.varied_lengths = False
-        """not all packets are of one length"""
+        self.departures = Departures(table, flight, self._nonces, watch, self._not_sent)
         self.counters: Counter[str] = Counter()
         """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why"""
 
@@ -97,7 +84,7 @@ class Traffic:
         if due.skipped is not None:
             table.skipped[stream] += due.skipped
             table.next_sequence[stream[due.skipped > 0]] += 1  # neighbours across a gap are no pair
-        if self.limited:
+        if table.limited:
             remaining = table.remaining[stream] - 1
             table.remaining[stream] = remaining
             table.next_due_ns[stream[remaining == 0]] = NEVER
@@ -121,6 +108,7 @@ class Traffic:
 
     def drain(self) -> None:
         """Read every socket: replies, transmit stamps, errors."""
+        self.departures.enter()
         for number, channel in enumerate(self.channels):
             for _ in range(MOST_BATCHES):
                 arrivals = channel.transport.receive()
@@ -156,7 +144,8 @@ class Traffic:
         return not self._flight.open_packets(stream[mine], first[mine], end[mine], now, patience=1).any()
 
     def _send(self, channel: Channel, stream: Int64, scheduled: Int64, now: Reading) -> None:
-        if self.varied_lengths:
+        self.departures.revoke(channel)  # its rows are about to be written anew
+        if self._table.varied_lengths:
             order = np.argsort(self._table.length[stream], kind="stable")
             stream, scheduled = stream[order], scheduled[order]
         limit = channel.transport.rows
@@ -172,28 +161,14 @@ class Traffic:
         table.next_sequence[stream] = sequence + 1
         rows = flight.rows(stream, sequence)
         nonce = self._nonces.take(stream, sequence)
-        self._encode(channel, stream, sequence, nonce)
+        encode(channel, table, stream, sequence, nonce)
+        channel.transport.address(stream)
         called = self._watch.monotonic()
         flight.launch(rows, sequence, nonce, called + now.offset_ns, now.offset_ns, called - scheduled)
-        errors = channel.transport.send(stream, rows)
+        errors = channel.transport.send(0, rows)
         if errors is not None:
             failed = np.flatnonzero(errors)
             self._not_sent(channel, stream[failed], sequence[failed], rows[failed], errors[failed])
-
-    def _encode(self, channel: Channel, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]) -> None:
-        """Write the batch, which is sorted by length."""
-        length, edges = self._table.length, [0, len(stream)]
-        if self.varied_lengths:
-            edges[1:1] = (np.flatnonzero(np.diff(length[stream])) + 1).tolist()
-        for first, end in pairwise(edges):
-            channel.codec.encode(
-                channel.transport.outgoing(first, end, int(length[stream[first]])),
-                family=channel.family,
-                identifier=channel.transport.identifier,
-                stream=stream[first:end],
-                sequence=sequence[first:end],
-                nonce=nonce[first:end],
-            )
 
     def _not_sent(
         self, channel: Channel, stream: Int64, sequence: Int64, rows: Int64, errors: NDArray[np.int32]

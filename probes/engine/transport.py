@@ -89,11 +89,17 @@ class Transport(Protocol):
         They hold what was written last, and were zero before that.
         """
 
-    def send(self, stream: Int64, token: Int64) -> NDArray[np.int32] | None:
-        """Send rows 0..n-1, each of the length last given for it. Arrays (n,).
+    def address(self, stream: Int64) -> None:
+        """Rows 0..n-1 are packets of these streams, (n,): they leave by their routes, until rows are written anew."""
+
+    def send(self, first: int, token: Int64) -> NDArray[np.int32] | None:
+        """Send rows first..first+n-1, written and addressed before, each of the length last given for it; token (n,).
 
         errno of each (0 = sent), or None when all were sent.
         """
+
+    def crowded(self) -> bool:
+        """So much was sent since the last `receive` that the answers may fill a good part of the receive buffer."""
 
     def receive(self) -> Arrivals | None:
         """One batch; None when nothing is there."""
