@@ -81,6 +81,7 @@ class SocketTransport:
         self._set_name_length()
         self._tokens = np.full(_TOKENS, -1, np.int64)
         self._next_stamp = 0
+        self._unnumbered: list[Int64] = []
         self._held: list[Notices] = []
         self._source_gone = False
         self._drops = self._dropped()
@@ -184,6 +185,7 @@ class SocketTransport:
         return Arrivals(data, length, source, _stamps(held, stamp_at), ttl, damaged, n == rows.rows)
 
     def notices(self) -> Notices | None:
+        self._number()
         held, self._held = self._held, []
         tokens, stamps = [part.token for part in held], [part.transmitted_ns for part in held]
         refusals = [part.refusals for part in held if part.refusals is not None]
@@ -229,12 +231,18 @@ class SocketTransport:
     def _sent(self, token: Int64) -> None:
         if len(token):
             self._unread += len(token)
+            self._unnumbered.append(token)
+
+    def _number(self) -> None:
+        """Give the tokens of what has left the numbers that the kernel's stamps will name."""
+        for token in self._unnumbered:
             at = self._next_stamp & (_TOKENS - 1)
             if at + len(token) <= _TOKENS:
                 self._tokens[at : at + len(token)] = token
             else:
                 self._tokens[np.arange(at, at + len(token)) & (_TOKENS - 1)] = token
             self._next_stamp = (self._next_stamp + len(token)) & 0xFFFFFFFF
+        self._unnumbered.clear()
 
     def _restart_stamps(self) -> None:
         """Whether a refused datagram took a number depends on where the kernel refused it: count anew."""

@@ -84,9 +84,16 @@ class Departures:
         self._batches: list[_Batch] = []
         self.earliest_ns = NEVER
         """first deadline that is planned and not done"""
+        self._short = False
+
+    @property
+    def spent(self) -> bool:
+        """All that was planned is done, and there was more to plan than the transport's rows could hold."""
+        return self._short and self.earliest_ns == NEVER
 
     def plan(self, channels: Sequence[Channel], until_ns: int) -> None:
         """Write what is due before until_ns. Nothing may be planned; what is overdue already is not for here."""
+        self._short = False
         ahead = np.array([channel.codec.timeless for channel in channels], np.bool_)
         if not ahead.any():
             return
@@ -154,6 +161,7 @@ class Departures:
         if table.limited:
             table.remaining[stream] -= due.counts
             table.next_due_ns[stream[table.remaining[stream] == 0]] = NEVER
+        self._short |= bool((table.next_due_ns[stream] < until_ns).any())
         once = int(due.counts.max()) <= 1
         nonce = self._nonces.take(slot, sequence) if once else self._nonces.compute(slot, sequence)
         rows = self._flight.rows(slot, sequence)
@@ -183,9 +191,8 @@ class Departures:
     def _launch(self, batch: _Batch) -> None:
         calls, batch.calls = batch.calls, []
         part = slice(calls[0].first, calls[-1].end)
-        size = [call.end - call.first for call in calls]
-        called_ns = np.repeat(np.array([call.called_ns for call in calls], np.int64), size)
-        offset_ns = np.repeat(np.array([call.offset_ns for call in calls], np.int64), size)
+        times = np.array([(call.called_ns, call.offset_ns) for call in calls], np.int64)
+        called_ns, offset_ns = times.repeat([call.end - call.first for call in calls], axis=0).T
         self._flight.launch(
             batch.rows[part], batch.sequence[part], batch.nonce[part], called_ns + offset_ns, offset_ns,
             called_ns - batch.due_ns[part],

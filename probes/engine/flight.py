@@ -228,6 +228,8 @@ class FlightTable:
         first, held = self._used, len(self._packets)
         if first + size > held:
             more = max(size, held // 2, 1024)
-            self._packets = np.concatenate((self._packets, np.zeros((more, _COLUMNS), np.int64)))
+            packets = np.zeros((held + more, _COLUMNS), np.int64)  # pages that no ring has yet take no memory
+            packets[:held] = self._packets
+            self._packets = packets
         self._used = first + size
         return first

@@ -186,6 +186,8 @@ class Engine:
         traffic = self._traffic
         if now.wall_ns >= self._intervals.next_end_ns or self._drain_is_due(now) or not traffic.departures.send(now):
             return False
+        if traffic.departures.spent:
+            return False
         if self._earliest_ns <= now.monotonic_ns:
             traffic.send_due(now, self._earliest_ns)
             self._earliest_ns = self._table.earliest_ns()
@@ -207,7 +209,9 @@ class Engine:
             if disturbance.kind in ("clock_step", "suspend"):
                 self._cut(now.monotonic_ns + before.offset_ns, now.wall_ns)
         self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
-        self._traffic.send_due(now, self._earliest_ns)
+        if self._earliest_ns <= now.monotonic_ns:
+            self._traffic.send_due(now, self._earliest_ns)
+            self._earliest_ns = self._table.earliest_ns()
         self._sent_at_ns = now.monotonic_ns
         if self._drain_is_due(now):
             self._drained_at_ns = now.monotonic_ns
@@ -215,7 +219,7 @@ class Engine:
             self._traffic.drain()
             self._traffic.hold_back_crowded()
             self._settle(self._watch.glance())
-        self._earliest_ns = self._table.earliest_ns()
+            self._earliest_ns = self._table.earliest_ns()
         if departures.earliest_ns == NEVER and self._earliest_ns > now.monotonic_ns:
             departures.plan(self._traffic.channels, self._drained_at_ns + self._drain_ns + self._spacing_ns)
             self._earliest_ns = self._table.earliest_ns()

@@ -99,7 +99,7 @@ class Traffic:
     def hold_back_crowded(self) -> None:
         """Rings are sized so that this finds none; if it does, packets are skipped, and no other one is forgotten."""
         table = self._table
-        slots = table.sending()
+        slots = (table.next_due_ns != NEVER).nonzero()[0]
         crowded = slots[self._flight.crowded(slots, table.next_sequence[slots])]
         if len(crowded):
             self.counters["overrun"] += len(crowded)
