@@ -1,4 +1,4 @@
-"""CPU per ICMP probe: linkwitness beside fping and beside the least a C program can do: `python -m benchmarks.icmp_cpu`.
+"""CPU per ICMP probe, linkwitness beside fping and beside a minimal C engine: `python -m benchmarks.icmp_cpu`.
 
 1,000 targets on loopback in a network namespace of its own, one probe a second to each, every prober as it would be
 run: the engine with its defaults and with a real store behind it (what the daemon does with a sample: the live table,

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 TICK_NS: Final = 50 * MILLISECOND
 """Streams start on multiples of this, so that they share wake-ups (docs/decisions/0014). It makes no packet late: it is
 when they are due."""
-DRAIN_NS: Final = 250 * MILLISECOND
+DRAIN_NS: Final = 500 * MILLISECOND
 """How often replies are read; the kernel has stamped them. So far ahead are packets written."""
 LONGEST_SLEEP_NS: Final = 250 * MILLISECOND
 """A command waits no longer than this."""
