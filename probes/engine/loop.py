@@ -104,8 +104,7 @@ class Engine:
         self._done = False
         self._progress_ns = clock.monotonic()
         self._spacing_ns = tick_ns // 2
-        self._earliest_ns = 0
-        self._sent_at_ns = self._drained_at_ns = self._checked_at_ns = 0
+        self._earliest_ns = self._sent_at_ns = self._drained_at_ns = self._checked_at_ns = 0
         self._stopping = threading.Event()
         self._linger_until_ns = 0
         self._thread: threading.Thread | None = None
@@ -183,22 +182,29 @@ class Engine:
 
     def _send_planned(self, now: Reading) -> bool:
         """A tick with nothing to do but to send. False where there is more."""
-        traffic = self._traffic
-        if now.wall_ns >= self._intervals.next_end_ns or self._drain_is_due(now) or not traffic.departures.send(now):
+        if now.wall_ns >= self._intervals.next_end_ns or self._drain_is_due(now) or not self._depart(now):
             return False
-        if traffic.departures.spent:
-            return False
+        self._send_due(now)
+        return not self._traffic.departures.spent
+
+    def _depart(self, now: Reading) -> bool:
+        """Send what is planned and due. False where it must be planned anew."""
+        if self._traffic.departures.earliest_ns <= now.monotonic_ns:
+            self._sent_at_ns = now.monotonic_ns
+        return self._traffic.departures.send(now)
+
+    def _send_due(self, now: Reading) -> None:
+        """Send what is due and not planned."""
         if self._earliest_ns <= now.monotonic_ns:
-            traffic.send_due(now, self._earliest_ns)
+            self._sent_at_ns = now.monotonic_ns
+            self._traffic.send_due(now, self._earliest_ns)
             self._earliest_ns = self._table.earliest_ns()
-        self._sent_at_ns = now.monotonic_ns
-        return True
 
     def _whole_step(self) -> Reading:
         before, now, disturbances = self._watch.tick()
         departures = self._traffic.departures
         unsettled = bool(self._commands or disturbances) or now.wall_ns >= self._intervals.next_end_ns
-        if unsettled or not departures.send(now):
+        if unsettled or not self._depart(now):
             departures.revoke()
             self._earliest_ns = self._table.earliest_ns()
         self._apply_commands(now)
@@ -209,10 +215,7 @@ class Engine:
             if disturbance.kind in ("clock_step", "suspend"):
                 self._cut(now.monotonic_ns + before.offset_ns, now.wall_ns)
         self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
-        if self._earliest_ns <= now.monotonic_ns:
-            self._traffic.send_due(now, self._earliest_ns)
-            self._earliest_ns = self._table.earliest_ns()
-        self._sent_at_ns = now.monotonic_ns
+        self._send_due(now)
         if self._drain_is_due(now):
             self._drained_at_ns = now.monotonic_ns
             departures.revoke()
@@ -269,9 +272,7 @@ class Engine:
 
     def _apply_commands(self, now: Reading) -> None:
         changed = False
-        for _ in range(MOST_COMMANDS):
-            if not self._commands:
-                break
+        for _ in range(min(MOST_COMMANDS, len(self._commands))):
             self._done = False
             command = self._commands.popleft()
             if isinstance(command, Add):
@@ -325,13 +326,12 @@ class Engine:
             if events is not None:
                 self.reporter.hand_over(partial(self._observe, events))
             self._done = self._traffic.all_limited_done(now)
-        elif now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
-            self._done = self._traffic.all_limited_done(now)
-        if self._intervals.closings and now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
-            for batch in self._intervals.take_ready(now):
-                self.reporter.hand_over_batch(batch)
-        if now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
-            self._checked_at_ns = now.monotonic_ns
+        if now.monotonic_ns < self._checked_at_ns + CHECK_NS:
+            return
+        self._checked_at_ns = now.monotonic_ns
+        self._done = self._traffic.all_limited_done(now)
+        for batch in self._intervals.take_ready(now):
+            self.reporter.hand_over_batch(batch)
 
     def _next_wake(self, now: Reading) -> int:
         due = min(self._earliest_ns, self._traffic.departures.earliest_ns)

@@ -52,7 +52,7 @@ def first_due(now_ns: int, ordinal: int, every_ns: int, tick_ns: int) -> int:
 
     Multiples of the golden ratio, modulo 1, keep any number of streams evenly apart (Steinhaus' three gaps).
     """
-    tick_ns = max(SHORTEST_TICK_NS, min(tick_ns, every_ns // _PHASES))
+    tick_ns = _grid(every_ns, tick_ns)
     grid = -(-now_ns // tick_ns) * tick_ns
     phase = int((ordinal * _GOLDEN) % 1.0 * every_ns)
     return grid + phase // tick_ns * tick_ns
@@ -107,10 +107,13 @@ def due_until(
 
 
 def shortest_spacing(every_ns: Int64, tick_ns: int) -> int:
-    """Least time between two wake-ups for sending: half the tick, or half the shortest period if that is less.
+    """Least time between two wake-ups for sending: half the grid of the fastest stream.
 
     Half, because a wake-up that is a little late must not push the next one off the grid.
     """
-    if not len(every_ns):
-        return tick_ns // 2
-    return max(SHORTEST_TICK_NS, min(tick_ns, int(every_ns.min())) // 2)
+    return _grid(int(every_ns.min()), tick_ns) // 2 if len(every_ns) else tick_ns // 2
+
+
+def _grid(every_ns: int, tick_ns: int) -> int:
+    """Time between the phases a stream may have."""
+    return max(SHORTEST_TICK_NS, min(tick_ns, every_ns // _PHASES))
