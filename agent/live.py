@@ -3,13 +3,18 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 
 from agent.sla.verdict import Verdict
 from probes.core.model import OneWay, Sample
 
 Key = tuple[str, str]
 FRESH = 10_000
+_NAMES = tuple(item.name for item in fields(Sample))
+_values = attrgetter(*_NAMES)
+_LET_GO = tuple(_NAMES.index(name) for name in ("packets", "histogram"))
+_ONE_WAY = tuple(_NAMES.index(name) for name in ("forward", "backward"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,6 @@ class Totals:
     packets: int
 
 
-def _light(one: OneWay | None) -> OneWay | None:
-    return one if one is None or one.histogram is None else replace(one, histogram=None)
-
-
 class Live:
     """Collects samples and verdicts as they come; `rows` is what to draw."""
 
@@ -58,12 +59,7 @@ class Live:
 
     def take(self, samples: Iterable[Sample]) -> None:
         """The packets themselves are let go: the store has them."""
-        light = [
-            replace(
-                sample, packets=None, histogram=None, forward=_light(sample.forward), backward=_light(sample.backward)
-            )
-            for sample in samples
-        ]
+        light = [_light(sample) for sample in samples]
         with self._lock:
             for sample in light:
                 self._newest[sample.circuit, sample.probe] = sample
@@ -99,3 +95,15 @@ class Live:
     def totals(self) -> Totals:
         with self._lock:
             return Totals(self._samples, self._packets)
+
+
+def _light(sample: Sample) -> Sample:
+    """Without its arrays. Called for every sample: a fifth of what dataclasses.replace takes."""
+    values = list(_values(sample))
+    for place in _LET_GO:
+        values[place] = None
+    for place in _ONE_WAY:
+        one = values[place]
+        if isinstance(one, OneWay) and one.histogram is not None:
+            values[place] = replace(one, histogram=None)
+    return Sample(*values)

@@ -47,7 +47,7 @@ class Packets:
             if column is not None:
                 flags |= bit
                 columns.append(column)
-        body = b"".join(_shuffle(column) for column in columns) + self.state.astype(np.uint8).tobytes()
+        body = _shuffle(columns) + self.state.astype(np.uint8).tobytes()
         return bytes((_PACKETS_FORMAT, flags)) + len(self).to_bytes(4, "little") + zlib.compress(body, 6)
 
     @staticmethod
@@ -74,12 +74,13 @@ class Packets:
         return Packets(parts[0], parts[1], state, forward, backward)
 
 
-def _shuffle(column: Int64) -> bytes:
-    values = np.ascontiguousarray(column, np.int64)
-    with np.errstate(over="ignore"):
-        difference = np.diff(values, prepend=np.int64(0))
-        zigzag = ((difference << 1) ^ (difference >> 63)).astype("<u8")
-    return zigzag.view(np.uint8).reshape(-1, 8).T.tobytes()
+def _shuffle(columns: list[Int64]) -> bytes:
+    """Each column's differences, zigzag, lowest octets of all first; differences wrap around."""
+    values = np.array(columns, np.int64)
+    difference = values.copy()
+    difference[:, 1:] -= values[:, :-1]
+    zigzag = ((difference << 1) ^ (difference >> 63)).astype("<u8", copy=False)
+    return zigzag.view(np.uint8).reshape(*zigzag.shape, 8).transpose(0, 2, 1).tobytes()
 
 
 def _unshuffle(data: bytes) -> Int64:

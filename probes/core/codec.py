@@ -37,6 +37,8 @@ class Codec(Protocol):
     transport: Literal["icmp", "udp"]
     minimum_size: int
     """smallest payload in octets that holds the engine's own fields"""
+    timeless: bool
+    """a request says nothing about when it is sent, so it can be written before it is due"""
 
     def encode(
         self, out: Octets, *, family: int, identifier: int, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]
@@ -98,6 +100,8 @@ class SessionCodec(ABC):
     """Encodes requests and decodes replies of a socket whose streams are of one make and go to different peers."""
 
     transport: Literal["udp"] = "udp"
+    timeless = False
+    """its requests say when they are sent"""
     minimum_size: int
     """smallest UDP payload in octets"""
     minimum_reply: int

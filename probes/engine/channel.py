@@ -21,17 +21,23 @@ from probes.engine.sockets import Endpoint
 from probes.engine.transport import Arrivals, Notices, Refusals, Route
 from probes.wire.checksum import internet_checksum
 
-_SEND_ROWS: Final = 256
+_SEND_ROWS: Final = 1024
+_FEWEST_ROWS: Final = 64
+_SEND_OCTETS: Final = 1 << 20
+_RECEIVE_ROWS: Final = 512
 _RECEIVE_OCTETS: Final = 1 << 20
 _CONTROL_OUT: Final = 96
 _CONTROL_IN: Final = 192
-_ERROR_ROWS: Final = 256
+_ERROR_ROWS: Final = 512
 _ERROR_WIDTH: Final = 192
 _TOKENS: Final = 1 << 16
 _IPV4_HEADER: Final = 20
 _LARGEST_IPV4_HEADER: Final = 60
 _SO_MEMINFO: Final = 55
 _MEMINFO_DROPS: Final = 8
+_BUFFERED_OCTETS: Final = 4096
+"""What one packet may take of the receive buffer, twice over: its reply and its stamp, about 830 octets each on
+loopback, 2 KiB where a driver receives into halves of pages"""
 _ORIGIN_ICMP: Final = (2, 3)
 _ORIGIN_TIMESTAMPING: Final = 4
 _MOST_BATCHES: Final = 256
@@ -56,13 +62,15 @@ _OFFENDER_AT = {4: 20, 6: 24}
 class SocketTransport:
     """Implements probes.engine.transport.Transport. Used by one thread."""
 
-    rows = _SEND_ROWS
-
     def __init__(self, endpoint: Endpoint, overflowed: Callable[[], int] | None = None) -> None:
         """overflowed: datagrams all sockets of the host dropped for want of buffer; see `drops`."""
         self._endpoint = endpoint
         self._descriptor = endpoint.socket.fileno()
         self.identifier = endpoint.identifier
+        self.rows = _SEND_ROWS
+        self._room = endpoint.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _BUFFERED_OCTETS
+        self._unread = 0
+        """packets sent since the last `receive`"""
         self._out = MessageRows(_SEND_ROWS, 128, 8)
         self._in = self._rows_for(128)
         self._errors = MessageRows(_ERROR_ROWS, _ERROR_WIDTH, _CONTROL_IN)
@@ -74,6 +82,7 @@ class SocketTransport:
         self._set_name_length()
         self._tokens = np.full(_TOKENS, -1, np.int64)
         self._next_stamp = 0
+        self._unnumbered: list[Int64] = []
         self._held: list[Notices] = []
         self._source_gone = False
         self._drops = self._dropped()
@@ -98,7 +107,8 @@ class SocketTransport:
 
     def reserve(self, length: int) -> None:
         if length > self._out.width:
-            self._out = MessageRows(_SEND_ROWS, length, 8)
+            self.rows = max(_FEWEST_ROWS, min(_SEND_ROWS, _SEND_OCTETS // length))
+            self._out = MessageRows(self.rows, length, 8)
             self._uniform_length = 0
             self._set_name_length()
         if length + _LARGEST_IPV4_HEADER > self._in.width:
@@ -113,21 +123,27 @@ class SocketTransport:
                 self._uniform_length = length
         return self._out.data[first:end, :length]
 
-    def send(self, stream: Int64, token: Int64) -> NDArray[np.int32] | None:
+    def address(self, stream: Int64) -> None:
         out, n = self._out, len(stream)
-        if self._source_gone:
-            return np.full(n, errno.EADDRNOTAVAIL, np.int32)
         routes = self._routes[stream]
         out.name_pointer[:n] = routes[:, 0]
         out.control_pointer[:n] = routes[:, 1]
         out.control_length[:n] = routes[:, 2]
-        done = out.send(self._descriptor, 0, n)
+
+    def send(self, first: int, token: Int64) -> NDArray[np.int32] | None:
+        n = len(token)
+        if self._source_gone:
+            return np.full(n, errno.EADDRNOTAVAIL, np.int32)
+        done = self._out.send(self._descriptor, first, first + n)
         if done == n:
             self._sent(token)
             return None
-        return self._send_rest(token, max(done, 0), -min(done, 0))
+        return self._send_rest(first, token, max(done, 0), -min(done, 0))
 
-    def _send_rest(self, token: Int64, done: int, failure: int) -> NDArray[np.int32]:
+    def crowded(self) -> bool:
+        return self._unread > self._room
+
+    def _send_rest(self, first: int, token: Int64, done: int, failure: int) -> NDArray[np.int32]:
         """Go on behind the packet that stopped the batch; a packet is given up when the error is its own."""
         n = len(token)
         errors = np.zeros(n, np.int32)
@@ -144,7 +160,7 @@ class SocketTransport:
                     self._endpoint.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 failure = 0
                 continue
-            count = self._out.send(self._descriptor, done, n)
+            count = self._out.send(self._descriptor, first + done, first + n)
             if count > 0:
                 self._sent(token[done : done + count])
                 done, attempts = done + count, 0
@@ -154,6 +170,7 @@ class SocketTransport:
 
     def receive(self) -> Arrivals | None:
         rows, family = self._in, self._endpoint.family
+        self._unread = 0
         n = mmsg.drain(rows, self._descriptor, mmsg.TRUNCATED_LENGTH)
         if not n:
             return None
@@ -170,6 +187,7 @@ class SocketTransport:
         return Arrivals(data, length, source, _stamps(held, stamp_at), ttl, damaged, n == rows.rows, dscp)
 
     def notices(self) -> Notices | None:
+        self._number()
         held, self._held = self._held, []
         tokens, stamps = [part.token for part in held], [part.transmitted_ns for part in held]
         refusals = [part.refusals for part in held if part.refusals is not None]
@@ -210,19 +228,26 @@ class SocketTransport:
 
     def _rows_for(self, length: int) -> MessageRows:
         width = length + _LARGEST_IPV4_HEADER
-        return MessageRows(max(16, min(_SEND_ROWS, _RECEIVE_OCTETS // width)), width, _CONTROL_IN)
+        return MessageRows(max(16, min(_RECEIVE_ROWS, _RECEIVE_OCTETS // width)), width, _CONTROL_IN)
 
     def _set_name_length(self) -> None:
         self._out.name_length[:] = 16 if self._endpoint.family == 4 else 28
 
     def _sent(self, token: Int64) -> None:
         if len(token):
+            self._unread += len(token)
+            self._unnumbered.append(token)
+
+    def _number(self) -> None:
+        """Give the tokens of what has left the numbers that the kernel's stamps will name."""
+        for token in self._unnumbered:
             at = self._next_stamp & (_TOKENS - 1)
             if at + len(token) <= _TOKENS:
                 self._tokens[at : at + len(token)] = token
             else:
                 self._tokens[np.arange(at, at + len(token)) & (_TOKENS - 1)] = token
             self._next_stamp = (self._next_stamp + len(token)) & 0xFFFFFFFF
+        self._unnumbered.clear()
 
     def _restart_stamps(self) -> None:
         """Whether a refused datagram took a number depends on where the kernel refused it: count anew."""

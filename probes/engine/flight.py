@@ -108,16 +108,16 @@ class FlightTable:
         return np.asarray(rings[:, 0] + (sequence & rings[:, 1]), np.int64)
 
     def launch(
-        self, rows: Int64, sequence: Int64, nonce: NDArray[np.uint64], called_ns: int, clock_offset_ns: int,
-        lateness_ns: Int64,
+        self, rows: Int64, sequence: Int64, nonce: NDArray[np.uint64], called_ns: Int64 | int,
+        clock_offset_ns: Int64 | int, lateness_ns: Int64,
     ) -> None:  # fmt: skip
-        """Packets are being handed to the kernel; arrays (n,)."""
-        self._fresh[2] = called_ns
-        self._fresh[3] = clock_offset_ns
+        """Packets are being handed to the kernel, or were since the last reading; arrays (n,)."""
         packets = np.empty((len(rows), _COLUMNS), np.int64)
         packets[:] = self._fresh
         packets[:, 0] = sequence
         packets[:, 1] = nonce.view(np.int64)
+        packets[:, 2] = called_ns
+        packets[:, 3] = clock_offset_ns
         packets[:, 4] = lateness_ns
         self._packets[rows] = packets
 
@@ -228,6 +228,8 @@ class FlightTable:
         first, held = self._used, len(self._packets)
         if first + size > held:
             more = max(size, held // 2, 1024)
-            self._packets = np.concatenate((self._packets, np.zeros((more, _COLUMNS), np.int64)))
+            packets = np.zeros((held + more, _COLUMNS), np.int64)  # pages that no ring has yet take no memory
+            packets[:held] = self._packets
+            self._packets = packets
         self._used = first + size
         return first

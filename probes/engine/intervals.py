@@ -6,8 +6,9 @@ is handed on when every packet in it is answered, rejected, or given up (FORGET 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,11 @@ from probes.engine.streams import FORGET, StreamSpec, StreamTable
 from probes.metrics.summary import IntervalPackets
 
 Flags = NDArray[np.bool_]
+
+BATCH_STREAMS: Final = 1_000
+MOST_BATCHES: Final = 4
+"""Intervals summarised at once, and batches handed on at once: what that takes in memory, and the time for which it
+keeps the thread from sending, do not grow with the number of streams."""
 
 
 @dataclass(slots=True)
@@ -73,6 +79,14 @@ class Closing:
     def split(self, chosen: Flags) -> tuple[Closing, Closing]:
         """Those chosen, and the rest."""
         return self._part(chosen), self._part(~chosen)
+
+    def pieces(self, most: int) -> Iterator[Closing]:
+        """The same, not more than so many intervals at a time."""
+        rest = self
+        while len(rest.stream) > most:
+            piece, rest = rest.split(np.arange(len(rest.stream)) < most)
+            yield piece
+        yield rest
 
     def _part(self, chosen: Flags) -> Closing:
         return Closing(
@@ -175,12 +189,17 @@ class Intervals:
         )
 
     def take_ready(self, now: Reading, *, force: str | None = None) -> list[Batch]:
-        """Intervals whose packets are all settled. force: hand on the others too. Packets in them that are younger
-        than their timeout are left out, and IMPAIRED for this reason; older ones are lost, as always."""
+        """Intervals whose packets are all settled, MOST_BATCHES of them. force: hand on all, and those that are not
+        settled too. Packets in them that are younger than their timeout are left out, and IMPAIRED for this reason;
+        older ones are lost, as always."""
         batches: list[Batch] = []
         blocked: set[int] = set()
         held: list[Closing] = []
         for part in self.closings:
+            if force is None and len(batches) >= MOST_BATCHES:
+                blocked.update(part.stream.tolist())
+                held.append(part)
+                continue
             ready = self._flight.open_packets(part.stream, part.first, part.end, now, patience=FORGET) == 0
             if force is not None:
                 young = self._flight.open_packets(part.stream, part.first, part.end, now, patience=1) > 0
@@ -213,21 +232,12 @@ class Intervals:
 
     def _close(self, slots: Int64, ends_ns: Int64, begins_ns: Int64, *, last: bool) -> None:
         table = self._table
-        self.closings.append(
-            Closing(
-                slots,
-                table.first[slots],
-                table.next_sequence[slots],
-                table.begin_ns[slots],
-                ends_ns,
-                table.skipped[slots],
-                table.corrupt[slots],
-                table.drops[slots],
-                table.fresh[slots],
-                self.remarks.take(slots.tolist()),
-                last,
-            )
-        )
+        over = Closing(
+            slots, table.first[slots], table.next_sequence[slots], table.begin_ns[slots], ends_ns,
+            table.skipped[slots], table.corrupt[slots], table.drops[slots], table.fresh[slots],
+            self.remarks.take(slots.tolist()), last,
+        )  # fmt: skip
+        self.closings.extend(over.pieces(BATCH_STREAMS))
         table.begin_ns[slots] = begins_ns
         table.first[slots] = table.next_sequence[slots]
         table.skipped[slots] = table.corrupt[slots] = table.drops[slots] = 0

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -22,6 +21,7 @@ from probes.engine import nonce
 from probes.engine.address import peer_of
 from probes.engine.channel import SocketTransport
 from probes.engine.clockwatch import ClockWatch, Disturbance
+from probes.engine.commands import Add, Mark, Marks, Remove
 from probes.engine.flight import FlightTable
 from probes.engine.intervals import Intervals
 from probes.engine.observing import PacketLog
@@ -33,14 +33,16 @@ from probes.engine.sessions import Channels, OpenTransport
 from probes.engine.sockets import open_icmp, open_sessions, open_udp, sharpen_timers, udp_overflows
 from probes.engine.streams import FORGET, Key, PacketEvents, StreamSpec, StreamTable
 from probes.engine.traffic import Traffic
-from probes.engine.transport import Route, Transport
+from probes.engine.transport import Transport
 
 log = logging.getLogger(__name__)
 
-TICK_NS: Final = 20 * MILLISECOND
-"""Streams start on multiples of this, so that they share wake-ups: at 1,000 packets a second the bill is wake-ups, not
-packets (42 us of CPU a packet at 10 ms, 32 at 20 ms, 24 at 50 ms). It makes no packet late: it is when they are due."""
-LONGEST_SLEEP_NS: Final = 100 * MILLISECOND
+TICK_NS: Final = 50 * MILLISECOND
+"""Streams start on multiples of this, so that they share wake-ups (docs/decisions/0014). It makes no packet late: it is
+when they are due."""
+DRAIN_NS: Final = 500 * MILLISECOND
+"""How often replies are read; the kernel has stamped them. So far ahead are packets written."""
+LONGEST_SLEEP_NS: Final = 250 * MILLISECOND
 """A command waits no longer than this."""
 MOST_COMMANDS: Final = 200
 """Commands carried out in one tick: ten thousand new streams are no gap in the measurement of the others."""
@@ -53,25 +55,6 @@ MOST_PACKETS: Final = 1 << 20
 """packets of one stream that are open or not reported"""
 SWITCH_INTERVAL_S: Final = 0.0002
 """The interpreter's default of 5 ms is how late a busy thread of the agent would make a packet."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Add:
-    spec: StreamSpec
-    route: Route
-    channel: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Remove:
-    key: Key
-    impaired: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    circuit: str
-    reason: str | None
 
 
 class Engine:
@@ -89,7 +72,7 @@ class Engine:
         report: Callable[[Sequence[Sample]], None],
         span_ns: int = 10 * SECOND,
         tick_ns: int = TICK_NS,
-        drain_ns: int = 100 * MILLISECOND,
+        drain_ns: int = DRAIN_NS,
         gate: Callable[[], str | None] | None = None,
         observe: Callable[[PacketEvents], None] | None = None,
         event: Callable[[str, str], None] | None = None,
@@ -113,18 +96,16 @@ class Engine:
         )
         self._lock = threading.Lock()
         self._keys: set[Key] = set()
-        self._commands: deque[_Add | _Remove | _Mark] = deque()
-        self._marks: dict[str, str] = {}
+        self._commands: deque[Add | Remove | Mark] = deque()
+        self._marks = Marks(self._table, self._intervals)
         self._done = False
         self._progress_ns = clock.monotonic()
         self._spacing_ns = tick_ns // 2
-        self._earliest_ns = 0
-        self._sent_at_ns = self._drained_at_ns = self._checked_at_ns = 0
+        self._earliest_ns = self._sent_at_ns = self._drained_at_ns = self._checked_at_ns = 0
         self._stopping = threading.Event()
         self._linger_until_ns = 0
         self._thread: threading.Thread | None = None
         self._started_streams = 0
-        self._lengths: set[int] = set()
         self._failed_ticks = 0
 
     def add(self, specs: Sequence[StreamSpec]) -> dict[Key, LocalError]:
@@ -152,11 +133,11 @@ class Engine:
             for key in keys:
                 if key in self._keys:
                     self._keys.discard(key)
-                    self._commands.append(_Remove(key, impaired))
+                    self._commands.append(Remove(key, impaired))
 
     def mark(self, circuit: str, reason: str | None) -> None:
         """From now on, until None: samples of this circuit are IMPAIRED for the reason."""
-        self._commands.append(_Mark(circuit, reason))
+        self._commands.append(Mark(circuit, reason))
 
     def start(self) -> None:
         """Run in a thread. Raises RuntimeError when called twice."""
@@ -197,12 +178,44 @@ class Engine:
         return {**self._traffic.counters, "reports_lost": self.reporter.refused}
 
     def take_lateness(self) -> int:
-        """How late the latest packet since the last call began to leave, ns; 0 when none was due."""
+        """How late, in ns, the latest packet since the last call began to leave."""
         return self._traffic.take_lateness()
 
     def step(self) -> int:
         """One tick: monotonic ns of the next. For the engine's thread, and for tests that have no thread."""
+        now = None if self._commands else self._watch.beat()
+        if now is None or not self._send_planned(now):
+            now = self._whole_step()
+        self._progress_ns = now.monotonic_ns
+        return self._next_wake(now)
+
+    def _send_planned(self, now: Reading) -> bool:
+        """A tick with nothing to do but to send. False where there is more."""
+        if now.wall_ns >= self._intervals.next_end_ns or self._drain_is_due(now) or not self._depart(now):
+            return False
+        self._send_due(now)
+        return not self._traffic.departures.spent
+
+    def _depart(self, now: Reading) -> bool:
+        """Send what is planned and due. False where it must be planned anew."""
+        if self._traffic.departures.earliest_ns <= now.monotonic_ns:
+            self._sent_at_ns = now.monotonic_ns
+        return self._traffic.departures.send(now)
+
+    def _send_due(self, now: Reading) -> None:
+        """Send what is due and not planned."""
+        if self._earliest_ns <= now.monotonic_ns:
+            self._sent_at_ns = now.monotonic_ns
+            self._traffic.send_due(now, self._earliest_ns)
+            self._earliest_ns = self._table.earliest_ns()
+
+    def _whole_step(self) -> Reading:
         before, now, disturbances = self._watch.tick()
+        departures = self._traffic.departures
+        unsettled = bool(self._commands or disturbances) or now.wall_ns >= self._intervals.next_end_ns
+        if unsettled or not self._depart(now):
+            departures.revoke()
+            self._earliest_ns = self._table.earliest_ns()
         self._apply_commands(now)
         for disturbance in disturbances:
             self._tell(disturbance.kind, disturbance.text, disturbance)
@@ -211,23 +224,30 @@ class Engine:
             if disturbance.kind in ("clock_step", "suspend"):
                 self._cut(now.monotonic_ns + before.offset_ns, now.wall_ns)
         self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
-        self._traffic.send_due(now, self._earliest_ns)
-        self._sent_at_ns = now.monotonic_ns
-        if now.monotonic_ns + self._spacing_ns >= self._drained_at_ns + self._drain_ns:
+        self._send_due(now)
+        if self._drain_is_due(now):
             self._drained_at_ns = now.monotonic_ns
+            departures.revoke()
             self._traffic.drain()
             self._traffic.hold_back_crowded()
             self._settle(self._watch.glance())
-        self._progress_ns = now.monotonic_ns
-        return self._next_wake(now)
+            self._earliest_ns = self._table.earliest_ns()
+        if departures.earliest_ns == NEVER and self._earliest_ns > now.monotonic_ns:
+            departures.plan(self._traffic.channels, self._drained_at_ns + self._drain_ns + self._spacing_ns)
+            self._earliest_ns = self._table.earliest_ns()
+        return now
 
-    def _admit(self, spec: StreamSpec) -> _Add:
+    def _drain_is_due(self, now: Reading) -> bool:
+        """At the tick nearest to when it is, or before a receive buffer may be full."""
+        if now.monotonic_ns + self._spacing_ns >= self._drained_at_ns + self._drain_ns:
+            return True
+        return any(channel.transport.crowded() for channel in self._traffic.channels)
+
+    def _admit(self, spec: StreamSpec) -> Add:
         if spec.key in self._keys:
             raise LocalError(f"{spec.circuit}/{spec.probe} is being measured already", hint="give probes unique names")
         if spec.every_ns < SHORTEST_PERIOD_NS or spec.timeout_ns <= 0:
-            raise LocalError(
-                "a stream needs a period of 1 ms or more and a timeout", hint="like every: 1s, timeout: 3s"
-            )
+            raise LocalError("a stream needs a period of 1 ms or more and a timeout", hint="like 1s and 3s")
         if self._packets_held(spec) > MOST_PACKETS:
             raise LocalError("too many packets would be in flight", hint="probe less often or with a shorter timeout")
         codec = self._sockets.codec(spec)
@@ -238,7 +258,7 @@ class Engine:
         channel = self._sockets.channel(spec, codec, route.family, own)
         self._keys.add(spec.key)
         self._done = False
-        return _Add(spec, route, channel)
+        return Add(spec, route, channel)
 
     def _packets_held(self, spec: StreamSpec) -> int:
         span = max(self._span_ns, -(-spec.every_ns // self._span_ns) * self._span_ns)
@@ -246,24 +266,22 @@ class Engine:
 
     def _apply_commands(self, now: Reading) -> None:
         changed = False
-        for _ in range(MOST_COMMANDS):
-            if not self._commands:
-                break
+        for _ in range(min(MOST_COMMANDS, len(self._commands))):
             self._done = False
             command = self._commands.popleft()
-            if isinstance(command, _Add):
+            if isinstance(command, Add):
                 self._start_stream(command, now)
-            elif isinstance(command, _Remove):
+            elif isinstance(command, Remove):
                 if command.impaired is not None:
                     self._intervals.impair([self._table.numbers[command.key]], command.impaired, closing=True)
                 self._intervals.finish(np.array([self._table.numbers[command.key]], np.int64), now)
             else:
-                self._apply_mark(command)
+                self._marks.apply(command)
             changed = True
         if changed:
             self._spacing_ns = shortest_spacing(self._table.every_ns[self._table.sending()], self._tick_ns)
 
-    def _start_stream(self, command: _Add, now: Reading) -> None:
+    def _start_stream(self, command: Add, now: Reading) -> None:
         spec, channel = command.spec, self._traffic.channels[command.channel]
         udp = channel.codec.transport == "udp"
         length = spec.size if udp else spec.size + 8
@@ -273,25 +291,13 @@ class Engine:
             self._table.start[slot] = secrets.randbits(32)
         self._flight.open(slot, self._packets_held(spec), spec.timeout_ns, int(self._table.first[slot]))
         self._traffic.reserve(slot + 1)
-        self._traffic.limited |= spec.limit is not None
-        self._lengths.add(length)
-        self._traffic.varied_lengths = len(self._lengths) > 1
         channel.transport.reserve(length)
         channel.transport.assign(slot, command.route)
         self._intervals.begin(slot, now)
-        if spec.circuit in self._marks:
-            self._intervals.remarks.impair(slot, self._marks[spec.circuit])
+        self._marks.opened([slot])
         start = now.monotonic_ns + SETTLE_NS
         self._table.next_due_ns[slot] = first_due(start, self._started_streams, spec.every_ns, self._tick_ns)
         self._started_streams += 1
-
-    def _apply_mark(self, command: _Mark) -> None:
-        if command.reason is None:
-            self._marks.pop(command.circuit, None)
-            return
-        self._marks[command.circuit] = command.reason
-        slots = [slot for slot, spec in self._table.specs.items() if spec.circuit == command.circuit]
-        self._intervals.impair(slots, command.reason, closing=False)
 
     def _roll(self, now: Reading, impaired: Sequence[str]) -> None:
         """Open new intervals where the old are over. What spoilt the last moments spoils the new ones as well."""
@@ -303,18 +309,12 @@ class Engine:
         slots = self._intervals.roll(now).tolist()
         for text in impaired:
             self._intervals.impair(slots, text, closing=False)
-        self._mark_new(slots)
+        self._marks.opened(slots)
 
     def _cut(self, end_ns: int, begin_ns: int) -> None:
         slots = self._table.sending()
         self._intervals.cut(slots, end_ns, begin_ns)
-        self._mark_new(slots.tolist())
-
-    def _mark_new(self, slots: Sequence[int]) -> None:
-        for slot in slots if self._marks else ():
-            reason = self._marks.get(self._table.specs[slot].circuit)
-            if reason is not None:
-                self._intervals.remarks.impair(slot, reason)
+        self._marks.opened(slots.tolist())
 
     def _settle(self, now: Reading) -> None:
         """After a drain: tell the observer, hand on what is settled."""
@@ -324,17 +324,16 @@ class Engine:
             if events is not None:
                 self.reporter.hand_over(partial(self._observe, events))
             self._done = self._traffic.all_limited_done(now)
-        elif now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
-            self._done = self._traffic.all_limited_done(now)
-        if self._intervals.closings and now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
-            for batch in self._intervals.take_ready(now):
-                self.reporter.hand_over_batch(batch)
-        if now.monotonic_ns >= self._checked_at_ns + CHECK_NS:
-            self._checked_at_ns = now.monotonic_ns
+        if now.monotonic_ns < self._checked_at_ns + CHECK_NS:
+            return
+        self._checked_at_ns = now.monotonic_ns
+        self._done = self._traffic.all_limited_done(now)
+        for batch in self._intervals.take_ready(now):
+            self.reporter.hand_over_batch(batch)
 
     def _next_wake(self, now: Reading) -> int:
-        self._earliest_ns = int(self._table.next_due_ns.min()) if len(self._table.next_due_ns) else NEVER
-        send = max(self._earliest_ns, self._sent_at_ns + self._spacing_ns)
+        due = min(self._earliest_ns, self._traffic.departures.earliest_ns)
+        send = max(due, self._sent_at_ns + self._spacing_ns)
         drain = self._drained_at_ns + self._drain_ns
         idle = self._spacing_ns if self._commands else LONGEST_SLEEP_NS
         return min(send, drain, now.monotonic_ns + idle)
@@ -373,6 +372,7 @@ class Engine:
 
     def _finish_all(self) -> None:
         now = self._watch.glance()
+        self._traffic.departures.revoke()
         while self._commands:
             self._apply_commands(now)
         slots = self._table.sending()

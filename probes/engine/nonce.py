@@ -15,7 +15,7 @@ from probes.core.arrays import Int64
 Words = NDArray[np.uint64]
 
 KEY_SIZE: Final = 16
-_BLOCK_BITS: Final = 6
+_BLOCK_BITS: Final = 4
 BLOCK: Final = 1 << _BLOCK_BITS
 """Nonces of one stream computed at once: the hash costs the same hundred array operations for one or for thousands."""
 

@@ -33,6 +33,18 @@ class Due(NamedTuple):
     """later packets of the stream given up because the host was late; None where there are none"""
 
 
+class Deadlines(NamedTuple):
+    """Deadlines of k streams in the order they come; arrays (n,), and `counts` (k,)."""
+
+    which: Int64
+    """position of the stream in the arguments"""
+    ordinal: Int64
+    """0 for a stream's first of these deadlines, 1 for its second, ..."""
+    due_ns: Int64
+    counts: Int64
+    """how many each stream has"""
+
+
 def first_due(now_ns: int, ordinal: int, every_ns: int, tick_ns: int) -> int:
     """First deadline of the stream that is `ordinal`-th to start: on the tick grid, after now_ns, within one period.
 
@@ -40,7 +52,7 @@ def first_due(now_ns: int, ordinal: int, every_ns: int, tick_ns: int) -> int:
 
     Multiples of the golden ratio, modulo 1, keep any number of streams evenly apart (Steinhaus' three gaps).
     """
-    tick_ns = max(SHORTEST_TICK_NS, min(tick_ns, every_ns // _PHASES))
+    tick_ns = _grid(every_ns, tick_ns)
     grid = -(-now_ns // tick_ns) * tick_ns
     phase = int((ordinal * _GOLDEN) % 1.0 * every_ns)
     return grid + phase // tick_ns * tick_ns
@@ -66,11 +78,42 @@ def take_due(next_due_ns: Int64, every_ns: Int64, now_ns: int, *, earliest_ns: i
     return Due(stream, scheduled, None)
 
 
+def due_until(
+    next_due_ns: Int64, every_ns: Int64, remaining: Int64 | None, length: Int64 | None, *, until_ns: int, limit: int
+) -> Deadlines:
+    """The deadlines of all these streams before until_ns, each of which has one; arguments (k,). At most `limit`.
+
+    remaining: packets a stream may still send, where some have a limit. length: octets of its packets, where they are
+    not all of one: among those due together the short ones come first. What is left out is not earlier than the last
+    that is in, and is due later unless the limit cannot hold one moment's.
+    """
+    first_ns = int(next_due_ns.min())
+    while (count := np.maximum((until_ns - 1 - next_due_ns) // every_ns + 1, 0)).sum() > 2 * limit > 0:
+        shorter_ns = first_ns + (until_ns - first_ns) // 2
+        if shorter_ns in (first_ns, until_ns):
+            break
+        until_ns = shorter_ns
+    if remaining is not None:
+        count = np.minimum(count, remaining)
+    which = np.repeat(np.arange(len(count)), count)
+    ordinal = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+    due_ns = next_due_ns[which] + ordinal * every_ns[which]
+    order = np.argsort(due_ns, kind="stable") if length is None else np.lexsort((length[which], due_ns))
+    if len(order) > limit:
+        cut_ns = due_ns[order[limit]]
+        order = order[: int((due_ns < cut_ns).sum()) or limit]
+        count = np.bincount(which[order], minlength=len(count)).astype(np.int64)
+    return Deadlines(which[order], ordinal[order], due_ns[order], count)
+
+
 def shortest_spacing(every_ns: Int64, tick_ns: int) -> int:
-    """Least time between two wake-ups for sending: half the tick, or half the shortest period if that is less.
+    """Least time between two wake-ups for sending: half the grid of the fastest stream.
 
     Half, because a wake-up that is a little late must not push the next one off the grid.
     """
-    if not len(every_ns):
-        return tick_ns // 2
-    return max(SHORTEST_TICK_NS, min(tick_ns, int(every_ns.min())) // 2)
+    return _grid(int(every_ns.min()), tick_ns) // 2 if len(every_ns) else tick_ns // 2
+
+
+def _grid(every_ns: int, tick_ns: int) -> int:
+    """Time between the phases a stream may have."""
+    return max(SHORTEST_TICK_NS, min(tick_ns, every_ns // _PHASES))

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from probes.core.arrays import Int64, Packets
+from probes.core.arrays import ABSENT, Int64, Packets
 from probes.core.clock import ClockQuality, clock_quality
 from probes.core.model import Counts, PacketState, Quality, Sample, SampleState, StampSource
 from probes.engine.intervals import Batch, Remarks
@@ -189,4 +189,4 @@ def _worst_stamps(batch: Batch, edges: Sequence[int]) -> list[StampSource]:
 
 def _known(values: Int64, number: int) -> int | None:
     value = int(values[number])
-    return value if value != np.iinfo(np.int64).min else None
+    return None if value == ABSENT else value

@@ -112,6 +112,11 @@ class StreamTable:
         """address and port replies come from, as probes.engine.address writes them"""
         self.hot: Int64 = np.zeros((0, 5), np.int64)
         self._cold: Int64 = np.zeros((0, 9), np.int64)
+        self.limited = False
+        """some stream stops after a number of packets"""
+        self.varied_lengths = False
+        """not all packets are of one length"""
+        self._lengths: set[int] = set()
         self._free: list[int] = []
         self._view()
 
@@ -151,6 +156,9 @@ class StreamTable:
         self.skipped[slot] = self.corrupt[slot] = self.drops[slot] = 0
         self.start[slot], self.follows[slot] = ABSENT, 0
         self.fresh[slot] = True
+        self.limited |= spec.limit is not None
+        self._lengths.add(length)
+        self.varied_lengths = len(self._lengths) > 1
         return slot
 
     def stop(self, slot: int) -> None:
@@ -163,6 +171,10 @@ class StreamTable:
         self.sessions.discard((int(self.channel[slot]), fingerprint(self.peer[slot])))
         del self.specs[slot]
         self._free.append(slot)
+
+    def earliest_ns(self) -> int:
+        """The first deadline of all; NEVER where there is none."""
+        return int(self.next_due_ns.min()) if len(self.next_due_ns) else NEVER
 
     def sending(self) -> Int64:
         """Slots of the streams that are not stopped, ascending."""

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
 from probes.core.clock import SECOND, ClockQuality
-from probes.core.codec import Codec, Decoded, SessionCodec
+from probes.core.codec import Decoded, SessionCodec
 from probes.core.errors import LocalError
 from probes.core.model import PacketState
 from probes.engine.address import text_of
 from probes.engine.clockwatch import ClockWatch
+from probes.engine.departures import Departures, encode, lengths
 from probes.engine.farside import FarSide
 from probes.engine.flight import Answers, FlightTable
 from probes.engine.intervals import Intervals
@@ -30,9 +30,9 @@ from probes.engine.pacing import NEVER, take_due
 from probes.engine.refusals import MAY_BE_THE_SOURCE, refusal_text
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
-from probes.engine.sessions import Channel, Sessions
+from probes.engine.sessions import Sessions
 from probes.engine.streams import StreamTable
-from probes.engine.transport import Arrivals, Notices, Refusals
+from probes.engine.transport import Arrivals, Channel, Notices, Refusals
 from probes.wire.icmp import error_text
 
 MOST_BATCHES: Final = 64
@@ -55,10 +55,7 @@ class Traffic:
         self._sessions = Sessions(table, flight, quality)
         intervals.far = self._sessions.far
         self.channels: list[Channel] = []
-        self.limited = False
-        """some stream stops after a number of packets"""
-        self.varied_lengths = False
-        """not all packets are of one length"""
+        self.departures = Departures(table, flight, self._nonces, watch, self._not_sent)
         self._latest_ns = 0
         self.counters: Counter[str] = Counter()
         """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why; and
@@ -66,7 +63,7 @@ class Traffic:
 
     def take_lateness(self) -> int:
         """How late the latest packet since the last call began to leave, ns."""
-        latest, self._latest_ns = self._latest_ns, 0
+        latest, self._latest_ns, self.departures.latest_ns = max(self._latest_ns, self.departures.latest_ns), 0, 0
         return latest
 
     def reserve(self, slots: int) -> None:
@@ -85,7 +82,7 @@ class Traffic:
         if due.skipped is not None:
             table.skipped[stream] += due.skipped
             table.next_sequence[stream[due.skipped > 0]] += 1  # neighbours across a gap are no pair
-        if self.limited:
+        if table.limited:
             remaining = table.remaining[stream] - 1
             table.remaining[stream] = remaining
             table.next_due_ns[stream[remaining == 0]] = NEVER
@@ -100,7 +97,7 @@ class Traffic:
     def hold_back_crowded(self) -> None:
         """Rings are sized so that this finds none; if it does, packets are skipped, and no other one is forgotten."""
         table = self._table
-        slots = table.sending()
+        slots = (table.next_due_ns != NEVER).nonzero()[0]
         crowded = slots[self._flight.crowded(slots, table.next_sequence[slots])]
         if len(crowded):
             self.counters["overrun"] += len(crowded)
@@ -109,6 +106,7 @@ class Traffic:
 
     def drain(self) -> None:
         """Read every socket: replies, transmit stamps, errors."""
+        self.departures.enter()
         for number, channel in enumerate(self.channels):
             for _ in range(MOST_BATCHES):
                 arrivals = channel.transport.receive()
@@ -144,7 +142,8 @@ class Traffic:
         return not self._flight.open_packets(stream[mine], first[mine], end[mine], now, patience=1).any()
 
     def _send(self, channel: Channel, stream: Int64, scheduled: Int64, now: Reading) -> None:
-        if self.varied_lengths:
+        self.departures.revoke(channel)  # its rows are about to be written anew
+        if self._table.varied_lengths:
             order = np.argsort(self._table.length[stream], kind="stable")
             stream, scheduled = stream[order], scheduled[order]
         limit = channel.transport.rows
@@ -163,27 +162,14 @@ class Traffic:
         if isinstance(channel.codec, SessionCodec):
             nonce = self._write_requests(channel, channel.codec, stream, sequence, nonce, now)
         else:
-            self._encode(channel, channel.codec, stream, sequence, nonce)
+            encode(channel, channel.codec, table, stream, sequence, nonce)
+        channel.transport.address(stream)
         called = self._watch.monotonic()
         flight.launch(rows, sequence, nonce, called + now.offset_ns, now.offset_ns, called - scheduled)
-        errors = channel.transport.send(stream, rows)
+        errors = channel.transport.send(0, rows)
         if errors is not None:
             failed = np.flatnonzero(errors)
             self._not_sent(channel, stream[failed], sequence[failed], rows[failed], errors[failed])
-
-    def _encode(
-        self, channel: Channel, codec: Codec, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]
-    ) -> None:
-        """Write the batch, which is sorted by length."""
-        for first, end, length in self._lengths(stream):
-            codec.encode(
-                channel.transport.outgoing(first, end, length),
-                family=channel.family,
-                identifier=channel.transport.identifier,
-                stream=stream[first:end],
-                sequence=sequence[first:end],
-                nonce=nonce[first:end],
-            )
 
     def _write_requests(
         self, channel: Channel, codec: SessionCodec, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64],
@@ -193,7 +179,7 @@ class Traffic:
         clock = self._sessions.clock(now.monotonic_ns)
         wire = self._sessions.wire(stream, sequence)
         stamp = codec.stamps(self._watch.monotonic() + now.offset_ns, nonce)
-        for first, end, length in self._lengths(stream):
+        for first, end, length in lengths(self._table, stream):
             codec.request(
                 channel.transport.outgoing(first, end, length),
                 sequence=wire[first:end],
@@ -202,14 +188,6 @@ class Traffic:
                 synchronised=clock.synchronised,
             )
         return stamp
-
-    def _lengths(self, stream: Int64) -> Iterator[tuple[int, int, int]]:
-        """Runs of equal lengths in a batch: first, end, octets."""
-        length, edges = self._table.length, [0, len(stream)]
-        if self.varied_lengths:
-            edges[1:1] = (np.flatnonzero(np.diff(length[stream])) + 1).tolist()
-        for first, end in pairwise(edges):
-            yield first, end, int(length[stream[first]])
 
     def _not_sent(
         self, channel: Channel, stream: Int64, sequence: Int64, rows: Int64, errors: NDArray[np.int32]

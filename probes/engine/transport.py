@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
-from probes.core.codec import Octets
+from probes.core.codec import AnyCodec, Octets
 from probes.engine.address import Peers
 
 
@@ -97,11 +97,17 @@ class Transport(Protocol):
         They hold what was written last, and were zero before that.
         """
 
-    def send(self, stream: Int64, token: Int64) -> NDArray[np.int32] | None:
-        """Send rows 0..n-1, each of the length last given for it. Arrays (n,).
+    def address(self, stream: Int64) -> None:
+        """Rows 0..n-1 are packets of these streams, (n,): they leave by their routes, until rows are written anew."""
+
+    def send(self, first: int, token: Int64) -> NDArray[np.int32] | None:
+        """Send rows first..first+n-1, written and addressed before, each of the length last given for it; token (n,).
 
         errno of each (0 = sent), or None when all were sent.
         """
+
+    def crowded(self) -> bool:
+        """So much was sent since the last `receive` that the answers may fill a good part of the receive buffer."""
 
     def receive(self) -> Arrivals | None:
         """One batch; None when nothing is there."""
@@ -119,3 +125,12 @@ class Transport(Protocol):
         """UDP port it sends from."""
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One socket, and how to write and read its packets."""
+
+    transport: Transport
+    codec: AnyCodec
+    family: int

@@ -100,6 +100,7 @@ class FakeTransport:
         self._network, self._family, self._read = network, family, read
         self._buffer = np.zeros((self.rows, 2048), np.uint8)
         self._lengths = np.zeros(self.rows, np.int64)
+        self._streams = np.zeros(self.rows, np.int64)
         self._coming: list[tuple[int, int, Sent, Reply]] = []
         self._refusals: list[tuple[int, int, Sent, Refusal]] = []
         self._stamps: list[tuple[int, int]] = []
@@ -115,10 +116,17 @@ class FakeTransport:
         self._lengths[first:end] = length
         return self._buffer[first:end, :length]
 
-    def send(self, stream: np.ndarray, token: np.ndarray) -> np.ndarray | None:
-        network, errors, length = self._network, np.zeros(len(stream), np.int32), self._lengths
+    def address(self, stream: np.ndarray) -> None:
+        self._streams[: len(stream)] = stream
+
+    def crowded(self) -> bool:
+        return False
+
+    def send(self, first: int, token: np.ndarray) -> np.ndarray | None:
+        network, errors, length = self._network, np.zeros(len(token), np.int32), self._lengths
         now = network.clock.monotonic()
-        for row, slot in enumerate(stream.tolist()):
+        for number, slot in enumerate(self._streams[first : first + len(token)].tolist()):
+            row = first + number
             data = self._buffer[row, : length[row]].tobytes()
             sequence = -1
             if self._read is not None:
@@ -130,10 +138,10 @@ class FakeTransport:
             network.sent.append(sent)
             fate = network.fate(sent)
             if isinstance(fate, int):
-                errors[row] = fate
+                errors[number] = fate
                 continue
             if network.transmit_stamps:
-                self._stamps.append((int(token[row]), network.wall_at(now)))
+                self._stamps.append((int(token[number]), network.wall_at(now)))
             for event in fate:
                 if isinstance(event, Reply):
                     self._coming.append((now + event.after_ns, len(self._coming), sent, event))

@@ -72,5 +72,6 @@ def test_phases_are_spread_evenly() -> None:
 
 def test_spacing_of_wake_ups() -> None:
     assert shortest_spacing(np.array([SECOND, 5 * SECOND]), TICK) == TICK // 2
-    assert shortest_spacing(np.array([SECOND, 4 * MILLISECOND]), TICK) == 2 * MILLISECOND
+    assert shortest_spacing(np.array([SECOND, 40 * MILLISECOND]), TICK) == 40 * MILLISECOND // 8 // 2
+    assert shortest_spacing(np.array([SECOND, MILLISECOND]), TICK) == 250_000
     assert shortest_spacing(np.zeros(0, np.int64), TICK) == TICK // 2
