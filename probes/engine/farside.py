@@ -56,6 +56,8 @@ class Numbered:
     sequence: Int64
     lag: Int64
     """ABSENT where no reply has come"""
+    number: Int64
+    """32 bits, as the far end wrote it; ABSENT likewise"""
     lost: NDArray[np.bool_]
     extra: Int64
     """further replies with numbers of their own: the request arrived more than once"""
@@ -250,6 +252,6 @@ class FarSide:
         which, rows = which[sent], rows[sent]
         heard = self._heard(rows)
         return Numbered(
-            which, self._flight.sequence[rows], np.where(heard, self._lag[rows], ABSENT), ~heard,
-            np.where(heard, self._extra[rows], 0),
+            which, self._flight.sequence[rows], np.where(heard, self._lag[rows], ABSENT),
+            np.where(heard, self._number[rows], ABSENT), ~heard, np.where(heard, self._extra[rows], 0),
         )  # fmt: skip

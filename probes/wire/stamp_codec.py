@@ -150,13 +150,14 @@ class StampCodec(SessionCodec):
         return trusted
 
     def _numbers(self, data: Octets, tlvs: stamp_tlv.Tlvs, trusted: Flags, read: stamp.Replies) -> Int64:
-        """The reflector's numbers; one that keeps no state may still count what it sends (Direct Measurement)."""
+        """The reflector's numbers; one that keeps no state may still count what it sends, this reply included
+        (Direct Measurement)."""
         if not self._asked[3]:
             return read.sequence
         counters = stamp_tlv.read_counters(data, tlvs)
         counts = counters.present & trusted & _answered(tlvs, stamp_tlv.DIRECT_MEASUREMENT)
         stateless = read.sequence == read.sender_sequence
-        return np.where(counts & stateless, counters.reflector_sent, read.sequence)
+        return np.where(counts & stateless, counters.reflector_sent - 1 & 0xFFFF_FFFF, read.sequence)
 
 
 def _write_base(out: Octets, sequence: Int64, words: Words, error: int, ssid: int, authenticated: bool) -> None:

@@ -330,6 +330,22 @@ def test_requests_that_arrive_twice_take_two_numbers_and_are_no_loss() -> None:
     assert bench.total("duplicate") > 100
 
 
+@pytest.mark.parametrize("first_number", [0, 1000])
+def test_the_first_losses_of_a_session_have_a_direction_if_it_counts_from_0(first_number: int) -> None:
+    """Two requests lost, then an answer; where the numbers go on from an earlier stream, that is not known."""
+    bench = Bench(
+        forward=Way(lambda _: 3 * MS, lambda n: n < 2), backward=Way(lambda _: 7 * MS, lambda n: n == 2),
+        first_number=first_number,
+    )  # fmt: skip
+    bench.add(SPEC)
+    bench.run(31)
+    first, second = (sample.forward for sample in bench.of()[:2])
+    assert first is not None
+    assert second is not None
+    assert first.lost == (2 if first_number == 0 else None)
+    assert second.lost == 0
+
+
 def test_losses_before_any_later_reply_have_no_direction() -> None:
     bench = Bench(backward=Way(lambda _: 7 * MS, lambda n: n >= 150))
     bench.add(SPEC)
