@@ -146,7 +146,7 @@ class FarSide:
         """First replies, arrays (n,), `at` their place in `found`; takes their residence out of the round trips."""
         arrived, departed = found.arrived_ns[at], found.departed_ns[at]
         gross, held = self._flight.rtt_ns[rows], departed - arrived
-        believed = (held >= 0) & (held <= gross)
+        believed = (held >= 0) & (held <= gross) & (arrived != ABSENT) & (departed != ABSENT)
         self._flight.rtt_ns[rows] = gross - np.where(believed, held, 0)
         columns = np.zeros((len(rows), _COLUMNS), np.int64)
         columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3] = arrived, departed, ABSENT, received_ns
@@ -189,12 +189,12 @@ class FarSide:
 
     def delays(self, rows: Int64) -> OneWayDelays:
         """Of answered packets, arrays (n,). None where the clock was set in between, or a stamp is user space's."""
-        flight = self._flight
+        flight, arrived = self._flight, self._arrived[rows]
         steady = (flight.stamps[rows] != USER) & (self._received[rows] != ABSENT)
         departed = np.where(self._followed[rows] == ABSENT, self._departed[rows], self._followed[rows])
         return OneWayDelays(
-            np.where(steady, self._arrived[rows] - self._entered(rows), ABSENT),
-            np.where(steady, self._received[rows] - departed, ABSENT),
+            np.where(steady & (arrived != ABSENT), arrived - self._entered(rows), ABSENT),
+            np.where(steady & (departed != ABSENT), self._received[rows] - departed, ABSENT),
         )
 
     def told(self, rows: Int64, chosen: NDArray[np.bool_]) -> OneWayDelays:

@@ -568,6 +568,37 @@ def test_the_wires_sequence_wraps(start: int, monkeypatch: pytest.MonkeyPatch) -
     assert bench.of()[1].backward.stamped > 70  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_far_end_that_writes_nonsense_spoils_only_its_own_one_way_values(seed: int) -> None:
+    """All octets but the echoed sequence and T1 are random: number, T2, T3, error, extensions."""
+    rng = random.Random(seed)
+
+    def garble(data: bytearray) -> None:
+        data[:24], data[36:] = rng.randbytes(24), rng.randbytes(len(data) - 36)
+        if rng.random() < 0.5:  # well-formed extensions with senseless values, from a clock that claims to be right
+            data[12:14], data[44:48] = b"\xbf\xff", bytes((0, 7, 0, 16))
+
+    bench = Bench()
+    plain = bench.far.fate
+    bench.network.addresses = {1: "192.0.2.2"}
+    bench.network.fate = lambda sent: [
+        replace(reply, change=None if sent.stream else garble, source=None) for reply in plain(sent)
+    ]
+    bench.add(SPEC, replace(SPEC, circuit="C2", address="192.0.2.2"))
+    bench.run(41)
+    assert len(bench.of()) == len(bench.of("C2")) >= 3
+    assert bench.total("lost") == 0
+    for sample in bench.of():
+        assert sample.packets is not None
+        assert (sample.packets.rtt_ns >= 0).all()
+        assert (sample.packets.rtt_ns <= 12 * MS + 2).all()
+    for sample in bench.of("C2"):
+        assert sample.forward is not None
+        assert sample.forward.delay is not None
+        assert sample.forward.delay.p50_ns == pytest.approx(3 * MS, abs=2)
+        assert sample.forward.lost == 0
+
+
 def test_an_icmp_error_finds_its_stream() -> None:
     bench = Bench()
     bench.network.fate = lambda _: [Refusal(5 * MS, 3, 3, "192.0.2.1")]
