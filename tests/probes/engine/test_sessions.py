@@ -346,6 +346,15 @@ def test_the_first_losses_of_a_session_have_a_direction_if_it_counts_from_0(firs
     assert second.lost == 0
 
 
+def test_a_slow_stream_is_not_kept_waiting_for_its_next_packet() -> None:
+    bench = Bench()
+    bench.add(replace(SPEC, every_ns=25 * SECOND, timeout_ns=SECOND))
+    bench.run(34)
+    assert len(bench.of()) == 1
+    assert bench.of()[0].forward is not None
+    assert bench.of()[0].forward.lost == 0
+
+
 def test_losses_before_any_later_reply_have_no_direction() -> None:
     bench = Bench(backward=Way(lambda _: 7 * MS, lambda n: n >= 150))
     bench.add(SPEC)
