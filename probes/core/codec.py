@@ -70,9 +70,9 @@ class Reflections:
     number: Int64
     """the far end's own sequence of its replies, 32 bits; one that keeps no state copies ours"""
     arrived_ns: Int64
-    """T2"""
+    """T2; ABSENT where the octets are no time"""
     departed_ns: Int64
-    """T3"""
+    """T3; likewise"""
     error_ns: Int64
     """bound of the far clock's error; ABSENT where it gives none"""
     synchronised: NDArray[np.bool_]

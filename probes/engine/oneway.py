@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
 from probes.core.clock import MILLISECOND, SECOND
@@ -106,9 +107,12 @@ class DirectionMemory:
         number[chosen] = np.arange(len(chosen))
         known = np.full(max(int(self._tally.stream.max(initial=-1)), int(slots.max())) + 1, -1, np.int64)
         known[before[before >= 0]] = np.flatnonzero(before >= 0)
+        begun = np.zeros(len(far.reflecting), np.bool_)
+        begun[chosen] = before < 0
+        carry, _ = joined(self._tally.moved(known), _beginnings(far.numbered, begun).moved(number))
         split = split_losses(
-            self._tally.moved(known), _tally(far.numbered).moved(number), _tally(far.ahead).moved(number), len(chosen)
-        )
+            carry, _tally(far.numbered).moved(number), _tally(far.ahead).moved(number), len(chosen)
+        )  # fmt: skip
         others = self._tally.where(~np.isin(self._tally.stream, slots))
         self._tally, _ = joined(
             others, replace(split.carry, stream=slots[split.carry.stream]).moved(np.arange(int(slots.max()) + 1))
@@ -150,6 +154,20 @@ def _packets(batch: Batch, far: Reflected, position: Int64, entered_ns: Int64, d
         lateness_ns=np.full(n, ABSENT, np.int64),
         duplicates=np.zeros(n, np.int64),
     )
+
+
+def _beginnings(numbered: Numbered, begun: NDArray[np.bool_]) -> Tally:
+    """What comes before the first packet of streams that have just begun: a new session counts its replies from 0.
+
+    One that goes on from an earlier stream has a number that so few packets do not explain.
+    """
+    heard = np.flatnonzero(numbered.lag != ABSENT)
+    first = heard[Groups.of(numbered.stream[heard]).start]
+    before = first - np.searchsorted(numbered.stream, numbered.stream[first])
+    first = first[begun[numbered.stream[first]] & (numbered.number[first] <= before)]
+    zero = np.zeros(len(first), np.int64)
+    number = numbered.sequence[first] + numbered.lag[first] - numbered.number[first] - 1
+    return Tally(numbered.stream[first], number, zero, zero)
 
 
 def _tally(numbered: Numbered) -> Tally:

@@ -80,8 +80,7 @@ class StampCodec(SessionCodec):
         read = stamp.read_replies(data, length, authenticated=self._key is not None)
         error = read_error(read.error)
         arrived, departed = (_times(words, error.ptp, near_ns) for words in (read.received, read.stamp))
-        valid = read.valid & (arrived != ABSENT) & (departed != ABSENT)
-        genuine = valid if self._key is None else valid & stamp_auth.verify(data, length, self._key)
+        genuine = read.valid if self._key is None else read.valid & stamp_auth.verify(data, length, self._key)
         tlvs = stamp_tlv.read(data, length, self._base)
         trusted = self._trusted(data, tlvs)
         follow_up, class_of_service, timestamp_information, _ = self._asked
@@ -90,7 +89,7 @@ class StampCodec(SessionCodec):
         free = _free_running(data, tlvs, trusted) if timestamp_information else np.zeros(len(length), np.bool_)
         return Reflections(
             valid=genuine,
-            forged=valid & ~genuine,
+            forged=read.valid & ~genuine,
             sequence=read.sender_sequence,
             stamp=read.sender_stamp,
             number=self._numbers(data, tlvs, trusted, read),
@@ -150,13 +149,14 @@ class StampCodec(SessionCodec):
         return trusted
 
     def _numbers(self, data: Octets, tlvs: stamp_tlv.Tlvs, trusted: Flags, read: stamp.Replies) -> Int64:
-        """The reflector's numbers; one that keeps no state may still count what it sends (Direct Measurement)."""
+        """The reflector's numbers; one that keeps no state may still count what it sends, this reply included
+        (Direct Measurement)."""
         if not self._asked[3]:
             return read.sequence
         counters = stamp_tlv.read_counters(data, tlvs)
         counts = counters.present & trusted & _answered(tlvs, stamp_tlv.DIRECT_MEASUREMENT)
         stateless = read.sequence == read.sender_sequence
-        return np.where(counts & stateless, counters.reflector_sent, read.sequence)
+        return np.where(counts & stateless, counters.reflector_sent - 1 & 0xFFFF_FFFF, read.sequence)
 
 
 def _write_base(out: Octets, sequence: Int64, words: Words, error: int, ssid: int, authenticated: bool) -> None:
