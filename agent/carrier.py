@@ -49,7 +49,9 @@ class Carriers:
 
     def observe(self, circuits: Sequence[Circuit]) -> None:
         """Look at every interface that a circuit names; the first look at one is recorded whatever it shows."""
-        wanted = list(dict.fromkeys(item.interface for item in circuits if item.interface))[:MOST]
+        wanted = list(dict.fromkeys(item.interface for item in circuits if item.interface and not item.namespace))[
+            :MOST
+        ]
         for name in [name for name in self._last if name not in wanted]:
             del self._last[name]
         for name in wanted:

@@ -14,6 +14,7 @@ from probes.core.catalog import FlowKind, FlowTarget
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, Counts, ProbeSetting, Sample, SampleState
+from probes.engine.namespaces import inside
 from probes.engine.resolve import Resolver
 
 log = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ class Flows:
         dscp = setting.parameters.get("dscp")
         target = FlowTarget(
             circuit.id, setting.name, circuit.target, address, circuit.source, circuit.interface,
-            dscp if isinstance(dscp, int) else circuit.dscp,
+            dscp if isinstance(dscp, int) else circuit.dscp, circuit.namespace,
         )  # fmt: skip
         begun, begun_wall = self._clock.monotonic(), self._clock.wall()
 
@@ -209,17 +210,27 @@ class Flows:
         parameters: Mapping[str, object] = {**setting.parameters, "progress": heed}
         if flow.kind.exclusive:
             return self._measure_alone(flow, target, parameters), begun_wall
-        sample = flow.kind.measure(target, parameters, self._clock)
+        sample = self._ask(flow, target, parameters)
         if self._was_loaded(circuit.id, begun) and sample.state.measured:
             sample = replace(sample, state=SampleState.IMPAIRED, reason="throughput run on this circuit")
         return sample, begun_wall
+
+    def _ask(self, flow: _Flow, target: FlowTarget, parameters: Mapping[str, object]) -> Sample:
+        """The measurement, in the circuit's namespace. What this host cannot do is no measurement."""
+        begun, begun_wall = self._clock.monotonic(), self._clock.wall()
+        try:
+            with inside(target.namespace):
+                return flow.kind.measure(target, parameters, self._clock)
+        except LocalError as error:
+            span, counts = max(1, self._clock.monotonic() - begun), Counts(not_sent=1)
+            return Sample(*flow.key, flow.kind.name, begun_wall, span, SampleState.INVALID, counts, reason=str(error))
 
     def _measure_alone(self, flow: _Flow, target: FlowTarget, parameters: Mapping[str, object]) -> Sample:
         with self._lock:
             self._loaded[target.circuit] = self._loaded.get(target.circuit, 0) + 1
             self._mark(target.circuit, f"{flow.kind.name} run on this circuit")
         try:
-            return flow.kind.measure(target, parameters, self._clock)
+            return self._ask(flow, target, parameters)
         finally:
             with self._lock:
                 self._last_load[target.circuit] = self._clock.monotonic()

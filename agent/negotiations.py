@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,6 +18,7 @@ from probes.core.catalog import Arrange, Declined, FlowTarget, Session
 from probes.core.clock import Clock
 from probes.core.errors import LocalError
 from probes.engine.loop import Engine
+from probes.engine.namespaces import inside
 from probes.engine.streams import Key, StreamSpec
 
 log = logging.getLogger(__name__)
@@ -57,11 +59,11 @@ class Negotiations:
             taken = {entry.local_port for entry in self._entries.values() if entry.address == spec.address}
             entry = _Entry(spec.address, self._engine.local_port(spec, taken))
         target = FlowTarget(
-            spec.circuit, spec.probe, spec.host, spec.address, spec.source, spec.interface, spec.dscp
+            spec.circuit, spec.probe, spec.host, spec.address, spec.source, spec.interface, spec.dscp, spec.namespace
         )  # fmt: skip
         parameters = {"port": spec.port, "size": spec.size, "timeout": spec.timeout_ns}
         try:
-            entry.talk = self._workers.submit(arrange, target, parameters, entry.local_port, self._clock)
+            entry.talk = self._workers.submit(_arranged, arrange, target, parameters, entry.local_port, self._clock)
         except queue.Full:
             raise LocalError("too many sessions wait to be negotiated", hint="are many far ends silent?") from None
         self._entries[spec.key] = entry
@@ -117,3 +119,10 @@ class Negotiations:
 def _give_back(talk: Future[Session | Declined]) -> None:
     if not talk.cancelled() and talk.exception() is None and not isinstance(found := talk.result(), Declined):
         found.close()
+
+
+def _arranged(
+    arrange: Arrange, target: FlowTarget, parameters: Mapping[str, object], local_port: int, clock: Clock
+) -> Session | Declined:
+    with inside(target.namespace):
+        return arrange(target, parameters, local_port, clock)

@@ -316,6 +316,7 @@ def _spec(entry: _Stream, address: str) -> StreamSpec:
         host=circuit.target,
         source=circuit.source,
         interface=circuit.interface,
+        namespace=circuit.namespace,
     )
 
 

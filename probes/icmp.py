@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from probes.core.catalog import Metric, Parameter, StreamKind
+from probes.core.catalog import PACING, Metric, Parameter, StreamKind
 from probes.core.clock import MILLISECOND, SECOND
 from probes.wire import payload
 from probes.wire.icmp import EchoCodec
 
 PARAMETERS = (
     Parameter("every", "duration", SECOND, "time between two packets", MILLISECOND, 3600 * SECOND, option="-i"),
+    PACING,
     Parameter("timeout", "duration", 3 * SECOND, "a later reply is lost", MILLISECOND, 60 * SECOND, option="-w"),
     Parameter("size", "size", 56, "payload octets", payload.SIZE, 65000, option="-s"),
     Parameter("ttl", "integer", None, "hop limit; the system's if not given", 1, 255, option="-t"),

@@ -4,7 +4,7 @@ reflector: a router's, or ours (`linkwitness reflect`).
 
 from __future__ import annotations
 
-from probes.core.catalog import Metric, Parameter, StreamKind
+from probes.core.catalog import PACING, Metric, Parameter, StreamKind
 from probes.core.clock import MILLISECOND, SECOND
 from probes.wire.stamp import PORT, UNAUTHENTICATED_SIZE
 from probes.wire.stamp_codec import StampCodec
@@ -15,6 +15,7 @@ DEFAULT_SIZE = 184
 PARAMETERS = (
     Parameter("port", "port", PORT, "UDP port of the reflector", 1, 65535, option="-p"),
     Parameter("every", "duration", SECOND, "time between two packets", MILLISECOND, 3600 * SECOND, option="-i"),
+    PACING,
     Parameter("timeout", "duration", 3 * SECOND, "a later reply is lost", MILLISECOND, 60 * SECOND, option="-w"),
     Parameter(
         "size",

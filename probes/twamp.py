@@ -6,7 +6,7 @@ reflector without control (TWAMP Light) use the kind stamp.
 
 from __future__ import annotations
 
-from probes.core.catalog import Metric, Parameter, StreamKind
+from probes.core.catalog import PACING, Metric, Parameter, StreamKind
 from probes.core.clock import MILLISECOND, SECOND
 from probes.engine.twamp_session import arrange
 from probes.wire.stamp import UNAUTHENTICATED_SIZE
@@ -19,6 +19,7 @@ PROBE = StreamKind(
     parameters=(
         Parameter("port", "port", PORT, "TCP port of the server's control", 1, 65535, option="-p"),
         Parameter("every", "duration", SECOND, "time between two packets", MILLISECOND, 600 * SECOND, option="-i"),
+        PACING,
         Parameter("timeout", "duration", 3 * SECOND, "a later reply is lost", MILLISECOND, 60 * SECOND, option="-w"),
         Parameter("size", "size", 100, "octets of UDP payload, both ways", UNAUTHENTICATED_SIZE, 65000, option="-s"),
         Parameter("ttl", "integer", None, "hop limit; the system's if not given", 1, 255, option="-t"),

@@ -239,6 +239,7 @@ def _circuit(item: CircuitSection, home: Path) -> Circuit:
         site=item.site,
         source=item.source,
         interface=item.interface,
+        namespace=item.namespace,
         dscp=item.dscp,
         family=item.family,
         committed_rate_bps=item.committed_rate,

@@ -176,6 +176,10 @@ class CircuitSection(Model):
     target: Annotated[Target, as_target()] = Field(description="name or address of the far end")
     source: Annotated[str | None, as_address("the source")] = Field(default=None, description="address to send from")
     interface: Annotated[str | None, as_interface()] = Field(default=None, description="interface to send from")
+    namespace: Annotated[str | None, as_word("the name of a network namespace")] = Field(
+        default=None,
+        description="network namespace of this host to measure from; needs CAP_SYS_ADMIN",
+    )
     dscp: Annotated[int, as_dscp()] = Field(default=0, description="code point: EF, AF41, CS1 ... or 0 to 63")
     family: Literal[4, 6] | None = Field(
         default=None, description="IP version where the target is a name; IPv4 first where left out"

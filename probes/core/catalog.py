@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import probes
 from probes.core.clock import Clock
@@ -38,6 +38,16 @@ class Parameter:
     """short command-line option, such as `-s`"""
 
 
+PACING: Final = Parameter(
+    "pacing",
+    "choice",
+    "periodic",
+    "periodic: a packet every `every`; poisson: at random moments, `every` apart in the mean (RFC 2330 section 11.1.1)",
+    choices=("periodic", "poisson"),
+)
+"""Of every stream kind: nothing that recurs with the period hides from, or hits, a Poisson process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One number the kind yields, with its unit and the definition it follows."""
@@ -59,6 +69,8 @@ class FlowTarget:
     source: str | None = None
     interface: str | None = None
     dscp: int = 0
+    namespace: str | None = None
+    """where it is measured from; who calls `measure` is there already"""
 
 
 class Session(Protocol):

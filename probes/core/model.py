@@ -311,6 +311,8 @@ class Circuit:
     site: str | None = None
     source: str | None = None
     interface: str | None = None
+    namespace: str | None = None
+    """network namespace of this host that it is reached from; None is the agent's own"""
     dscp: int = 0
     family: int | None = None
     """4 or 6; None takes what the target resolves to, IPv4 first"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from probes.core.arrays import ABSENT, Int64
 from probes.core.clock import SECOND
 from probes.core.codec import Octets
+from probes.core.errors import LocalError
 from probes.engine import control, mmsg, sockets
 from probes.engine.address import MAPPED, NAME_SIZE, Peers, peers_from_names
 from probes.engine.mmsg import MessageRows
+from probes.engine.namespaces import inside
 from probes.engine.sockets import Endpoint
 from probes.engine.transport import Arrivals, Notices, Refusals, Route
 from probes.wire.checksum import internet_checksum
@@ -65,6 +68,7 @@ class SocketTransport:
     def __init__(self, endpoint: Endpoint, overflowed: Callable[[], int] | None = None) -> None:
         """overflowed: datagrams all sockets of the host dropped for want of buffer; see `drops`."""
         self._endpoint = endpoint
+        self._namespace: str | None = None
         self._descriptor = endpoint.socket.fileno()
         self.identifier = endpoint.identifier
         self.rows = _SEND_ROWS
@@ -88,6 +92,13 @@ class SocketTransport:
         self._drops = self._dropped()
         self._overflowed = overflowed
         self._overflows = overflowed() if overflowed is not None else 0
+
+    def settle(self, namespace: str | None, interface: str | None) -> None:
+        self._namespace = namespace
+        if interface is not None:
+            with contextlib.suppress(OSError):  # before Linux 5.7 only with CAP_NET_RAW; the route names it as well
+                device = interface.encode() + b"\0"
+                self._endpoint.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
 
     def assign(self, stream: int, route: Route) -> None:
         if stream >= len(self._names):
@@ -209,16 +220,21 @@ class SocketTransport:
         """A UDP socket counts what its filter refuses as well: there the host's count of full buffers decides."""
         if self._endpoint.source is not None:
             # A bound socket goes on sending from an address that this host has lost; nobody could answer.
-            self._source_gone = not sockets.is_own_address(self._endpoint.source)
+            self._source_gone = not self.owns(self._endpoint.source)
         before, self._drops = self._drops, self._dropped()
         dropped = (self._drops - before) & 0xFFFFFFFF
         if dropped and self._overflowed is not None:
-            overflows_before, self._overflows = self._overflows, self._overflowed()
-            dropped = min(dropped, max(0, self._overflows - overflows_before))
+            with contextlib.suppress(LocalError), inside(self._namespace):
+                overflows_before, self._overflows = self._overflows, self._overflowed()
+                dropped = min(dropped, max(0, self._overflows - overflows_before))
         return dropped
 
     def owns(self, address: str) -> bool:
-        return sockets.is_own_address(address)
+        try:
+            with inside(self._namespace):
+                return sockets.is_own_address(address)
+        except LocalError:
+            return False  # the namespace is gone, and its addresses with it
 
     def local_port(self) -> int:
         return int(self._endpoint.socket.getsockname()[1])

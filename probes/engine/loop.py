@@ -14,26 +14,26 @@ from typing import Final
 import numpy as np
 
 from probes.core.clock import MILLISECOND, SECOND, Clock, ClockQuality, clock_quality
-from probes.core.codec import AnyCodec, SessionCodec
+from probes.core.codec import SessionCodec
 from probes.core.errors import LocalError
 from probes.core.model import Sample
 from probes.engine import nonce
 from probes.engine.address import peer_of
-from probes.engine.channel import SocketTransport
 from probes.engine.clockwatch import ClockWatch, Disturbance
 from probes.engine.commands import Add, Mark, Marks, Remove
 from probes.engine.flight import FlightTable
 from probes.engine.intervals import Intervals
+from probes.engine.namespaces import inside
 from probes.engine.observing import PacketLog
-from probes.engine.pacing import NEVER, first_due, shortest_spacing
+from probes.engine.opening import open_socket
+from probes.engine.pacing import NEVER, first_due, packets_in, shortest_spacing
 from probes.engine.reporting import Reporter
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
 from probes.engine.sessions import Channels, OpenTransport
-from probes.engine.sockets import open_icmp, open_sessions, open_udp, sharpen_timers, udp_overflows
+from probes.engine.sockets import sharpen_timers
 from probes.engine.streams import FORGET, Key, PacketEvents, StreamSpec, StreamTable
 from probes.engine.traffic import Traffic
-from probes.engine.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,8 @@ class Engine:
         with self._lock:
             for spec in specs:
                 try:
-                    self._commands.append(self._admit(spec))
+                    with inside(spec.namespace):
+                        self._commands.append(self._admit(spec))
                 except LocalError as error:
                     refused[spec.key] = error
         return refused
@@ -122,7 +123,7 @@ class Engine:
     def local_port(self, spec: StreamSpec, avoid: Container[int]) -> int:
         """UDP port from which a stream of a kind with sessions would be sent, none of `avoid`: for a far end that must
         know it beforehand. Raises LocalError."""
-        with self._lock:
+        with self._lock, inside(spec.namespace):
             codec = self._sockets.codec(spec)
             return self._sockets.local_port(spec, codec, route_of(spec, 0).family, avoid)
 
@@ -262,7 +263,8 @@ class Engine:
 
     def _packets_held(self, spec: StreamSpec) -> int:
         span = max(self._span_ns, -(-spec.every_ns // self._span_ns) * self._span_ns)
-        return (span + FORGET * spec.timeout_ns + 2 * SECOND) // spec.every_ns + 8
+        span += FORGET * spec.timeout_ns + 2 * SECOND
+        return packets_in(span, spec.every_ns, random=spec.pacing == "poisson") + 8
 
     def _apply_commands(self, now: Reading) -> None:
         changed = False
@@ -296,7 +298,10 @@ class Engine:
         self._intervals.begin(slot, now)
         self._marks.opened([slot])
         start = now.monotonic_ns + SETTLE_NS
-        self._table.next_due_ns[slot] = first_due(start, self._started_streams, spec.every_ns, self._tick_ns)
+        if spec.pacing == "poisson":
+            self._table.next_due_ns[slot] = start + self._traffic.first_gap(slot)
+        else:
+            self._table.next_due_ns[slot] = first_due(start, self._started_streams, spec.every_ns, self._tick_ns)
         self._started_streams += 1
 
     def _roll(self, now: Reading, impaired: Sequence[str]) -> None:
@@ -387,13 +392,3 @@ class Engine:
         finally:
             for channel in self._traffic.channels:
                 channel.transport.close()
-
-
-def open_socket(codec: AnyCodec, family: int, source: str | None, *, hops: bool = False) -> Transport:
-    """The real transport; source: of ICMPv6 streams that have one. Raises LocalError, among them PrivilegeError."""
-    if codec.transport == "icmp":
-        ways = ("ping", "raw") if source is None else ("raw", "ping")
-        return SocketTransport(open_icmp(family, ways=ways, source=source, hops=hops))
-    if isinstance(codec, SessionCodec):
-        return SocketTransport(open_sessions(family, codec.minimum_reply), partial(udp_overflows, family))
-    return SocketTransport(open_udp(family, hops=hops), partial(udp_overflows, family))

@@ -6,9 +6,11 @@ period and lie on the tick grid, so that many streams share one wake-up and none
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probes.core.arrays import Int64
 from probes.core.clock import MICROSECOND, MILLISECOND
@@ -58,8 +60,26 @@ def first_due(now_ns: int, ordinal: int, every_ns: int, tick_ns: int) -> int:
     return grid + phase // tick_ns * tick_ns
 
 
-def take_due(next_due_ns: Int64, every_ns: Int64, now_ns: int, *, earliest_ns: int) -> Due | None:
+def exponential_gaps(words: NDArray[np.uint64], mean_ns: Int64) -> Int64:
+    """Gaps of Poisson processes, RFC 2330 section 11.1.1, at least 1 ns; words: uniform, 64 random bits each; (n,)."""
+    uniform = ((words >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
+    gaps: Int64 = np.maximum(1, np.rint(-np.log(uniform) * mean_ns)).astype(np.int64)
+    return gaps
+
+
+def packets_in(span_ns: int, every_ns: int, *, random: bool) -> int:
+    """The most packets a stream sends in a span; of a Poisson process more come with a probability below 1e-11."""
+    mean = span_ns // every_ns + 1
+    return mean + 7 * int(mean**0.5) + 16 if random else mean
+
+
+def take_due(
+    next_due_ns: Int64, every_ns: Int64, now_ns: int, *, earliest_ns: int,
+    gaps: Callable[[Int64], Int64] | None = None,
+) -> Due | None:  # fmt: skip
     """Streams whose deadline has come; moves their deadlines in `next_due_ns` on. None when there are none.
+
+    gaps: from a deadline of these streams to the next one; their period where it is not given.
 
     earliest_ns: no deadline is earlier. A stream that is a little late catches up with one packet a tick. One that is
     later than CATCH_UP_NS sends one packet and skips those whose time has passed too: a frozen host does not wake up
@@ -69,12 +89,13 @@ def take_due(next_due_ns: Int64, every_ns: Int64, now_ns: int, *, earliest_ns: i
     if not len(stream):
         return None
     scheduled, period, skipped = next_due_ns[stream], every_ns[stream], None
+    gap = period if gaps is None else gaps(stream)
     if now_ns - earliest_ns > CATCH_UP_NS:
         behind = now_ns - scheduled
         skipped = np.where(behind > CATCH_UP_NS, behind // period, 0)
-        next_due_ns[stream] = scheduled + (skipped + 1) * period
+        next_due_ns[stream] = scheduled + skipped * period + gap
         return Due(stream, scheduled, skipped if skipped.any() else None)
-    next_due_ns[stream] = scheduled + period
+    next_due_ns[stream] = scheduled + gap
     return Due(stream, scheduled, None)
 
 

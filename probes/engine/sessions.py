@@ -57,12 +57,12 @@ class Channels:
 
     def channel(self, spec: StreamSpec, codec: AnyCodec, family: int, source: str | None) -> int:
         """Number of the socket for this stream. Raises LocalError."""
-        make = _make(spec, isinstance(codec, SessionCodec))
+        make = (*_make(spec, isinstance(codec, SessionCodec)), spec.namespace, spec.interface)
         if not isinstance(codec, SessionCodec):
-            return self._number(make, codec, family, source, 0)
+            return self._number(make, spec, codec, family, source, 0)
         peer = fingerprint(peer_of(spec.address, spec.port))
         for ordinal in range(MOST_SESSIONS):
-            number = self._number(make, codec, family, None, ordinal)
+            number = self._number(make, spec, codec, family, None, ordinal)
             ours = spec.local_port is None or spec.local_port == self._channels[number].transport.local_port()
             if ours and (number, peer) not in self._table.sessions:
                 self._table.sessions.add((number, peer))
@@ -71,18 +71,22 @@ class Channels:
 
     def local_port(self, spec: StreamSpec, codec: AnyCodec, family: int, avoid: Container[int]) -> int:
         """UDP port of a socket for this stream, none of `avoid`. Raises LocalError."""
-        make = _make(spec, isinstance(codec, SessionCodec))
+        make = (*_make(spec, isinstance(codec, SessionCodec)), spec.namespace, spec.interface)
         for ordinal in range(MOST_SESSIONS):
-            number = self._number(make, codec, family, None, ordinal)
+            number = self._number(make, spec, codec, family, None, ordinal)
             port = self._channels[number].transport.local_port()
             if port not in avoid:
                 return port
         raise LocalError(f"there are {MOST_SESSIONS} streams to {spec.host} already", hint="measure it less often")
 
-    def _number(self, make: _Make, codec: AnyCodec, family: int, source: str | None, ordinal: int) -> int:
+    def _number(
+        self, make: _Make, spec: StreamSpec, codec: AnyCodec, family: int, source: str | None, ordinal: int
+    ) -> int:
         number = self._numbers.get((make, family, source, ordinal))
         if number is None:
             channel = Channel(self._open(codec, family, source), codec, family)
+            if spec.namespace is not None or spec.interface is not None:
+                channel.transport.settle(spec.namespace, spec.interface)
             number = self._numbers[make, family, source, ordinal] = len(self._channels)
             self._channels.append(channel)
         return number

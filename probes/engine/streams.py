@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ class StreamSpec:
     port: int = 0
     source: str | None = None
     interface: str | None = None
+    namespace: str | None = None
+    pacing: Literal["periodic", "poisson"] = "periodic"
+    """every_ns is the period, or the mean of exponentially distributed gaps (RFC 2330 section 11.1.1)"""
     every_ns: int = SECOND
     timeout_ns: int = 3 * SECOND
     size: int = 56
@@ -108,6 +111,8 @@ class StreamTable:
         """monotonic; NEVER while a stream does not send"""
         self.fresh: NDArray[np.bool_] = np.zeros(0, np.bool_)
         """nothing is carried over from an interval before"""
+        self.random: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        """paced by a Poisson process"""
         self.peer: NDArray[np.uint64] = np.zeros((0, 3), np.uint64)
         """address and port replies come from, as probes.engine.address writes them"""
         self.hot: Int64 = np.zeros((0, 5), np.int64)
@@ -156,6 +161,7 @@ class StreamTable:
         self.skipped[slot] = self.corrupt[slot] = self.drops[slot] = 0
         self.start[slot], self.follows[slot] = ABSENT, 0
         self.fresh[slot] = True
+        self.random[slot] = spec.pacing == "poisson"
         self.limited |= spec.limit is not None
         self._lengths.add(length)
         self.varied_lengths = len(self._lengths) > 1
@@ -186,6 +192,7 @@ class StreamTable:
             more = max(16, len(self.next_due_ns))
             self.next_due_ns = np.concatenate((self.next_due_ns, np.full(more, NEVER, np.int64)))
             self.fresh = np.concatenate((self.fresh, np.zeros(more, np.bool_)))
+            self.random = np.concatenate((self.random, np.zeros(more, np.bool_)))
             self.peer = np.concatenate((self.peer, np.zeros((more, 3), np.uint64)))
             self.hot = np.concatenate((self.hot, np.zeros((more, self.hot.shape[1]), np.int64)))
             self._cold = np.concatenate((self._cold, np.zeros((more, self._cold.shape[1]), np.int64)))

@@ -5,7 +5,9 @@ Used by one thread. Nothing here waits.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -24,9 +26,10 @@ from probes.engine.departures import Departures, encode, lengths
 from probes.engine.farside import FarSide
 from probes.engine.flight import Answers, FlightTable
 from probes.engine.intervals import Intervals
-from probes.engine.nonce import Nonces
+from probes.engine.namespaces import inside
+from probes.engine.nonce import KEY_SIZE, Nonces
 from probes.engine.observing import PacketLog
-from probes.engine.pacing import NEVER, take_due
+from probes.engine.pacing import NEVER, exponential_gaps, take_due
 from probes.engine.refusals import MAY_BE_THE_SOURCE, refusal_text
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
@@ -51,7 +54,7 @@ class Traffic:
     ) -> None:  # fmt: skip
         self._table, self._flight, self._intervals = table, flight, intervals
         self._watch, self._log = watch, log
-        self._nonces = Nonces(secret)
+        self._nonces, self._chance = Nonces(secret), Nonces(hashlib.blake2b(secret, digest_size=KEY_SIZE).digest())
         self._sessions = Sessions(table, flight, quality)
         intervals.far = self._sessions.far
         self.channels: list[Channel] = []
@@ -74,7 +77,8 @@ class Traffic:
     def send_due(self, now: Reading, earliest_ns: int) -> None:
         """One packet for every stream whose deadline has come; earliest_ns: no deadline is earlier."""
         table = self._table
-        due = take_due(table.next_due_ns, table.every_ns, now.monotonic_ns, earliest_ns=earliest_ns)
+        gaps = self._gaps if table.random.any() else None
+        due = take_due(table.next_due_ns, table.every_ns, now.monotonic_ns, earliest_ns=earliest_ns, gaps=gaps)
         if due is None:
             return
         self._latest_ns = max(self._latest_ns, now.monotonic_ns - earliest_ns)
@@ -93,6 +97,20 @@ class Traffic:
         for channel in np.unique(used).tolist():
             chosen = used == channel
             self._send(self.channels[channel], stream[chosen], scheduled[chosen], now)
+
+    def first_gap(self, slot: int) -> int:
+        """From its start to the first packet of a stream that is paced by a Poisson process, ns."""
+        at = np.array([slot], np.int64)
+        words = self._chance.compute(at, self._table.next_sequence[at] - 1)
+        return int(exponential_gaps(words, self._table.every_ns[at])[0])
+
+    def _gaps(self, stream: Int64) -> Int64:
+        """From these streams' packets to their next ones, (n,): nobody can tell without the secret."""
+        table = self._table
+        gaps, random = table.every_ns[stream], table.random[stream]
+        chosen = stream[random]
+        gaps[random] = exponential_gaps(self._chance.compute(chosen, table.next_sequence[chosen]), gaps[random])
+        return gaps
 
     def hold_back_crowded(self) -> None:
         """Rings are sized so that this finds none; if it does, packets are skipped, and no other one is forgotten."""
@@ -218,10 +236,9 @@ class Traffic:
     def _look_up_interface(self, channel: Channel, slot: int) -> None:
         """An interface that went and came back has a new number."""
         spec = self._table.specs[slot]
-        try:
+        with contextlib.suppress(LocalError), inside(spec.namespace):
             channel.transport.assign(slot, route_of(spec, spec.port if channel.codec.transport == "udp" else 0))
-        except LocalError:
-            return
+            channel.transport.settle(spec.namespace, spec.interface)
 
     def _match(self, number: int, channel: Channel, arrivals: Arrivals, now: Reading) -> None:
         if isinstance(channel.codec, SessionCodec):

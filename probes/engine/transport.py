@@ -85,6 +85,10 @@ class Transport(Protocol):
     rows: int
     """packets one `send` can take"""
 
+    def settle(self, namespace: str | None, interface: str | None) -> None:
+        """It was opened in this network namespace, and sends and receives by this interface only. Told again when the
+        interface may have come back."""
+
     def assign(self, stream: int, route: Route) -> None:
         """Packets of this stream leave so from now on."""
 
