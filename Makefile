@@ -50,7 +50,9 @@ faults:  ## the fault harnesses with their long counts: figures at the end (root
 	@.ci/environment dev
 	LINKWITNESS_FAULTS=long $(PYTEST) -q tests/faults tests/agent/test_sla_zones.py tests/agent/test_sla_deletion.py \
 	  tests/agent/test_sla_shared_fate.py tests/agent/test_sla_hours.py tests/agent/test_sla_calendar.py \
-	  tests/agent/test_sla_credits.py tests/agent/test_sla_chronic.py </dev/null
+	  tests/agent/test_sla_credits.py tests/agent/test_sla_chronic.py tests/agent/test_sla_availability.py \
+	  tests/agent/test_sla_every_availability.py tests/agent/test_sla_every_statistic.py \
+	  tests/agent/test_assessment_oracle.py tests/agent/test_assessment_invariances.py </dev/null
 
 bench:  ## benchmarks, with peers beside us
 	@.ci/environment dev

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from agent.claim_files import of_contract, paid_before
+from agent.claim_files import granted_before, of_contract
 from agent.sla.assessment import Assessment
 from agent.sla.case import PacketReader
 from agent.sla.credit.credits import settle
@@ -20,7 +20,7 @@ from agent.sla.samples.columns import SampleColumns
 from agent.sla.samples.shared_fate import FINAL_NS, SharedFate
 from agent.sla.terms.contract import Contract
 from agent.sla.terms.incidents import Incident
-from agent.sla.terms.money import Money
+from agent.sla.terms.settlement import Claim, Paid
 from agent.sla.time.calendar import WindowInstants, previous
 from agent.sla.time.spans import Spans
 from agent.surroundings import surroundings_of
@@ -89,7 +89,7 @@ class Court:
         return self._assess(contract, circuit, period, self._paid_before(contract, circuit, period))
 
     def _assess(
-        self, contract: Contract, circuit: Circuit, period: WindowInstants, paid: Money | None
+        self, contract: Contract, circuit: Circuit, period: WindowInstants, paid: Sequence[Paid]
     ) -> tuple[Assessment, Mapping[str, SampleColumns]]:
         docket = docket_over(contract, period, self.now_ns)
         before = _earlier(contract, docket)
@@ -107,7 +107,7 @@ class Court:
             as_of_ns=self.now_ns,
             earlier=earlier,
             earlier_incidents=ago,
-            paid_this_year=paid,
+            paid=paid,
             filed=of_contract(self.written.claims, contract.id),
         )
         end_ns = max(period.start_ns, min(period.end_ns, self.now_ns))
@@ -120,22 +120,30 @@ class Court:
             as_of_ns=self.now_ns,
             verdicts=verdicts,
             incidents=inside,
-            repair=figures(inside, period.start_ns, end_ns, up.length_ns),
+            repair=figures(
+                inside,
+                period.start_ns,
+                end_ns,
+                up.length_ns,
+                clock=contract.clock,
+                out=found.ruling.time | found.ruling.up,
+            ),
             ruling=found.ruling.within(period.start_ns, period.end_ns),
             settlement=settlement,
             first_sample_ns=self.samples.since(circuit.id),
         )
         return assessment, found.series
 
-    def _paid_before(self, contract: Contract, circuit: Circuit, period: WindowInstants) -> Money | None:
-        """What was granted in the year so far, where the contract caps the year, and what the earlier months come to
-        in lines whose claim nobody answered or that need none. A rejected claim, or one made too late, pays nothing."""
+    def _paid_before(self, contract: Contract, circuit: Circuit, period: WindowInstants) -> tuple[Paid, ...]:
+        """What was granted before, where the contract caps the year or itself, and what the earlier months come to in
+        lines whose claim was accepted as it was made, that nobody answered, or that need none. A rejected claim, or one
+        made too late, pays nothing."""
         capped = [cap.per for terms in contract.credits for cap in terms.caps] + [
             cap.per for cap in contract.credit_caps
         ]
         month = month_of(contract, period.start_ns)
         if not {"year", "contract"}.intersection(capped) or month.start_ns != period.start_ns:
-            return None
+            return ()
         year = year_of(contract, month.end_ns - 1)
         first_ns = year.start_ns if "contract" not in capped else 0
         since = self.samples.since(circuit.id)
@@ -145,13 +153,14 @@ class Court:
             if month.end_ns <= max(since, first_ns):
                 break
             months.append(month)
-        unanswered: Money | None = None
+        unnamed: list[Paid] = []
         for month in reversed(months):
-            before = _sum(paid_before(self.written.claims, contract, circuit.id, month), unanswered)
+            before = (*granted_before(self.written.claims, contract, circuit.id, month), *unnamed)
+            year_ns = year_of(contract, month.end_ns - 1).start_ns
             for line in self._assess(contract, circuit, month, before)[0].settlement.lines:
-                if line.amount.amount and (line.claim is None or line.claim.state in _UNANSWERED):
-                    unanswered = _sum(unanswered, line.amount)
-        return _sum(paid_before(self.written.claims, contract, circuit.id, period), unanswered)
+                if line.amount.amount and _still_pays(line.claim):
+                    unnamed.append(Paid(line.amount, line.terms.id, year_ns))
+        return (*granted_before(self.written.claims, contract, circuit.id, period), *unnamed)
 
     def _attributed(self, circuit: Circuit, found: tuple[Incident, ...]) -> tuple[Incident, ...]:
         """Incidents with their party, by what stood around them."""
@@ -169,10 +178,9 @@ _UNANSWERED: Final = ("automatic", "not_due", "open", "filed")
 """States of a claim that may still be paid, or are paid without being asked for."""
 
 
-def _sum(one: Money | None, other: Money | None) -> Money | None:
-    if one is None or other is None:
-        return one or other
-    return Money(one.amount + other.amount, one.currency)
+def _still_pays(claim: Claim | None) -> bool:
+    """The line pays what it says: no other sum was granted, and nobody turned it down."""
+    return claim is None or claim.state in _UNANSWERED or (claim.state == "accepted" and claim.granted is None)
 
 
 def _earlier(contract: Contract, docket: Docket) -> Docket:

@@ -43,6 +43,10 @@ class Carriers:
         self._clock, self._record, self._root = clock, record, root
         self._last: dict[str, _State] = {}
 
+    def down(self) -> int:
+        """Interfaces without a carrier at the last look."""
+        return sum(not state.up for state in [*self._last.values()])
+
     def observe(self, circuits: Sequence[Circuit]) -> None:
         """Look at every interface that a circuit names; the first look at one is recorded whatever it shows."""
         wanted = list(dict.fromkeys(item.interface for item in circuits if item.interface))[:MOST]

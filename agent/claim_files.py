@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from agent.sla.credit.claims import Filing, FilingState, key
 from agent.sla.credit.prices import month_of, year_of
 from agent.sla.terms.contract import Contract
 from agent.sla.terms.money import Money, parse
+from agent.sla.terms.settlement import Paid
 from agent.sla.time import calendar
 from agent.sla.time.calendar import WindowInstants
 from probes.core.errors import LocalError, ValueFormatError
@@ -91,21 +91,18 @@ def answer(
     ledger.append(contracts / FILE, content, at_ns=at_ns, by=by, check=check)
 
 
-def paid_before(
+def granted_before(
     filings: Mapping[ClaimName, Filing], contract: Contract, circuit: str, period: WindowInstants
-) -> Money | None:
-    """What was granted for windows of the same year that ended before the period; None where nothing was."""
-    year = year_of(contract, month_of(contract, period.start_ns).end_ns - 1)
-    granted = [
-        filing.amount
-        for name, filing in filings.items()
-        if (name.contract, name.circuit, filing.state) == (contract.id, circuit, "accepted")
-        and filing.amount is not None
-        and year.start_ns < _end_of(contract, name.period) <= period.start_ns
-    ]
-    if not granted:
-        return None
-    return Money(sum((item.amount for item in granted), Decimal(0)), granted[0].currency)
+) -> tuple[Paid, ...]:
+    """The sums granted for windows that ended before the period. A claim accepted as it was made names none."""
+    found = []
+    for name, filing in filings.items():
+        ours = (name.contract, name.circuit, filing.state) == (contract.id, circuit, "accepted")
+        end_ns = _end_of(contract, name.period) if ours and filing.amount is not None else 0
+        if filing.amount is not None and 0 < end_ns <= period.start_ns:
+            year = year_of(contract, month_of(contract, end_ns - 1).end_ns - 1)
+            found.append(Paid(filing.amount, name.terms, year.start_ns))
+    return tuple(found)
 
 
 def _end_of(contract: Contract, period: str) -> int:

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent import config as configuration
-from agent import contract_files
+from agent import contract_files, remembered
 from agent.carrier import Carriers
 from agent.closing import Closing
 from agent.config import AgentConfig
 from agent.deliver.care import AttendedDelivery
 from agent.discover import find
-from agent.flows import Key
+from agent.gate import Gate
 from agent.health import HostHealth
 from agent.judging import Judging, unfit
 from agent.live import Live, LiveRow
@@ -129,15 +129,22 @@ class Daemon:
         self._open_reflectors()
         self._resolver = Resolver(clock=clock)
         closing.add("resolver", lambda _: self._resolver.close())
-        self._health = HostHealth(clock, hold_ns=2 * config.span_ns)
+        self._health, self._carriers = HostHealth(clock), Carriers(clock, self._store.event)
         self._engine = Engine(
             clock=clock,
             report=self._keep,
             span_ns=config.span_ns,
-            gate=self._health.gate,
+            gate=lambda: self._gate.gate(),
             event=self._note,
             disturbed=lambda one: self._store.event(disturbed(one)),
         )
+        self._gate = Gate(
+            clock, self._health, span_ns=config.span_ns, lateness=self._engine.take_lateness,
+            counters=self._engine.counters, carriers_down=self._carriers.down, keep=self._store.note,
+            event=self._store.event,
+        )  # fmt: skip
+        self._gate.remember(remembered.last_day(config.store.path, clock.wall()))
+        closing.add("host seconds", lambda _: self._gate.close())
         self._engine.start()
         closing.add("streams", self._engine.close)
         self._schedule = Schedule(clock, event=self._note)
@@ -145,10 +152,11 @@ class Daemon:
         self._judge_these()
         self._watch = Watch(
             engine=self._engine, schedule=self._schedule, resolver=self._resolver, clock=clock,
-            span_ns=config.span_ns, record=self._keep, ran=self._store.run, event=self._note,
+            span_ns=config.span_ns, record=self._keep, ran=self._store.note, event=self._note,
+            known_paths=lambda keys: remembered.last_paths(config.store.path, keys),
         )  # fmt: skip
         closing.add("schedule", self._close_schedule)
-        self._watch.add(self._circuits, self._last_runs())
+        self._watch.add(self._circuits, remembered.last_runs(config.store.path))
         for work in self._housekeeping():
             self._schedule.add(work)
         self._schedule.start()
@@ -161,13 +169,13 @@ class Daemon:
         self._judging.close()
 
     def _housekeeping(self) -> tuple[Work, ...]:
-        carriers = Carriers(self._clock, self._store.event)
         return (
-            Work("agent: host health", self._health.observe, every_ns=SECOND, run_class="prompt"),
+            Work("agent: host health", self._gate.observe, every_ns=SECOND, run_class="prompt"),
             Work("agent: streams", self._watch.tend, every_ns=SECOND, first_after_ns=SECOND, run_class="prompt"),
             Work("agent: verdicts", self._judging.advance, every_ns=SECOND, first_after_ns=SECOND,
                  run_class="background"),
-            Work("agent: carrier", lambda: carriers.observe(self._circuits), every_ns=SECOND, run_class="background"),
+            Work("agent: carrier", lambda: self._carriers.observe(self._circuits), every_ns=SECOND,
+                 run_class="background"),
             Work("agent: retention", lambda: self._keeper.watch(self._config.store), every_ns=RETENTION_EVERY_NS,
                  first_after_ns=RETENTION_FIRST_NS, run_class="background"),
         )  # fmt: skip
@@ -175,6 +183,7 @@ class Daemon:
     def _keep(self, samples: Sequence[Sample]) -> None:
         """From any thread; never waits."""
         self._live.take(samples)
+        self._watch.hear(samples)
         try:
             self._store.append(samples)
         except StoreOverflow as error:
@@ -182,16 +191,8 @@ class Daemon:
             if self._lost & (self._lost - 1) == 0:
                 log.error("%s", error)
 
-    def _note(self, kind: str, text: str) -> None:
-        self._store.event(EventRecord(kind, self._clock.wall(), text))
-
-    def _last_runs(self) -> dict[Key, int]:
-        try:
-            with StoreReader.open(self._config.store.path) as reader:
-                return reader.last_runs()
-        except LocalError as error:
-            log.error("flow probes begin a new rhythm: %s", error)
-            return {}
+    def _note(self, kind: str, text: str, circuit: str | None = None) -> None:
+        self._store.event(EventRecord(kind, self._clock.wall(), text, circuit=circuit))
 
     def _set_log_level(self, config: AgentConfig) -> None:
         for name in OURS:
@@ -265,7 +266,7 @@ class Daemon:
         circuits = self._present(self._config)
         if circuits != before:
             self._adopt(circuits)
-            text = f"discovered anew: {', '.join(_moved(before, circuits))}"
+            text = f"discovered anew: {', '.join(configuration.moved(before, circuits))}"
             self._note("discover", text)
             self._view.notice(text)
 
@@ -329,7 +330,8 @@ class Daemon:
         gone, fresh = {*change.removed, *change.changed}, {*change.added, *change.changed}
         self._watch.remove(gone)
         self._live.forget(gone)
-        self._watch.add([item for item in circuits if item.id in fresh], self._last_runs() if fresh else {})
+        last_runs = remembered.last_runs(self._config.store.path) if fresh else {}
+        self._watch.add([item for item in circuits if item.id in fresh], last_runs)
         self._judge_these()
         if sinks_changed or circuits != before:
             self._renew_delivery()
@@ -367,7 +369,7 @@ class Daemon:
         return Overview(
             self._config.site, self._config.store.path, self._clock.wall(), self._config.span_ns, tuple(rows),
             self._live.totals(), state.load, state.clock_synchronised, tuple(self._delivery.status()),
-            tuple(self._ailments()),
+            tuple(self._ailments()), self._gate.share(),
         )  # fmt: skip
 
     def _ailments(self) -> list[str]:
@@ -383,6 +385,8 @@ class Daemon:
             found.append(f"{lost} reports of the engine were lost: this host is too slow")
         if self._stalled:
             found.append(f"no progress: {', '.join(sorted(self._stalled))}")
+        if (alarm := self._gate.alarm()) is not None:
+            found.append(alarm)
         return found
 
     def _status(self) -> str:
@@ -390,10 +394,3 @@ class Daemon:
         probes = sum(len(circuit.probes) for circuit in self._circuits)
         text = f"{len(self._circuits)} circuits, {probes} probes; {totals.samples} samples since the start"
         return "; ".join([text, *self._ailments()])
-
-
-def _moved(before: Sequence[Circuit], after: Sequence[Circuit]) -> list[str]:
-    """The circuits that differ, with their targets now."""
-    new = {circuit.id: circuit.target for circuit in after}
-    old = {circuit.id: circuit.target for circuit in before}
-    return [f"{name} {new.get(name, 'absent')}" for name in {**old, **new} if old.get(name) != new.get(name)]

@@ -25,6 +25,8 @@ LOOKUP_TIMEOUT_S = 5.0
 FIRST_FLOW_SPREAD_NS = 5 * SECOND
 FIRST_EXCLUSIVE_NS = 8 * SECOND
 """An exclusive run that never happened before waits until the streams have a first undisturbed interval's start."""
+COSTLY_APART_NS = 2 * SECOND
+"""First runs of kinds that cost much begin so far apart."""
 REMOVED = "no longer configured"
 STOPPING = "the agent is stopping"
 
@@ -79,6 +81,7 @@ class Flows:
         flow = _Flow(circuit, setting, kind)
         every = setting.parameters.get("every")
         with self._lock:
+            costly = sum(other.kind.single for other in self._flows.values()) if kind.single else 0
             self._flows[flow.key] = flow
         self._schedule.add(
             Work(
@@ -86,7 +89,7 @@ class Flows:
                 call=lambda: self._run(flow),
                 every_ns=every if isinstance(every, int) and setting.schedule is None else None,
                 cron=setting.schedule,
-                first_after_ns=self._first_after(flow, every, last_run_ns),
+                first_after_ns=self._first_after(flow, every, last_run_ns) + costly * COSTLY_APART_NS,
                 run_class="exclusive" if kind.exclusive else "normal",
                 skipped=lambda reason: self._skipped(flow, reason),
                 keys=lambda: (f"circuit {circuit.id}", f"remote {self._lock_address(flow)}"),
@@ -108,6 +111,10 @@ class Flows:
         due = self._schedule.next_runs()
         with self._lock:
             return {key: due[flow.id] for key, flow in self._flows.items() if flow.id in due}
+
+    def run_now(self, key: Key) -> None:
+        """Begin a run of this probe soon, beside its rhythm. Unknown probes are ignored."""
+        self._schedule.run_now(f"{key[0]}/{key[1]}")
 
     def running(self) -> set[Key]:
         """Probes whose run is in progress."""
@@ -194,19 +201,20 @@ class Flows:
             dscp if isinstance(dscp, int) else circuit.dscp,
         )  # fmt: skip
         begun, begun_wall = self._clock.monotonic(), self._clock.wall()
-        if flow.kind.exclusive:
-            return self._measure_alone(flow, target), begun_wall
-        sample = flow.kind.measure(target, setting.parameters, self._clock)
-        if self._was_loaded(circuit.id, begun) and sample.state.measured:
-            sample = replace(sample, state=SampleState.IMPAIRED, reason="throughput run on this circuit")
-        return sample, begun_wall
 
-    def _measure_alone(self, flow: _Flow, target: FlowTarget) -> Sample:
         def heed(*_: object) -> None:
             if flow.ended is not None:
                 raise _Cut
 
-        parameters: Mapping[str, object] = {**flow.setting.parameters, "progress": heed}
+        parameters: Mapping[str, object] = {**setting.parameters, "progress": heed}
+        if flow.kind.exclusive:
+            return self._measure_alone(flow, target, parameters), begun_wall
+        sample = flow.kind.measure(target, parameters, self._clock)
+        if self._was_loaded(circuit.id, begun) and sample.state.measured:
+            sample = replace(sample, state=SampleState.IMPAIRED, reason="throughput run on this circuit")
+        return sample, begun_wall
+
+    def _measure_alone(self, flow: _Flow, target: FlowTarget, parameters: Mapping[str, object]) -> Sample:
         with self._lock:
             self._loaded[target.circuit] = self._loaded.get(target.circuit, 0) + 1
             self._mark(target.circuit, f"{flow.kind.name} run on this circuit")

@@ -1,83 +1,125 @@
-"""Is this host fit to measure right now? Read once a second; what it says goes into every sample.
+"""How this host is just now: CPU time, stolen time, stalls for want of CPU, memory or disk, and the clock.
 
-The engine finds by itself what only it can see (freezes, clock steps, full receive buffers). Here is what the rest of
-the host tells: CPU time taken by others, CPU time the hypervisor stole, memory that is about to run out.
+What is read here is judged by agent.gate. The engine finds by itself what only it can see (freezes, clock steps, full
+receive buffers, late sends).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import psutil
 
-from probes.core.clock import Clock, clock_quality
+from probes.core.clock import MICROSECOND, Clock, clock_quality
 
-STOLEN_LIMIT = 0.5
-"""Share of the last second's CPU time stolen by the hypervisor beyond which this host was not really running."""
-MEMORY_LIMIT = 0.02
-"""Share of memory available below which the kernel is reclaiming instead of working."""
+PRESSURE: Final = Path("/proc/pressure")
+RESOURCES: Final = ("cpu", "memory", "io")
 
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """One second of this host. Shares are 0..1; resident is octets of this process."""
+    """This host between two readings, elapsed_ns apart (monotonic). Shares are 0..1; resident: octets of this process.
+
+    A pressure is the share of time in which some task waited for the resource (Linux PSI, "some"; of memory "full":
+    nothing ran at all); None where the kernel does not tell.
+    """
 
     at_ns: int
+    """UTC"""
+    elapsed_ns: int
     load: float
     stolen: float
+    cpu_pressure: float | None
+    memory_pressure: float | None
+    io_pressure: float | None
     memory_available: float
     resident: int
     clock_synchronised: bool
     clock_error_ns: int | None
-
-    @property
-    def unfit(self) -> str | None:
-        """Why samples of this second are not to be judged; None when the host was fit."""
-        if self.stolen > STOLEN_LIMIT:
-            return f"the hypervisor stole {self.stolen:.0%} of this host's CPU time"
-        if self.memory_available < MEMORY_LIMIT:
-            return f"only {self.memory_available:.1%} of this host's memory is available"
-        return None
+    clock_offset_ns: int
+    """wall - monotonic"""
 
 
 class HostHealth:
-    """Samples the host when told to. An unfit second counts for `hold_ns`, so that its whole interval is marked."""
+    """Reads the host when told to; `state` is what was found last."""
 
-    def __init__(self, clock: Clock, *, hold_ns: int) -> None:
-        self._clock, self._hold_ns = clock, hold_ns
+    def __init__(self, clock: Clock, *, pressure: Path = PRESSURE) -> None:
+        self._clock, self._pressure = clock, pressure
         self._process = psutil.Process()
-        self._unfit: tuple[int, str] | None = None
         self._times = psutil.cpu_times()
+        self._stalled_us = self._stalls()
+        self._read_ns = clock.monotonic()
         self._state = self._read()
 
     @property
     def state(self) -> HostState:
         return self._state
 
-    def observe(self) -> None:
+    def observe(self) -> HostState:
         """Read the host. Called once a second."""
         self._state = self._read()
-        unfit = self._state.unfit
-        if unfit is not None:
-            self._unfit = (self._clock.monotonic() + self._hold_ns, unfit)
-
-    def gate(self) -> str | None:
-        """The engine's question when it closes an interval: why this host was unfit during it, or None."""
-        held = self._unfit
-        return held[1] if held is not None and self._clock.monotonic() <= held[0] else None
+        return self._state
 
     def _read(self) -> HostState:
+        now = self._clock.monotonic()
+        elapsed, self._read_ns = now - self._read_ns, now
+        load, stolen = self._cpu()
+        before, self._stalled_us = self._stalled_us, self._stalls()
+        shares = {
+            name: _share(before.get(name), self._stalled_us.get(name), elapsed // MICROSECOND) for name in RESOURCES
+        }
+        memory, quality, wall = psutil.virtual_memory(), clock_quality(), self._clock.wall()
+        return HostState(
+            at_ns=wall,
+            elapsed_ns=elapsed,
+            load=load,
+            stolen=stolen,
+            cpu_pressure=shares["cpu"],
+            memory_pressure=shares["memory"],
+            io_pressure=shares["io"],
+            memory_available=memory.available / memory.total,
+            resident=self._process.memory_info().rss,
+            clock_synchronised=quality.synchronised,
+            clock_error_ns=quality.maximum_error_ns,
+            clock_offset_ns=wall - now,
+        )
+
+    def _cpu(self) -> tuple[float, float]:
+        """Shares of CPU time in use and stolen by the hypervisor since the last reading."""
         times = psutil.cpu_times()
         spent = {name: getattr(times, name) - getattr(self._times, name) for name in times._fields}
         # Linux counts guest time inside user time as well.
         total = sum(spent.values()) - spent.get("guest", 0.0) - spent.get("guest_nice", 0.0)
         self._times = times
+        if total <= 0:
+            return 0.0, 0.0
         idle, stolen = spent.get("idle", 0.0) + spent.get("iowait", 0.0), spent.get("steal", 0.0)
-        memory, quality = psutil.virtual_memory(), clock_quality()
-        return HostState(
-            at_ns=self._clock.wall(),
-            load=min(1.0, max(0.0, 1.0 - (idle + stolen) / total)) if total > 0 else 0.0,
-            stolen=min(1.0, max(0.0, stolen / total)) if total > 0 else 0.0,
-            memory_available=memory.available / memory.total,
-            resident=self._process.memory_info().rss,
-            clock_synchronised=quality.synchronised,
-            clock_error_ns=quality.maximum_error_ns,
-        )
+        return min(1.0, max(0.0, 1.0 - (idle + stolen) / total)), min(1.0, max(0.0, stolen / total))
+
+    def _stalls(self) -> dict[str, int]:
+        """Microseconds stalled since boot, by resource (https://docs.kernel.org/accounting/psi.html)."""
+        found: dict[str, int] = {}
+        for name in RESOURCES:
+            try:
+                lines = (self._pressure / name).read_text("ascii").splitlines()
+            except OSError:
+                continue
+            wanted = "full" if name == "memory" else "some"
+            for line in lines:
+                kind, *values = line.split()
+                if kind == wanted and values and values[-1].startswith("total="):
+                    found[name] = int(values[-1].removeprefix("total="))
+        return found
+
+
+def _share(before: int | None, after: int | None, elapsed_us: int) -> float | None:
+    if before is None or after is None or elapsed_us <= 0:
+        return None
+    return min(1.0, max(0.0, (after - before) / elapsed_us))
+
+
+def parts_per_million(share: float | None) -> int | None:
+    """A share as whole parts in a million; None stays None."""
+    return None if share is None else round(share * 1_000_000)

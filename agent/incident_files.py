@@ -174,7 +174,10 @@ def _known(tickets: Mapping[str, Ticket], identity: str) -> Ticket:
 
 def _open(ticket: Ticket, what: str) -> None:
     if Stamp.CLOSED in ticket.stamps:
-        hint = "a closed ticket takes notes, references, attributions and disputes; a stamp with --correct"
+        hint = (
+            "a closed ticket takes notes, references, attributions and disputes; a stamp with --correct; a pause that "
+            "was over by then, with --until"
+        )
         raise RefusedError(f"{ticket.id} was closed at {moment(ticket.stamps[Stamp.CLOSED])}: {what}", hint=hint)
 
 
@@ -194,8 +197,10 @@ def _stamp(ticket: Ticket, content: Mapping[str, Any], by: str) -> Ticket:  # no
 
 
 def _pause(ticket: Ticket, content: Mapping[str, Any], by: str) -> Ticket:  # noqa: ARG001
-    _open(ticket, "its clock cannot pause")
     pause = _pauses([content])[0]
+    closed = ticket.stamps.get(Stamp.CLOSED)
+    if closed is not None and (pause.end_ns is None or pause.end_ns > closed):
+        _open(ticket, "its clock cannot pause")
     standing = _pausing(ticket)
     if standing is not None and (pause.end_ns is None or pause.end_ns > standing.start_ns):
         raise RefusedError(

@@ -3,17 +3,18 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
 from agent.sla.verdict import Verdict
-from probes.core.model import Sample
+from probes.core.model import OneWay, Sample
 
 Key = tuple[str, str]
 FRESH = 10_000
 _NAMES = tuple(item.name for item in fields(Sample))
 _values = attrgetter(*_NAMES)
 _LET_GO = tuple(_NAMES.index(name) for name in ("packets", "histogram"))
+_WAYS = tuple(_NAMES.index(name) for name in ("forward", "backward"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Totals:
 
     samples: int
     packets: int
+
+
+def _light_way(one: OneWay | None) -> OneWay | None:
+    return one if one is None or one.histogram is None else replace(one, histogram=None)
 
 
 class Live:
@@ -101,4 +106,6 @@ def _light(sample: Sample) -> Sample:
     values = list(_values(sample))
     for place in _LET_GO:
         values[place] = None
+    for place in _WAYS:
+        values[place] = _light_way(values[place])
     return Sample(*values)

@@ -28,6 +28,8 @@ class Overview:
     sinks: tuple[SinkStatus, ...] = ()
     troubles: tuple[str, ...] = ()
     """what is wrong with the agent itself just now"""
+    host_seconds: tuple[int, int] = (0, 0)
+    """seconds of the last day in which this host was looked at, and how many of them were impaired"""
 
 
 class View(Protocol):

@@ -138,6 +138,11 @@ class Schedule:
                     self._scheduler.remove_job(identity)
                 self._exclusive.withdraw(identity)
 
+    def run_now(self, identity: str) -> None:
+        """Begin a run of this work as soon as a thread is free, beside its rhythm. Unknown ids are ignored."""
+        with contextlib.suppress(JobLookupError):
+            self._scheduler.modify_job(identity, next_run_time=datetime.fromtimestamp(self._clock.wall() / SECOND, UTC))
+
     def next_runs(self) -> dict[str, datetime]:
         """Work id -> next due time (UTC)."""
         return {job.id: job.next_run_time for job in self._scheduler.get_jobs() if job.next_run_time}

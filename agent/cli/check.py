@@ -224,20 +224,20 @@ def _one_each(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Of an objective with several windows the gravest, which says how many there are."""
     from dataclasses import replace
 
-    from agent.sla.verdict import worst
+    from agent.sla.verdict import gravest
 
     groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
         groups.setdefault((verdict.circuit, verdict.objective.id), []).append(verdict)
     found = []
     for group in groups.values():
-        gravest = worst(group)
-        if gravest is None or len(group) == 1:
+        shown = gravest(group)
+        if shown is None or len(group) == 1:
             found += group
             continue
-        alike = sum(verdict.state is gravest.state for verdict in group)
-        state = gravest.state.value.replace("_", " ")
-        found.append(replace(gravest, sentence=f"{gravest.sentence} ({alike} of {len(group)} windows {state})"))
+        alike = sum(verdict.state is shown.state for verdict in group)
+        state = shown.state.value.replace("_", " ")
+        found.append(replace(shown, sentence=f"{shown.sentence} ({alike} of {len(group)} windows {state})"))
     return found
 
 

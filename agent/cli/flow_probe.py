@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from agent.cli import probe_summary
+from agent.cli import path_table, probe_summary
 from agent.cli.request import Request
 from agent.report.samples import sample_document
 from probes.core.catalog import FlowKind, FlowTarget
@@ -24,7 +24,8 @@ def run(request: Request, kind: FlowKind, clock: Clock) -> int:
         circuit=request.target, probe=kind.name, host=request.target, address=request.address, source=request.source,
         interface=request.interface, dscp=request.dscp,
     )  # fmt: skip
-    progress = _Progress() if sys.stderr.isatty() and not request.as_json and not request.quiet else None
+    shown: type[_Progress | _TraceProgress] = _TraceProgress if kind.single else _Progress
+    progress = shown() if sys.stderr.isatty() and not request.as_json and not request.quiet else None
     parameters = request.parameters | ({} if progress is None else {"progress": progress.show})
     if not request.as_json:
         print(_heading(request), flush=True)
@@ -39,7 +40,7 @@ def run(request: Request, kind: FlowKind, clock: Clock) -> int:
             if progress is not None:
                 progress.clear()
             if not request.quiet and not request.as_json:
-                print(line(len(samples), sample), flush=True)
+                print("\n".join(path_table.lines(sample)) if kind.single else line(len(samples), sample), flush=True)
             due = max(due + (request.integer("every") or SECOND), clock.monotonic())
     except KeyboardInterrupt:
         interrupted = True
@@ -97,7 +98,10 @@ def _close(request: Request, samples: Sequence[Sample], duration_ns: int, *, int
         said["runs"] = [sample_document(sample) for sample in samples]
         print(json.dumps(said, ensure_ascii=False))
         return
-    if any(sample.rate is not None for sample in samples):
+    if isinstance(request.kind, FlowKind) and request.kind.single:
+        if len(samples) != 1 or request.quiet:
+            print(path_table.summary(request.target, samples))
+    elif any(sample.rate is not None for sample in samples):
         print("\n".join(["", *_throughput_lines(request, samples, duration_ns)]))
     else:
         print("\n".join(["", *probe_summary.lines(request, total, duration_ns)]))
@@ -129,6 +133,17 @@ class _Progress:
         self._last = (direction, ns, octets)
         speed = format_rate((octets - then_octets) * 8 * SECOND // max(1, ns - then_ns))
         print(f"{_CLEAR_LINE}{direction} {ns / SECOND:.1f}s {speed}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        print(_CLEAR_LINE, end="", file=sys.stderr, flush=True)
+
+
+class _TraceProgress:
+    """One line on the terminal that tells how far a trace has come."""
+
+    def show(self, sent: int, answered: int, hop: int) -> None:
+        said = f"hop {hop}: {sent} packets, {answered} answers" if sent else "starting"
+        print(f"{_CLEAR_LINE}{said}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         print(_CLEAR_LINE, end="", file=sys.stderr, flush=True)

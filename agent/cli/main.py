@@ -40,6 +40,7 @@ COMMANDS = (
     Entry(
         "status", "What is measured and stored, newest samples.", attribute("agent.cli.status:command"), "Operate"
     ),
+    Entry("host", "Was this host fit to measure, second by second?", attribute("agent.cli.host:command"), "Operate"),
     Entry("config", "Check, show or describe the configuration.", attribute("agent.cli.config:app"), "Operate"),
     Entry("store", "What is kept: days, checks, export, import, backup.", attribute("agent.cli.store:app"), "Operate"),
     Entry("sink", "State of the databases delivered to; try one.", attribute("agent.cli.sink:app"), "Operate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -47,14 +48,17 @@ _WRITE: Final[Mapping[str, Callable[[int], str]]] = {
 
 def flags(parameter: Parameter) -> tuple[str, ...]:
     """`--limit-bytes`, and the short option if it has one."""
-    long = f"--{parameter.name.replace('_', '-')}"
+    long = f"--{parameter.name.replace('_', '-')}{'-file' if parameter.type == 'secret' else ''}"
+    if parameter.type == "boolean" and parameter.default:
+        return (f"{long}/--no-{long.removeprefix('--')}",)
     return (long,) if parameter.option is None else (parameter.option, long)
 
 
 def metavar(parameter: Parameter) -> str:
     if parameter.choices:
         return "|".join(parameter.choices)
-    return {"integer": "NUMBER", "size": "OCTETS", "dscp": "DSCP"}.get(parameter.type, parameter.type.upper())
+    named = {"integer": "NUMBER", "size": "OCTETS", "dscp": "DSCP", "secret": "FILE"}
+    return named.get(parameter.type, parameter.type.upper())
 
 
 def shown_default(parameter: Parameter) -> str | None:
@@ -69,6 +73,10 @@ def read(parameter: Parameter, text: str) -> object:
     hint = " / ".join(flags(parameter))
     if parameter.type == "choice" and text not in parameter.choices:
         raise typer.BadParameter(f"{text!r} is not one of {', '.join(parameter.choices)}", param_hint=hint)
+    if parameter.type == "secret":
+        from agent.config import SecretSource
+
+        return SecretSource(file=Path(text))
     if parameter.type not in _READ:
         return text
     try:

@@ -61,7 +61,7 @@ def _command(name: str) -> Callable[..., object]:
 
 def _parameters(kind: Kind) -> tuple[Parameter, ...]:
     """The kind's parameters; by hand, a single attempt that loads nothing is repeated every second."""
-    if not isinstance(kind, FlowKind) or kind.exclusive:
+    if not isinstance(kind, FlowKind) or kind.exclusive or kind.single:
         return kind.parameters
     return tuple(
         replace(parameter, default=max(SECOND, parameter.minimum or 0)) if parameter.name == "every" else parameter
@@ -70,7 +70,7 @@ def _parameters(kind: Kind) -> tuple[Parameter, ...]:
 
 
 def _common(kind: Kind) -> list[inspect.Parameter]:
-    default = 1 if isinstance(kind, FlowKind) and kind.exclusive else None
+    default = 1 if isinstance(kind, FlowKind) and (kind.exclusive or kind.single) else None
     what = "packets" if isinstance(kind, StreamKind) else "attempts"
     ending = "." if default else "; without it, until Ctrl-C."
     return [
@@ -105,7 +105,10 @@ def _common(kind: Kind) -> list[inspect.Parameter]:
 def _option(parameter: Parameter) -> inspect.Parameter:
     text = _sentence(parameter)
     if parameter.type == "boolean":
-        option = typer.Option(*options.flags(parameter), help=text)
+        flags = options.flags(parameter)
+        if parameter.default:
+            flags = (f"{flags[-1]}/--no-{flags[-1].removeprefix('--')}",)
+        option = typer.Option(*flags, help=text)
         return _keyword(parameter.name, Annotated[bool, option], bool(parameter.default))
     option = typer.Option(*options.flags(parameter), help=text, metavar=options.metavar(parameter), show_default=False)
     return _keyword(parameter.name, Annotated[str | None, option], None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
 import numpy as np
 
+from agent.cli import directions
+from agent.cli.directions import DirectionTotals
 from agent.cli.request import Request
 from agent.report.samples import utc
 from probes.core.arrays import ABSENT
@@ -39,6 +41,7 @@ class Totals:
     start_ns: int | None
     reasons: tuple[str, ...]
     """why samples were not ok, each once"""
+    directions: DirectionTotals = field(default_factory=DirectionTotals)
 
 
 def totals(samples: Sequence[Sample]) -> Totals:
@@ -57,6 +60,7 @@ def totals(samples: Sequence[Sample]) -> Totals:
         local_drops=sum(sample.quality.local_drops for sample in ordered),
         start_ns=ordered[0].start_ns if ordered else None,
         reasons=tuple(dict.fromkeys(sample.reason for sample in ordered if sample.reason)),
+        directions=directions.totals(ordered),
     )
 
 
@@ -126,6 +130,7 @@ def lines(request: Request, total: Totals, duration_ns: int) -> list[str]:
         said.append(f"rtt min/mean/p50/p95/p99/max/stddev = {'/'.join(milliseconds(ns) for ns in values)} ms")
     if stream and total.variation is not None:
         said.append(_jitter_line(total.variation))
+    said += directions.lines(total.directions, milliseconds)
     if total.stamps is not None:
         late = "" if total.lateness_max_ns is None else f"; sent at most {milliseconds(total.lateness_max_ns)} ms late"
         said.append(f"stamps: {total.stamps}{late}")
@@ -174,7 +179,10 @@ def document(request: Request, total: Totals, duration_ns: int, *, interrupted: 
         "loss_ratio": counts.lost / counts.sent if counts.sent else None,
         "rtt": None if total.delay is None else _rtt(total.delay),
         "jitter": None if total.variation is None else _jitter(total.variation),
+        **directions.documents(total.directions, _rtt, _jitter),
         "quality": {
+            "clock_synchronised": total.directions.clock_synchronised,
+            "clock_error_ns": total.directions.clock_error_ns,
             "stamps": None if total.stamps is None else str(total.stamps),
             "lateness_max_ns": total.lateness_max_ns,
             "local_drops": total.local_drops,
@@ -187,8 +195,11 @@ def _parameters(request: Request) -> dict[str, object]:
     """By name with the unit in it: every_ns, limit_bps, size."""
     units = {"duration": "_ns", "rate": "_bps"}
     return {
-        parameter.name + units.get(parameter.type, ""): request.parameters.get(parameter.name)
+        parameter.name + units.get(parameter.type, ""): value
+        if parameter.type != "secret" or value is None
+        else str(value)
         for parameter in request.kind.parameters
+        for value in (request.parameters.get(parameter.name),)
     }
 
 

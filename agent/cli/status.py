@@ -54,5 +54,5 @@ def _read(path: Path) -> StoreReport:
     with StoreReader.open(path) as reader:
         return StoreReport(
             now, reader.status(), reader.latest(), reader.newest_runs(), reader.events(now - 86_400 * SECOND, limit=50),
-            reader.gaps(now - 30 * 86_400 * SECOND),
+            reader.gaps(now - 30 * 86_400 * SECOND), reader.last_paths(), reader.host(now - 86_400 * SECOND),
         )  # fmt: skip

@@ -6,16 +6,20 @@ import json
 import queue
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from agent.cli import probe_summary
 from agent.cli.request import Request
+from agent.config import SecretSource
+from probes.core.arrays import ABSENT
+from probes.core.catalog import Declined, FlowTarget, Session, StreamKind
 from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import PacketState, Sample
 from probes.core.units import format_duration
 from probes.engine.loop import Engine
-from probes.engine.streams import PacketEvents, StreamSpec
+from probes.engine.streams import PacketEvents, StreamSpec, spec_of
 
 _LOOK_EVERY_S: Final = 0.05
 _WAITING_BATCHES: Final = 1000
@@ -32,20 +36,28 @@ def run(request: Request, clock: Clock) -> int:
     began = clock.monotonic()
     engine = Engine(clock=clock, report=samples.extend, drain_ns=50 * MILLISECOND, observe=outcomes.put)
     interrupted = False
+    session: Session | None = None
+    lost: str | None = None
     engine.start()
     try:
-        for error in engine.add([_spec(request)]).values():
+        spec, session = _agreed(request, engine, clock)
+        for error in engine.add([spec]).values():
             raise error
         if not request.as_json:
-            print(_heading(request), flush=True)
+            print(_heading(request, spec), flush=True)
         while not engine.done():
             outcomes.show(write)
+            if session is not None and (lost := session.ended()) is not None:
+                print(f"linkwitness: {lost}", file=sys.stderr)
+                break
             if clock.monotonic() - engine.progress() > _STALLED:
                 raise LocalError("the engine has stopped working", hint="this is a fault of linkwitness: report it")
     except KeyboardInterrupt:
         interrupted = True
     finally:
         engine.close(_FAREWELL_S)
+        if session is not None:
+            session.close()
     outcomes.show(write)
     ended = clock.monotonic()
     if outcomes.dropped:
@@ -57,34 +69,51 @@ def run(request: Request, clock: Clock) -> int:
         print(json.dumps(found, ensure_ascii=False))
     else:
         print("\n".join(["", *probe_summary.lines(request, total, ended - began)]))
-    return 130 if interrupted else 0 if total.counts.received else 1
+    return 130 if interrupted else 0 if total.counts.received and lost is None else 1
 
 
 def _spec(request: Request) -> StreamSpec:
-    def given(name: str, otherwise: int) -> int:
-        value = request.integer(name)
-        return otherwise if value is None else value
-
-    return StreamSpec(
+    """Reads the secrets among the parameters. Raises LocalError."""
+    parameters = {
+        f"{name}_ns" if name in ("every", "timeout") else name: _plain(value)
+        for name, value in request.parameters.items()
+        if value is not None
+    }
+    return spec_of(
+        parameters,
         circuit=request.target,
         probe=request.kind.name,
         kind=request.kind.name,
         address=request.address,
         host=request.target,
-        port=given("port", 0),
         source=request.source,
         interface=request.interface,
-        every_ns=given("every", SECOND),
-        timeout_ns=given("timeout", 3 * SECOND),
-        size=given("size", 56),
         dscp=request.dscp,
-        ttl=request.integer("ttl"),
         limit=request.count,
     )
 
 
-def _heading(request: Request) -> str:
-    spec = _spec(request)
+def _plain(value: object) -> object:
+    return value.read().reveal().encode() if isinstance(value, SecretSource) else value
+
+
+def _agreed(request: Request, engine: Engine, clock: Clock) -> tuple[StreamSpec, Session | None]:
+    """The stream, and the session it runs in where its kind has one. Raises LocalError when the far end declines."""
+    spec, kind = _spec(request), request.kind
+    if not isinstance(kind, StreamKind) or kind.arrange is None:
+        return spec, None
+    local_port = engine.local_port(spec, ())
+    target = FlowTarget(
+        spec.circuit, spec.probe, spec.host, spec.address, spec.source, spec.interface, spec.dscp
+    )  # fmt: skip
+    parameters = {"port": spec.port, "size": spec.size, "timeout": spec.timeout_ns}
+    found = kind.arrange(target, parameters, local_port, clock)
+    if isinstance(found, Declined):
+        raise LocalError(found.reason, hint=found.hint)
+    return replace(spec, port=found.port, local_port=local_port), found
+
+
+def _heading(request: Request, spec: StreamSpec) -> str:
     parts = [f"{request.kind.name} {request.target} ({request.address})"]
     parts += [f"port {spec.port}"] if spec.port else []
     parts.append(f"{spec.size} octets every {format_duration(spec.every_ns)}")
@@ -127,10 +156,12 @@ class _Writer:
     def write(self, events: PacketEvents) -> None:
         columns = zip(
             events.sequence.tolist(), events.state.tolist(), events.rtt_ns.tolist(), events.duplicate.tolist(),
-            events.ttl.tolist(), events.source, events.reason, strict=True,
+            events.ttl.tolist(), events.source, events.reason, events.forward_ns.tolist(),
+            events.backward_ns.tolist(), strict=True,
         )  # fmt: skip
-        for sequence, state, rtt_ns, duplicate, ttl, source, reason in columns:
-            print(self._line(sequence, PacketState(state), rtt_ns, duplicate, ttl, source or self._address, reason))
+        for sequence, state, rtt_ns, duplicate, ttl, source, reason, forward_ns, backward_ns in columns:
+            line = self._line(sequence, PacketState(state), rtt_ns, duplicate, ttl, source or self._address, reason)
+            print(line + _one_way("forward", forward_ns) + _one_way("backward", backward_ns))
         sys.stdout.flush()
 
     def _line(
@@ -148,6 +179,10 @@ class _Writer:
         if state is PacketState.NOT_SENT:
             return f"not sent: seq={sequence} {reason or ''}".rstrip()
         return f"no reply {self._timeout}: seq={sequence}"
+
+
+def _one_way(name: str, delay_ns: int) -> str:
+    return "" if delay_ns == ABSENT else f" {name}={delay_ns / 1e6:.3f} ms"
 
 
 def _silent(_: PacketEvents) -> None:

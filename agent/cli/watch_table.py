@@ -9,6 +9,7 @@ from typing import Final
 from agent.deliver import SinkStatus
 from agent.live import LiveRow
 from agent.overview import Overview
+from agent.report.samples import one_way_words, path_words
 from agent.report.terminal import Cell, Column, Grid, Tone
 from agent.sla.terms.contract import Metric
 from agent.sla.verdict import Verdict, worst
@@ -135,10 +136,16 @@ def _below(overview: Overview, hidden: int) -> tuple[Cell, ...]:
     return (
         *((Cell(more, "strong"),) if hidden else ()),
         *(Cell(trouble, "warn") for trouble in overview.troubles),
-        Cell(f"store {overview.store}; host load {overview.host_load:.0%}; {clock}", "dim"),
+        Cell(f"store {overview.store}; host load {overview.host_load:.0%}{_fitness(overview)}; {clock}", "dim"),
         *(_sink(sink) for sink in overview.sinks),
         Cell("latency: mean round trip; jitter: mean |IPDV|, RFC 3393; Ctrl-C stops and keeps everything", "dim"),
     )
+
+
+def _fitness(overview: Overview) -> str:
+    """The share of the last day in which this host was unfit to measure, where there was any."""
+    seconds, impaired = overview.host_seconds
+    return f", unfit {impaired / seconds:.2%} of the last day" if impaired else ""
 
 
 def _sink(sink: SinkStatus) -> Cell:
@@ -223,8 +230,16 @@ def note(row: LiveRow, overview: Overview) -> Cell:
     if _stale(row, overview):
         return Cell(f"no sample since {_clock_time(sample.start_ns + sample.span_ns)} UTC", "warn")
     if row.next_run_ns is not None and overview.now_ns - sample.start_ns - sample.span_ns > _OLD_NS:
-        return Cell(f"of {_clock_time(sample.start_ns)}, {_next(row, overview)}", "dim")
-    return Cell(sample.reason or f"{sample.quality.stamps} stamps", "warn" if sample.reason else "dim")
+        found = "" if sample.path is None else f"{path_words(sample.path)}, "
+        return Cell(f"{found}of {_clock_time(sample.start_ns)}, {_next(row, overview)}", "dim")
+    return Cell(sample.reason or _measured(sample), "warn" if sample.reason else "dim")
+
+
+def _measured(sample: Sample) -> str:
+    """What has no column: the path, delays one way, or else how the packets were stamped."""
+    if sample.path is not None:
+        return path_words(sample.path)
+    return one_way_words(sample) or f"{sample.quality.stamps} stamps"
 
 
 def _stale(row: LiveRow, overview: Overview) -> bool:
@@ -261,6 +276,10 @@ def sample_line(sample: Sample) -> str:
         parts.append(f"lost {sample.counts.lost}/{sample.counts.sent}")
     if sample.rate is not None:
         parts.append(f"throughput {throughput(sample).text}")
+    if words := one_way_words(sample):
+        parts.append(f"one way {words}" if sample.forward and sample.forward.delay else words)
+    if sample.path is not None:
+        parts.append(f"path {path_words(sample.path)}")
     if sample.reason:
         parts.append(f"({sample.reason})")
     return " ".join(parts)

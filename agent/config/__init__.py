@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.config.comparison import ConfigDifference, circuits_changed, difference
+from agent.config.comparison import ConfigDifference, circuits_changed, difference, moved
 from agent.config.secret import Secret, SecretSource
 from agent.config.settings import AgentConfig, ReflectorSettings, Role, SinkSettings, StoreSettings
 
@@ -25,6 +25,7 @@ __all__ = [
     "effective",
     "json_schema",
     "load",
+    "moved",
 ]
 
 

@@ -85,3 +85,10 @@ def _measured(circuit: Circuit, role: Role | None) -> tuple[Circuit, Role | None
         far_end=None,
     )
     return plain, role
+
+
+def moved(before: Sequence[Circuit], after: Sequence[Circuit]) -> list[str]:
+    """The circuits that differ, with their targets now."""
+    new = {circuit.id: circuit.target for circuit in after}
+    old = {circuit.id: circuit.target for circuit in before}
+    return [f"{name} {new.get(name, 'absent')}" for name in {**old, **new} if old.get(name) != new.get(name)]

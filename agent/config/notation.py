@@ -23,10 +23,13 @@ _RESERVED_LABELS: Final = frozenset((
     "circuit", "contract", "customer", "direction", "dscp", "family", "host", "interface", "kind", "name", "objective",
     "port", "probe", "protocol", "provider", "result", "server", "site", "source", "target", "time", "url", "window",
     "corrupt", "duplicate", "histogram", "late", "lost", "not_sent", "reason", "received", "remote", "reordered",
-    "sent", "state", "response_time", "result_code",
+    "sent", "state", "response_time", "result_code", "path", "path_mtu", "target_reached",
 ))  # fmt: skip
 """Names of tags and fields that the databases get from us: a tag named like a field is refused by InfluxDB 3."""
-_FIELD_SUFFIXES: Final = ("_bps", "_bytes", "_count", "_loss", "_ms", "_ns", "_pairs", "_received", "_transmitted")
+_FIELD_SUFFIXES: Final = (
+    "_bps", "_bytes", "_count", "_dscp", "_histogram", "_loss", "_lost", "_ms", "_ns", "_pairs", "_received", "_sent",
+    "_transmitted", "_withheld",
+)  # fmt: skip
 _CHARGE: Final = r"\d+(\.\d{1,4})? [A-Z]{3}"
 _SECRET: Final = "{credential: NAME} or {file: PATH}"
 

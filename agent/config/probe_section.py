@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from agent.config.notation import as_line, as_schedule, as_word
+from agent.config.notation import as_line, as_schedule, as_secret, as_word
 from agent.document import (
     Contradiction,
     Field,
@@ -122,4 +122,4 @@ def _reads(parameter: Parameter) -> Reads | None:
         return as_integer(parameter.minimum or 1, parameter.maximum or 65535)
     if parameter.type == "integer":
         return as_integer(parameter.minimum, parameter.maximum)
-    return {"dscp": as_dscp(), "text": as_line(1000)}.get(parameter.type)
+    return {"dscp": as_dscp(), "text": as_line(1000), "secret": as_secret()}.get(parameter.type)

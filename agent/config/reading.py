@@ -18,7 +18,7 @@ from agent.document import Document, KeyPath, Problem, merge, read_file, require
 from probes.core import catalog
 from probes.core.catalog import StreamKind
 from probes.core.errors import LocalError
-from probes.core.model import Circuit
+from probes.core.model import Circuit, ProbeSetting
 from probes.core.units import format_duration, parse_duration
 
 DROP_INS: Final = "conf.d"
@@ -177,7 +177,7 @@ def _build(value: ConfigFile, home: Path, files: tuple[Path, ...]) -> AgentConfi
         reflector=None
         if reflector is None
         else ReflectorSettings(reflector.listen, reflector.echo_port, reflector.responder_port, reflector.allow),
-        circuits=tuple(_circuit(item) for item in value.circuits),
+        circuits=tuple(_circuit(item, home) for item in value.circuits),
         discover=roles,
         span_ns=value.interval,
         contracts=_absolute(home, value.contracts),
@@ -215,7 +215,7 @@ def _located(source: SecretSource | None, home: Path) -> SecretSource | None:
     return source if source is None or source.file is None else SecretSource(file=_absolute(home, source.file))
 
 
-def _circuit(item: CircuitSection) -> Circuit:
+def _circuit(item: CircuitSection, home: Path) -> Circuit:
     probes: tuple[ProbeSection, ...] = item.probes
     return Circuit(
         id=item.name,
@@ -229,12 +229,19 @@ def _circuit(item: CircuitSection) -> Circuit:
         family=item.family,
         committed_rate_bps=item.committed_rate,
         labels=item.labels,
-        probes=tuple(probe.setting() for probe in probes),
+        probes=tuple(_probe(probe, home) for probe in probes),
         contract=item.contract,
         monthly_charge=item.monthly_charge,
         near_end=item.near_end,
         far_end=item.far_end,
     )
+
+
+def _probe(item: ProbeSection, home: Path) -> ProbeSetting:
+    setting = item.setting()
+    secrets = {name: value for name, value in setting.parameters.items() if isinstance(value, SecretSource)}
+    located = {name: _located(source, home) for name, source in secrets.items()}
+    return replace(setting, parameters={**setting.parameters, **located}) if secrets else setting
 
 
 def _written(value: ConfigFile, config: AgentConfig) -> dict[str, object]:
@@ -248,7 +255,12 @@ def _written(value: ConfigFile, config: AgentConfig) -> dict[str, object]:
                 sink[key] = {"file": str(source.file)}
         if settings.ca_file is not None:
             sink["ca_file"] = str(settings.ca_file)
-    for probe in (probe for circuit in data["circuits"] for probe in circuit["probes"]):
+    settings_of = (setting for circuit in config.circuits for setting in circuit.probes)
+    probes = (probe for circuit in data["circuits"] for probe in circuit["probes"])
+    for probe, setting in zip(probes, settings_of, strict=True):
         if "schedule" in probe:
             probe.pop("every", None)
+        for name, parameter in setting.parameters.items():
+            if isinstance(parameter, SecretSource) and parameter.file is not None:
+                probe[name] = {"file": str(parameter.file)}
     return data

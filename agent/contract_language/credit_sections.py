@@ -27,7 +27,7 @@ from agent.sla.terms.remedies import (
 )
 from probes.core.clock import SECOND
 
-AFTER = Literal["incident_start", "incident_end", "ticket_close", "window_end"]
+AFTER = Literal["incident_start", "incident_end", "ticket_close", "window_end", "month_end"]
 _BANDED = (CreditBasis.BAND, CreditBasis.PER_EVENT, CreditBasis.EXCESS_ABSOLUTE, CreditBasis.EXCESS_RELATIVE)
 _EXCESS = (CreditBasis.EXCESS_ABSOLUTE, CreditBasis.EXCESS_RELATIVE)
 _OF_OBJECTIVE = (CreditBasis.BAND, *_EXCESS)

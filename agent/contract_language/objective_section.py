@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from agent.config.notation import as_line, as_word
 from agent.contract_language.readers import as_kind, as_value
-from agent.contract_language.statistic_section import USUAL, StatisticSection, unfit, usual_of
+from agent.contract_language.statistic_section import USUAL, StatisticSection, business_days, unfit, usual_of
 from agent.contract_language.time_sections import DAY, CoverageSection, HoursSection, WindowSection
 from agent.document import Contradiction, Field, Items, Model, as_duration
 from agent.sla.terms.contract import Coverage, EventTerms, Metric, Objective, Scope, Statistic, StatisticType, Window
@@ -59,6 +59,7 @@ class EventSection(Model):
     abandoned: Literal["excluded", "late_if_over", "late"] = "excluded"
     pauses: Items[Annotated[str, as_word("a reason")]] = ()
     pause_cap: Annotated[int | None, as_duration(SECOND, 366 * DAY)] = None
+    unfinished: Literal["late_if_over", "excluded", "late"] = "late_if_over"
 
     def contradictions(self) -> Iterator[Contradiction]:
         if self.start == self.end:
@@ -69,8 +70,9 @@ class EventSection(Model):
     def built(self, time_zone: str, holidays: Iterable[date]) -> EventTerms:
         hours = self.hours.built(time_zone, holidays) if self.hours else None
         return EventTerms(
-            self.kind, self.start, self.end, self.priorities, hours, self.abandoned, self.pauses, self.pause_cap
-        )
+            self.kind, self.start, self.end, self.priorities, hours, self.abandoned, self.pauses, self.pause_cap,
+            self.unfinished,
+        )  # fmt: skip
 
 
 class ObjectiveSection(Model):
@@ -107,6 +109,10 @@ class ObjectiveSection(Model):
             yield ((), message) if message else (("events",), "only `metric: event` has events")
         if self.events is not None and self.hours is not None:
             yield ("hours",), "of events give the hours in `events`"
+        if self.events is not None and self.statistic is not None and business_days(metric, self.statistic.limit):
+            for key in ("hours", "pauses"):
+                if getattr(self.events, key):
+                    yield ("events", key), "a limit in business days runs from date to date, without hours and pauses"
         if self.severities and metric is not Metric.OUTAGE:
             yield ("severities",), "only `metric: outage` has severities"
         if self.scope is not None:

@@ -11,11 +11,21 @@ from agent.contract_language.objective_section import KINDS, MOST_MEMBERS, Membe
 from agent.contract_language.readers import as_money
 from agent.contract_language.time_sections import DAY, HoursSection
 from agent.document import Contradiction, Field, Items, Model, as_dscp, as_duration, as_rate, as_size
-from agent.sla.terms.contract import CalendarUnit, Measurement, Party, PartyRole, Redundancy, Service
+from agent.sla.terms.contract import (
+    CalendarUnit,
+    Measurement,
+    Party,
+    PartyRole,
+    Path,
+    Priority,
+    Redundancy,
+    Service,
+    Tie,
+)
 from agent.sla.terms.excluded import ExclusionKind, ExclusionTerms
 from agent.sla.terms.incidents import ClockTerms, Stamp
 from agent.sla.terms.money import Money
-from probes.core.clock import SECOND
+from probes.core.clock import MILLISECOND, SECOND
 
 STAMPS = tuple(item.value for item in Stamp)
 
@@ -61,9 +71,21 @@ class RedundancySection(Model):
             yield ("k",), f"there are only {len(self.members)} members"
 
 
+class PrioritySection(Model):
+    """What one priority of this contract is called elsewhere."""
+
+    name: Annotated[str, as_word("a priority")]
+    also: Items[Annotated[str, as_line(60)]] = ()
+    text: Annotated[str, as_line(200)] = ""
+
+    def built(self) -> Priority:
+        return Priority(self.name, self.also, self.text)
+
+
 class ServiceSection(Model):
     """What was bought."""
 
+    id: Annotated[str, as_line()] = ""
     kind: Annotated[str, as_line()] = ""
     service_class: Annotated[str, as_line()] = Field(default="", alias="class")
     endpoints: Items[Annotated[str, as_line()]] = ()
@@ -72,6 +94,16 @@ class ServiceSection(Model):
     eir: Annotated[int | None, as_rate(0)] = None
     layer: Literal["L1", "L2", "L3", "L4"] | None = None
     redundancy: RedundancySection | None = None
+    priorities: Annotated[Items[PrioritySection], Field(max_length=20)] = ()
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        seen: dict[str, str] = {}
+        for index, item in enumerate(self.priorities):
+            names = [(("name",), item.name), *((("also", place), name) for place, name in enumerate(item.also))]
+            for key, name in names:
+                if name.casefold() in seen:
+                    yield ("priorities", index, *key), f"{name!r} is a name of {seen[name.casefold()]} already"
+                seen.setdefault(name.casefold(), item.name)
 
     def built(self) -> Service:
         group = Redundancy(self.redundancy.members, self.redundancy.k) if self.redundancy else None
@@ -84,6 +116,8 @@ class ServiceSection(Model):
             self.eir,
             self.layer or "",
             group,
+            self.id,
+            tuple(item.built() for item in self.priorities),
         )
 
 
@@ -91,7 +125,11 @@ class MeasurementSection(Model):
     """Who measures, how, and whose record is final."""
 
     record: Literal["ours", "theirs", "agreed"] = "ours"
+    sources: Items[Annotated[str, as_line()]] = ()
     method: Annotated[str, as_line(200)] = ""
+    path: Path | None = None
+    interval: Annotated[int | None, as_duration(MILLISECOND, DAY)] = None
+    tie: Tie | None = None
     point_a: Annotated[str, as_line()] = ""
     point_b: Annotated[str, as_line()] = ""
     packet_size: Annotated[int | None, as_size(1, 65_535)] = None
@@ -99,10 +137,15 @@ class MeasurementSection(Model):
     timeout: Annotated[int | None, as_duration(1, 3600 * SECOND)] = None
     note: Annotated[str, as_line(500)] = ""
 
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.tie is not None and self.record != "agreed":
+            yield ("tie",), f"`record: {self.record}` is one record: only of `record: agreed` there are two that differ"
+
     def built(self) -> Measurement:
         return Measurement(
-            self.record, self.method, self.point_a, self.point_b, self.packet_size, self.dscp, self.timeout, self.note
-        )
+            self.record, self.method, self.point_a, self.point_b, self.packet_size, self.dscp, self.timeout, self.note,
+            self.sources, self.path, self.interval, self.tie,
+        )  # fmt: skip
 
 
 class ExclusionSection(Model):

@@ -7,6 +7,7 @@ import re
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import cache
 from typing import Final
 from zoneinfo import available_timezones
 
@@ -62,13 +63,19 @@ def as_percentile() -> Reads:
     return Reads(take, bounds, lambda p: float(p * 100))
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """Names of all time zones there are: a walk over some thousand files."""
+    return frozenset(available_timezones())
+
+
 def as_zone() -> Reads:
     """Name of an IANA time zone."""
 
     def take(value: object) -> str:
-        if isinstance(value, str) and value in available_timezones():
+        if isinstance(value, str) and value in _zones():
             return zone(value).name
-        near = difflib.get_close_matches(str(value), available_timezones(), 1)
+        near = difflib.get_close_matches(str(value), sorted(_zones()), 1)
         guess = f" (did you mean {near[0]}?)" if near else ""
         raise LocalError(f"there is no time zone {shown(value)}{guess}: write it like Europe/Berlin or UTC")
 

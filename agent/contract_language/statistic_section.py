@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Annotated, Final, Literal
@@ -15,6 +16,7 @@ from probes.core.clock import MILLISECOND, SECOND
 from probes.core.errors import LocalError
 
 _T = StatisticType
+_BUSINESS_DAYS: Final = re.compile(r"\s*([1-9]\d{0,2})\s*business\s+days?\s*")
 _DAY: Final = 86400 * SECOND
 _OF_PACKETS: Final = (_T.MEAN, _T.BIN_MEAN, _T.PERCENTILE, _T.RATIO_WITHIN, _T.RATIO_OVER, _T.SUSTAINED, _T.MAX_WINDOW)
 _OUTAGES: Final = (_T.COUNT, _T.TOTAL, _T.LONGEST, _T.MTTR, _T.MTTF, _T.MTBF)
@@ -108,7 +110,10 @@ class StatisticSection(Model):
     def built(self, metric: Metric) -> Statistic:
         plain = Statistic(StatisticType(self.type))
         by_seconds = plain.type is _T.AVAILABILITY_SECONDS
-        limit = None if self.limit is None else parse_value(limit_unit(metric), metric, self.limit)
+        days = business_days(metric, self.limit)
+        limit = None
+        if self.limit is not None and days is None:
+            limit = parse_value(limit_unit(metric), metric, self.limit)
         return Statistic(
             plain.type,
             self.p,
@@ -132,6 +137,7 @@ class StatisticSection(Model):
             self.count_from or plain.count_from,
             self.clock or plain.clock,
             self.codec or plain.codec,
+            days,
         )
 
 
@@ -139,6 +145,12 @@ def usual_of(metric: Metric) -> Literal["packets", "bins", "runs"]:
     if metric is Metric.THROUGHPUT:
         return "runs"
     return "bins" if metric in (Metric.LOSS, Metric.MOS) else "packets"
+
+
+def business_days(metric: Metric, limit: str | None) -> int | None:
+    """Of a limit of events such as `17 business days`; None where it is no such limit."""
+    found = _BUSINESS_DAYS.fullmatch(limit) if limit is not None and metric is Metric.EVENT else None
+    return int(found[1]) if found else None
 
 
 def limit_unit(metric: Metric) -> Unit:
@@ -216,7 +228,7 @@ def _superfluous(metric: Metric, kind: StatisticType, statistic: StatisticSectio
 
 
 def _unfit_limit(metric: Metric, statistic: StatisticSection) -> Iterator[Contradiction]:
-    if statistic.limit is None:
+    if statistic.limit is None or business_days(metric, statistic.limit) is not None:
         return
     try:
         parse_value(limit_unit(metric), metric, statistic.limit)

@@ -10,8 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.deliver.far_fields import DELAY, VARIATION
 from agent.deliver.line import CONNECT_RESULT, GROUPS, OPTIONAL, OWN_INTEGERS
-from agent.store.samplebatch import BATCH_INTEGERS, SampleBatch
+from agent.sla.samples.columns import DIRECTIONS, RESIDENCE_COLUMNS, WITHHELD_COLUMNS
+from agent.store.far_end import FAR_HISTOGRAMS, PATH
+from agent.store.samplebatch import BATCH_INTEGERS, BATCH_TEXTS, Buckets, SampleBatch
 from probes.core.arrays import ABSENT, Int64
 from probes.core.model import SampleState
 
@@ -68,6 +71,24 @@ _BIT: Final = {name: bit for bit, name in enumerate((
 ))}  # fmt: skip
 _CLASS: Final = len(_BIT)
 """From this bit on: how many buckets the histogram has, as a power of two, so that tables have little to take out."""
+_CLASS_BITS: Final = 4
+_PARTS: Final = {
+    **{
+        f"{way}_{part}": tuple(f"{way}_{name}" for name in names)
+        for way in DIRECTIONS
+        for part, names in (
+            ("sent", ("sent",)), ("lost", ("lost",)), ("delay", DELAY), ("variation", VARIATION),
+            ("error_ns", ("error_ns",)), ("dscp", ("dscp",)),
+        )
+    },
+    "residence": RESIDENCE_COLUMNS,
+}  # fmt: skip
+"""Columns that a sample has or lacks together, in the order of the line; half of one is for no table."""
+_FAR_BIT: Final = {
+    name: bit for bit, name in enumerate((*_PARTS, *WITHHELD_COLUMNS, *FAR_HISTOGRAMS), _CLASS + _CLASS_BITS)
+}
+_FAR_CLASS: Final = _CLASS + _CLASS_BITS + len(_FAR_BIT)
+"""As _CLASS, of the greater histogram of both directions. With it the number has 63 bits, as many as it may have."""
 _CODES: Final = len(SampleState)
 
 
@@ -104,6 +125,7 @@ class Shapes:
             if low < 0 or (high >= HIGHEST and name != "start_ns"):
                 wrong = (values < 0) if name == "start_ns" else (values < 0) | (values >= HIGHEST)
                 odd |= wrong if there is None else wrong & there
+        _add_far(batch, shape, odd)
         tcp = np.array([key[2] == "tcp" for key in batch.keys], np.bool_)[batch.key]
         odd |= columns["state"] >= _CODES
         for name, truth in (
@@ -130,8 +152,8 @@ class Shapes:
         size = batch.buckets.size
         odd |= size > MOST_BUCKETS
         shape |= (size > 0).astype(np.int64) << _BIT["a histogram"]
-        classes = np.ceil(np.log2(np.clip(size, 1, MOST_BUCKETS))).astype(np.int64)
-        shape |= classes << _CLASS
+        shape |= _classes(size) << _CLASS
+        _add_far_texts(batch, shape, odd)
 
     def _is_regular(self, shape: int) -> bool:
         """False for what no probe reports: a value without the others of its group."""
@@ -156,6 +178,9 @@ class Shapes:
         found = [
             Field(f"{name}=".encode(), Token.INTEGER, name, b"i,") for name in OWN_INTEGERS if _has(shape, name)
         ]  # fmt: skip
+        for part, names in _PARTS.items():
+            if _has_far(shape, part):
+                found += [Field(f"{name}=".encode(), Token.INTEGER, name, b"i,") for name in names]
         if _has(shape, "tcp"):
             found += _net_response(shape)
         elif _has(shape, "sent") and not _has(shape, "rate_streams"):
@@ -165,8 +190,65 @@ class Shapes:
                 found.append(Field(f"{name}=".encode(), Token.TEXT, name, b","))
         if _has(shape, "a histogram"):
             found.append(Field(b'histogram="', Token.HISTOGRAM, "histogram", b'",'))
+        for name in WITHHELD_COLUMNS:
+            if _has_far(shape, name):
+                found.append(Field(f"{name}=".encode(), Token.TEXT, name, b","))
+        for name in FAR_HISTOGRAMS:
+            if _has_far(shape, name):
+                found.append(Field(f'{name}="'.encode(), Token.HISTOGRAM, name, b'",'))
         last = found[-1]
         return [*found[:-1], Field(last.before, last.token, last.column, last.after[:-1], last.value, last.choices)]
+
+
+def _add_far(batch: SampleBatch, shape: Int64, odd: Truths) -> None:
+    """Bits of the parts that only a far end fills. A path, of which there are few, is for no table."""
+    for part, names in _PARTS.items():
+        if names[0] not in batch.integers:
+            continue
+        there = batch.integers[names[0]] != ABSENT
+        shape |= there.astype(np.int64) << _FAR_BIT[part]
+        for name in names:
+            values = batch.integers[name]
+            known = values != ABSENT
+            odd |= (known != there) | (known & ((values < 0) | (values >= HIGHEST)))
+    if PATH in batch.texts:
+        odd |= np.array([text is not None for text in batch.texts[PATH]], np.bool_)
+
+
+def _add_far_texts(batch: SampleBatch, shape: Int64, odd: Truths) -> None:
+    for name in WITHHELD_COLUMNS:
+        if name in batch.texts:
+            lengths = np.array([len(text or "") for text in batch.texts[name]], np.int64)
+            shape |= (lengths > 0).astype(np.int64) << _FAR_BIT[name]
+            odd |= lengths > LONGEST_TEXT
+    sizes = [batch.shapes[name].size for name in FAR_HISTOGRAMS if name in batch.shapes]
+    for name in FAR_HISTOGRAMS:
+        if name in batch.shapes:
+            shape |= (batch.shapes[name].size > 0).astype(np.int64) << _FAR_BIT[name]
+    if sizes:
+        greatest = np.max(sizes, axis=0)
+        odd |= greatest > MOST_BUCKETS
+        shape |= _classes(greatest) << _FAR_CLASS
+
+
+def _classes(size: Int64) -> Int64:
+    return np.ceil(np.log2(np.clip(size, 1, MOST_BUCKETS))).astype(np.int64)
+
+
+def _has_far(shape: int, name: str) -> bool:
+    return bool(shape >> _FAR_BIT[name] & 1)
+
+
+def buckets_of(batch: SampleBatch, column: str) -> Buckets:
+    """The histograms of this name."""
+    return batch.buckets if column == "histogram" else batch.shapes[column]
+
+
+def texts_of(batch: SampleBatch, column: str) -> Sequence[str | None]:
+    """The texts of this name."""
+    if column in BATCH_TEXTS:
+        return batch.remote if column == "remote" else batch.reason
+    return batch.texts[column]
 
 
 def _has(shape: int, name: str) -> bool:

@@ -1,7 +1,8 @@
 """Line protocol of InfluxDB, written by ourselves: exact integers, stable order, nothing that could split a line. Pure.
 
 One measurement per kind of probe, under Telegraf's name where Telegraf has such a plugin. Beside Telegraf's fields
-stands every integer column of the store under its own name, so that what is read back equals what was kept.
+stands every integer column of the store under its own name, so that what is read back equals what was kept. What only
+a far end knows follows them (agent.deliver.far_fields).
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.deliver import far_fields
+from agent.sla.samples.columns import BASIC_COLUMNS
+from agent.store import far_end
+from agent.store.far_end import FAR_HISTOGRAMS, FAR_TEXTS
+from probes.core.arrays import Histogram
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, Counts, Sample, SampleState
 
-MEASUREMENTS: Final = {"icmp": "ping", "udp": "udp_echo", "tcp": "net_response"}
+MEASUREMENTS: Final = {"icmp": "ping", "udp": "udp_echo", "tcp": "net_response", "path": "route"}
 """Kinds whose measurement is not their own name."""
 MAXIMUM_TAG: Final = 256
 MAXIMUM_TEXT: Final = 32_000
@@ -23,8 +28,8 @@ MAXIMUM_TEXT: Final = 32_000
 
 MAXIMUM_TAGS: Final = 10
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
-OWN_INTEGERS: Final = tuple(name for name in INTEGER_COLUMNS if name != "start_ns")
-"""Fields under the store's names, in their order."""
+OWN_INTEGERS: Final = tuple(name for name in BASIC_COLUMNS if name != "start_ns")
+"""Fields under the store's names, in their order: those that any kind of sample may have."""
 _ATTRIBUTES: Final = (
     ("sent", "received", "lost", "late", "duplicate", "reordered", "corrupt", "not_sent"),
     ("count", "sum_ns", "minimum_ns", "maximum_ns", "p50_ns", "p95_ns", "p99_ns", "stddev_ns"),
@@ -86,9 +91,14 @@ class LineEncoder:
         if head is None:
             head = self._heads[key] = self.head(*key)
         fields = [_integer_fields(sample)]
+        far = far_end.is_known(sample)
+        if far:
+            _add_far_integers(fields, sample)
         _add_telegraf_fields(fields, sample)
         if text:
             _add_text_fields(fields, sample)
+            if far:
+                _add_far_texts(fields, sample)
         return f"{head} {','.join(fields)} {sample.start_ns}"
 
     def head(self, circuit: str, probe: str, kind: str, branch: str | None = None) -> str:
@@ -129,7 +139,7 @@ def _description(circuit: Circuit, probe: str, kind: str) -> dict[str, str]:
 _OWN_TAGS: Final = 4
 _RESERVED: Final = frozenset((
     "circuit", "probe", "kind", "site", "branch", "customer", "provider", "url", "server", "port", "protocol", "result",
-    "time", "reason", "remote", "histogram", *OWN_INTEGERS,
+    "time", "reason", "remote", "histogram", *OWN_INTEGERS, *far_fields.FAR_FIELDS, *FAR_TEXTS, *FAR_HISTOGRAMS,
 ))  # fmt: skip
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _AMBIGUOUS: Final = re.compile(r"\\(?=[,= ]|$)")
@@ -221,6 +231,25 @@ def _add_text_fields(fields: list[str], sample: Sample) -> None:
     if sample.remote:
         fields.append(f"remote={quoted(sample.remote)}")
     if sample.histogram is not None:
-        written = sample.histogram.to_text()
-        if written and len(written) <= MAXIMUM_TEXT:
-            fields.append(f'histogram="{written}"')
+        _add_histogram(fields, "histogram", sample.histogram)
+
+
+def _add_far_integers(fields: list[str], sample: Sample) -> None:
+    far = far_fields.integers(sample)
+    if far:
+        _check_integers(sample, [name for name, _ in far], tuple(value for _, value in far))
+        fields += [f"{name}={value}i" for name, value in far]
+
+
+def _add_far_texts(fields: list[str], sample: Sample) -> None:
+    for name, text in far_fields.texts(sample):
+        if name != "path" or len(text) <= MAXIMUM_TEXT:  # JSON that is cut is none
+            fields.append(f"{name}={quoted(text)}")
+    for name, histogram in far_fields.histograms(sample):
+        _add_histogram(fields, name, histogram)
+
+
+def _add_histogram(fields: list[str], name: str, histogram: Histogram) -> None:
+    written = histogram.to_text()
+    if written and len(written) <= MAXIMUM_TEXT:
+        fields.append(f'{name}="{written}"')

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agent.deliver.far_fields import DELAY, PATH_FIELDS, VARIATION
 from agent.deliver.line import LineEncoder, measurement
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import BASIC_COLUMNS, DIRECTIONS, FAR_COLUMNS, HISTOGRAM_COLUMNS, RESIDENCE_COLUMNS
+from agent.store.far_end import FAR_TEXTS
 from probes.core.arrays import Histogram
 from probes.core.errors import LocalError
-from probes.core.model import Counts, Delay, Rate, Sample, SampleState, Variation
+from probes.core.model import Counts, Delay, OneWay, Path, Rate, Residence, Sample, SampleState, Variation
+from probes.core.path_text import from_text
 
 MAXIMUM_LINE: Final = 1 << 18
 """Octets: four times what the longest line of ours takes."""
@@ -27,7 +30,7 @@ Key = tuple[str, str, str]
 """circuit, probe, kind"""
 
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
-_COLUMNS: Final = tuple(name for name in INTEGER_COLUMNS if name not in ("start_ns", "span_ns", "state"))
+_COLUMNS: Final = tuple(name for name in BASIC_COLUMNS if name not in ("start_ns", "span_ns", "state"))
 _SHAPE: Final = (("counts", 8), ("delay", 8), ("variation", 5), ("rate", 6))
 
 
@@ -39,15 +42,20 @@ def _groups() -> dict[str, tuple[str, ...]]:
     return found
 
 
-GROUPS: Final = _groups()
-TEXTS: Final = ("reason", "remote", "histogram")
+GROUPS: Final = {
+    **_groups(),
+    **{f"{way}_delay": tuple(f"{way}_{name}" for name in DELAY) for way in DIRECTIONS},
+    **{f"{way}_variation": tuple(f"{way}_{name}" for name in VARIATION) for way in DIRECTIONS},
+    "residence": RESIDENCE_COLUMNS,
+}
+TEXTS: Final = ("reason", "remote", *HISTOGRAM_COLUMNS, *FAR_TEXTS)
 DERIVED: Final = frozenset((
     "packets_transmitted", "packets_received", "percent_packet_loss", "average_response_ms", "minimum_response_ms",
     "maximum_response_ms", "standard_deviation_ms", "percentile50_ms", "percentile95_ms", "percentile99_ms",
-    "jitter_ipdv_ms", "result_code", "response_time",
+    "jitter_ipdv_ms", "result_code", "response_time", *PATH_FIELDS,
 ))  # fmt: skip
 """Fields that follow from the integers."""
-KNOWN: Final = frozenset(("span_ns", "state", *_COLUMNS, *TEXTS)) | DERIVED
+KNOWN: Final = frozenset(("span_ns", "state", *_COLUMNS, *FAR_COLUMNS, *TEXTS)) | DERIVED
 
 _FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _HEAD: Final = re.compile(r"(?:\\.|[^\\ ])+")
@@ -184,19 +192,24 @@ class SampleBuilder:
             raise LineFault(f"without {' and '.join(lacking)} it is no whole sample")
         try:
             state = SampleState.from_code(_integer(fields, "state"))
-            histogram = Histogram.from_text(str(fields["histogram"])) if "histogram" in fields else None
+            histogram, *shapes = (_histogram(fields, name) for name in HISTOGRAM_COLUMNS)
+            path = _path(fields)
         except (LocalError, ValueError, KeyError):
-            raise LineFault("its state or its histogram cannot be read") from None
+            raise LineFault("its state, a histogram or its path cannot be read") from None
         sample = Sample(
             *key, start_ns, _integer(fields, "span_ns"), state,
             counts=Counts(*whole) if (whole := _whole(fields, "counts")) else None,
             delay=Delay(*whole) if (whole := _whole(fields, "delay")) else None,
-            variation=Variation(*whole) if (whole := _whole(fields, "variation")) else None,
+            variation=_variation(fields, "variation"),
             rate=_rate(fields),
             remote=_text(fields, "remote"), reason=_text(fields, "reason"), histogram=histogram,
+            forward=_one_way(fields, "forward", shapes[0]), backward=_one_way(fields, "backward", shapes[1]),
+            residence=Residence(*whole) if (whole := _whole(fields, "residence")) else None, path=path,
         )  # fmt: skip
         said = self.fields(sample)
         for name, value in fields.items():
+            if name in PATH_FIELDS and path is None:
+                continue  # a database without texts keeps nothing else of a path
             if name not in said:
                 raise LineFault(f"the field {name} does not fit its other fields")
             if value != said[name]:
@@ -239,9 +252,44 @@ def _whole(fields: Fields, group: str) -> list[int]:
     return [_integer(fields, name) for name in there]
 
 
+def _variation(fields: Fields, group: str) -> Variation | None:
+    """Two of its values may be missing: no pair arrived, or no second packet. Raises LineFault."""
+    pairs, total, ipdv, pdv, rfc3550 = GROUPS[group]
+    there = [name for name in GROUPS[group] if name in fields]
+    if not there:
+        return None
+    if lacking := [name for name in (pairs, total, pdv) if name not in fields]:
+        raise LineFault(f"it has {there[0]} without {lacking[0]}")
+    return Variation(
+        _integer(fields, pairs), _integer(fields, total), _perhaps(fields, ipdv), _integer(fields, pdv),
+        _perhaps(fields, rfc3550),
+    )  # fmt: skip
+
+
+def _one_way(fields: Fields, way: str, histogram: Histogram | None) -> OneWay | None:
+    """Each value may be missing, those of a delay together. Raises LineFault."""
+    sent, lost, error_ns, dscp = (_perhaps(fields, f"{way}_{name}") for name in ("sent", "lost", "error_ns", "dscp"))
+    delay = Delay(*whole) if (whole := _whole(fields, f"{way}_delay")) else None
+    variation, withheld = _variation(fields, f"{way}_variation"), _text(fields, f"{way}_withheld")
+    found = OneWay(sent, lost, delay, variation, error_ns, withheld, dscp, histogram)
+    return None if found == OneWay() else found
+
+
+def _histogram(fields: Fields, name: str) -> Histogram | None:
+    return Histogram.from_text(str(fields[name])) if name in fields else None
+
+
+def _path(fields: Fields) -> Path | None:
+    return from_text(str(fields["path"])) if "path" in fields else None
+
+
+def _perhaps(fields: Fields, name: str) -> int | None:
+    return _integer(fields, name) if name in fields else None
+
+
 def _rate(fields: Fields) -> Rate | None:
     """Each value may be missing: a direction that was not measured."""
-    forward, backward, *rest = (_integer(fields, name) if name in fields else None for name in GROUPS["rate"])
+    forward, backward, *rest = (_perhaps(fields, name) for name in GROUPS["rate"])
     if all(value is None for value in (forward, backward, *rest)):
         return None
     return Rate(forward, backward, rest[0], rest[1], rest[2], rest[3])

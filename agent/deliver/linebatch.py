@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.deliver import digits
-from agent.deliver.layout import Field, Shapes, Token
+from agent.deliver.layout import Field, Shapes, Token, buckets_of, texts_of
 from agent.deliver.line import LineEncoder, LineError, quoted
 from agent.store.samplebatch import Buckets, SampleBatch
 from probes.core.arrays import Int64
@@ -158,8 +158,8 @@ def _written(item: Field, batch: SampleBatch) -> bytes | digits.Words:
     if item.token is Token.CHOICE:
         return _chosen(item.choices, batch.integers[item.column])
     if item.token is Token.TEXT:
-        return _texts(batch.remote if item.column == "remote" else batch.reason)
-    return _histograms(batch.buckets)
+        return _texts(texts_of(batch, item.column))
+    return _histograms(buckets_of(batch, item.column))
 
 
 def _integers(values: Int64) -> bytes | digits.Words:

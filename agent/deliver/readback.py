@@ -1,6 +1,7 @@
 """Reading samples back from InfluxDB by InfluxQL, the one language of 1.x, 2.x and 3.x, as columns for the judge.
 
-Only integer fields and the histogram text are asked for, so that what comes back equals what was sent, bit for bit.
+Only integer fields, histograms and reasons of withheld delays are asked for, so that what comes back equals what was
+sent, bit for bit.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 from agent.config import SinkSettings
 from agent.deliver.answer import said
 from agent.deliver.http import MAXIMUM_READ_BACK, NetworkError, Transport
-from agent.deliver.line import measurement
+from agent.deliver.line import MEASUREMENTS, measurement
 from agent.deliver.server import recognise
 from agent.deliver.sink import authorization
-from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.columns import HISTOGRAM_COLUMNS, WITHHELD_COLUMNS, SampleColumns
+from agent.sla.samples.feeds import ONE_WAY_KINDS
+from agent.sla.samples.texts import Texts
 from agent.store import Series
 from probes.core import catalog
 from probes.core.arrays import ABSENT, Histogram, Int64
@@ -143,7 +146,9 @@ def _series(query: _Query, condition: str = "") -> list[Series]:
 
 
 def _measurements() -> str:
-    return ",".join(identifier(measurement(kind)) for kind in catalog.names())
+    """Of all kinds: those of this version, and those that another may have written."""
+    kinds = dict.fromkeys((*catalog.names(), *MEASUREMENTS, *ONE_WAY_KINDS))
+    return ",".join(identifier(measurement(kind)) for kind in kinds)
 
 
 def _key(item: dict[str, Any]) -> tuple[str, str, str]:
@@ -204,11 +209,10 @@ def _columns(circuit: str, probe: str, kind: str, names: Sequence[str], rows: li
     arrays: dict[str, Any] = {"start_ns": _integers([row[0] for row in rows])}
     for place, name in enumerate(names, start=1):
         values = [row[place] for row in rows]
-        arrays[name] = (
-            tuple(None if value is None else Histogram.from_text(value) for value in values)
-            if name == "histogram"
-            else _integers(values)
-        )
+        if name in HISTOGRAM_COLUMNS:
+            arrays[name] = tuple(None if value is None else Histogram.from_text(value) for value in values)
+        else:
+            arrays[name] = Texts.of(values) if name in WITHHELD_COLUMNS else _integers(values)
     return SampleColumns(circuit, probe, kind, **arrays)
 
 

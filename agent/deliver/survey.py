@@ -17,7 +17,8 @@ from agent.deliver.http import NetworkError, Transport
 from agent.deliver.line import measurement
 from agent.deliver.server import Server
 from agent.deliver.sink import authorization
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import HISTOGRAM_COLUMNS, INTEGER_COLUMNS
+from agent.store.far_end import FAR_TEXTS
 from probes.core import catalog
 from probes.core.clock import SECOND
 
@@ -30,7 +31,7 @@ _GO: Final = {"h": HOUR_NS, "m": 60 * SECOND, "s": SECOND, "ms": 10**6, "us": 10
 _FLAG: Final = re.compile(r'-retentionPeriod="([0-9.]+)([hdwy]?)"')
 _TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys((name for name in INTEGER_COLUMNS if name != "start_ns"), "integer"),
-    **dict.fromkeys(("histogram", "reason", "remote"), "string"),
+    **dict.fromkeys((*HISTOGRAM_COLUMNS, *FAR_TEXTS, "reason", "remote"), "string"),
 }
 """Fields whose type a database must not know otherwise. Telegraf's own fields have Telegraf's types."""
 

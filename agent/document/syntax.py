@@ -2,6 +2,9 @@
 
 from typing import Final
 
+MAXIMUM_DEPTH: Final = 32
+TOO_DEEP: Final = f"nested deeper than {MAXIMUM_DEPTH} levels"
+
 _SENTENCES: Final = {
     "mapping values are not allowed in this context": (
         "`:` is not expected here: check the indentation, and put a value that contains `: ` in quotes"
@@ -19,6 +22,7 @@ _SENTENCES: Final = {
     "found unknown directive name": "directives (`%`) are not allowed: remove this line",
     "found a tab character where an indentation space is expected": "indented with a tab: use spaces",
     "found a tab character that violates indentation": "indented with a tab: use spaces",
+    "exceeded maximum nesting depth": TOO_DEEP,  # libyaml's own limit, met while it looks ahead
 }
 
 _OPENED: Final = {

@@ -17,11 +17,10 @@ import yaml
 import yamlcore
 
 from agent.document.problem import KeyPath, Position, Problem
-from agent.document.syntax import sentence
+from agent.document.syntax import MAXIMUM_DEPTH, TOO_DEEP, sentence
 
 MAXIMUM_SIZE: Final = 1 << 20
 """octets in one file"""
-MAXIMUM_DEPTH: Final = 32
 """levels of nesting"""
 _MAXIMUM_DIGITS: Final = 40
 _SCALAR_NODE: Final[Any] = yaml.ScalarNode
@@ -243,7 +242,7 @@ class _Reader:
 
     def _open(self, event: yaml.CollectionStartEvent, path: KeyPath, discard: bool) -> None:
         if len(self.stack) == MAXIMUM_DEPTH:
-            self._complain(event, f"nested deeper than {MAXIMUM_DEPTH} levels")
+            self._complain(event, TOO_DEEP)
             raise _StopError
         mapping = isinstance(event, yaml.MappingStartEvent)
         self.stack.append(_Frame({} if mapping else [], path, discard))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from probes.core.model import Delay, Quality, Rate, Sample, Variation
+from probes.core.model import Delay, Hop, OneWay, Path, Quality, Rate, Residence, Sample, Variation
 
 SAMPLE_SCHEMA = "linkwitness.sample/1"
 
@@ -12,7 +12,7 @@ Document = dict[str, object]
 
 
 def sample_document(sample: Sample) -> Document:
-    """Everything a sample says except its packets and histogram. Delays in integer ns, `mean` as sum and count."""
+    """Everything a sample says except its packets and histograms. Delays in integer ns, `mean` as sum and count."""
     return {
         "schema": SAMPLE_SCHEMA,
         "circuit": sample.circuit,
@@ -33,7 +33,46 @@ def sample_document(sample: Sample) -> Document:
         "rate": _rate(sample.rate),
         "phases_ns": dict(sample.phases),
         "quality": _quality(sample.quality),
+        "forward": _one_way(sample.forward),
+        "backward": _one_way(sample.backward),
+        "residence": _residence(sample.residence),
+        "path": None if sample.path is None else path_document(sample.path),
     }  # fmt: skip
+
+
+def path_document(path: Path) -> Document:
+    """A path as JSON values; what a hop did not tell is null."""
+    return {
+        "protocol": path.protocol,
+        "reached": path.reached,
+        "mtu": path.mtu,
+        "hops": [_hop(hop) for hop in path.hops],
+    }
+
+
+def path_words(path: Path) -> str:
+    """`12 hops, 2 of them silent, MTU 1500`; says so where the last hop is not the target."""
+    parts = [f"{len(path.hops)} hop{'' if len(path.hops) == 1 else 's'}"]
+    silent = sum(hop.address is None for hop in path.hops)
+    if silent:
+        parts.append(f"{silent} of them silent")
+    if path.mtu is not None:
+        parts.append(f"MTU {path.mtu}")
+    return ", ".join(parts) + ("" if path.reached else "; target not reached")
+
+
+def one_way_words(sample: Sample) -> str:
+    """Mean delay each way and the greater error of both; why there is none; empty for what measures no direction."""
+    means = [
+        f"{arrow}{one.delay.mean_ns / 1e6:.3f}"
+        for arrow, one in (("↑", sample.forward), ("↓", sample.backward))
+        if one is not None and one.delay is not None and one.delay.count
+    ]
+    ways = [one for one in (sample.forward, sample.backward) if one is not None]
+    if not means:
+        return next((f"one way withheld: {one.withheld}" for one in ways if one.withheld), "")
+    errors = [one.error_ns for one in ways if one.error_ns is not None]
+    return f"{' '.join(means)}{f' ±{max(errors) / 1e6:.3f}' if errors else ''} ms"
 
 
 def utc(at_ns: int) -> str:
@@ -61,6 +100,33 @@ def _variation(variation: Variation | None) -> Document | None:
         "pdv_p95_ns": variation.pdv_p95_ns,
         "rfc3550_ns": variation.rfc3550_ns,
     }
+
+
+def _one_way(one: OneWay | None) -> Document | None:
+    if one is None:
+        return None
+    return {
+        "sent": one.sent, "lost": one.lost, "delay": _delay(one.delay), "variation": _variation(one.variation),
+        "error_ns": one.error_ns, "withheld": one.withheld, "dscp": one.dscp,
+    }  # fmt: skip
+
+
+def _residence(one: Residence | None) -> Document | None:
+    if one is None:
+        return None
+    return {"count": one.count, "sum_ns": one.sum_ns, "min_ns": one.minimum_ns, "max_ns": one.maximum_ns}
+
+
+def _hop(hop: Hop) -> Document:
+    return {
+        "ttl": hop.ttl, "address": hop.address, "sent": hop.sent, "received": hop.received,
+        "min_ns": hop.minimum_ns, "sum_ns": hop.sum_ns, "max_ns": hop.maximum_ns, "dscp": hop.dscp, "mtu": hop.mtu,
+        "error": hop.error,
+        "labels": [
+            {"value": item.value, "traffic_class": item.traffic_class, "bottom": item.bottom, "ttl": item.ttl}
+            for item in hop.labels
+        ],
+    }  # fmt: skip
 
 
 def _rate(rate: Rate | None) -> Document | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from agent.report.samples import Document, sample_document, utc
+from agent.report import host_seconds
+from agent.report.samples import Document, one_way_words, path_words, sample_document, utc
 from agent.report.terminal import Cell, Column, Grid, Row, Tone
+from agent.store.hostseconds import HostSeconds
 from agent.store.records import GAP, EventRecord, RunRecord, RunState, StoreStatus
 from probes.core.clock import SECOND
 from probes.core.model import Sample, SampleState
@@ -25,7 +27,8 @@ _TONES: dict[str, Tone] = {
 @dataclass(frozen=True, slots=True)
 class StoreReport:
     """What the status command shows. latest: newest sample of every probe; runs: last due run of every flow probe;
-    events: of the last day, newest first; gaps: of the last 30 days, newest record first."""
+    events: of the last day, newest first; gaps: of the last 30 days, newest record first; paths: of every path probe
+    the newest sample that has a path."""
 
     now_ns: int
     status: StoreStatus
@@ -33,6 +36,9 @@ class StoreReport:
     runs: Sequence[RunRecord]
     events: Sequence[EventRecord]
     gaps: Sequence[EventRecord] = ()
+    paths: Sequence[Sample] = ()
+    host: HostSeconds = field(default_factory=HostSeconds.none)
+    """of the last day"""
 
 
 def document(report: StoreReport) -> Document:
@@ -60,6 +66,7 @@ def document(report: StoreReport) -> Document:
             "free_bytes": status.free_bytes,
             "damaged": list(status.damaged),
         },
+        "host": {"seconds": len(report.host), "impaired": report.host.impaired},
         "series": [
             {
                 "circuit": item.circuit, "probe": item.probe, "kind": item.kind, "samples": item.rows,
@@ -68,8 +75,14 @@ def document(report: StoreReport) -> Document:
             for item in status.series
         ],
         "latest": [
-            sample_document(sample) | {"age_ns": report.now_ns - sample.start_ns - sample.span_ns}
+            sample_document(sample) | {"age_ns": _age(sample, report)}
             for sample in report.latest
+        ],
+        "paths": [
+            {"circuit": item.circuit, "probe": item.probe, "start": utc(item.start_ns), "age_ns": _age(item, report)}
+            | {"hops": len(item.path.hops), "addresses": list(item.path.addresses), "reached": item.path.reached}
+            for item in report.paths
+            if item.path is not None
         ],
         "runs": [
             {
@@ -106,7 +119,7 @@ def grids(report: StoreReport) -> list[Grid]:
             Column("JITTER", right=True), Column("LOSS", right=True), Column("THROUGHPUT", right=True),
             Column("AGE", right=True), Column("NOTE", stretch=True),
         ),
-        [_probe_row(sample, report.now_ns) for sample in report.latest],
+        [_probe_row(sample, report) for sample in report.latest],
         above=_headline(report),
     )  # fmt: skip
     runs = Grid(
@@ -154,6 +167,8 @@ def _headline(report: StoreReport) -> list[Cell]:
     ]
     low = status.free_bytes < LOW_SPACE_BYTES
     lines.append(Cell(f"free on this disk: {format_bytes(status.free_bytes)}", "bad" if low else "dim"))
+    if len(report.host):
+        lines.append(Cell(host_seconds.headline(report.host), "warn" if report.host.impaired else "dim"))
     if status.damaged:
         lines.append(Cell(f"moved aside as damaged: {', '.join(status.damaged)}", "warn"))
     return lines
@@ -168,9 +183,25 @@ def _seconds(ns: int) -> str:
     return format_duration(max(0, ns) // SECOND * SECOND)
 
 
-def _probe_row(sample: Sample, now_ns: int) -> Row:
+def _age(sample: Sample, report: StoreReport) -> int:
+    return report.now_ns - sample.start_ns - sample.span_ns
+
+
+def _note(sample: Sample, report: StoreReport) -> Cell:
+    """What is worth a remark: the reason, the last path of a path probe, delays one way, how packets were stamped."""
+    last = next((item for item in report.paths if (item.circuit, item.probe) == (sample.circuit, sample.probe)), sample)
+    if last.path is not None:
+        words = path_words(last.path)
+        if last.start_ns != sample.start_ns:
+            words = f"last path {_seconds(_age(last, report))} ago: {words}"
+        return Cell(f"{sample.reason}; {words}") if sample.reason else Cell(words, "dim")
+    if sample.reason:
+        return Cell(sample.reason)
+    return Cell(one_way_words(sample) or ("" if sample.delay is None else f"{sample.quality.stamps} stamps"), "dim")
+
+
+def _probe_row(sample: Sample, report: StoreReport) -> Row:
     delay, variation, counts, rate = sample.delay, sample.variation, sample.counts, sample.rate
-    age = now_ns - sample.start_ns - sample.span_ns
     rates = [] if rate is None else [("↑", rate.forward_bps), ("↓", rate.backward_bps)]
     return (
         Cell(sample.circuit, "strong"),
@@ -180,10 +211,8 @@ def _probe_row(sample: Sample, now_ns: int) -> Row:
         ABSENT if variation is None or not variation.ipdv_pairs else f"{variation.ipdv_mean_ns / 1e6:.3f} ms",
         ABSENT if counts is None or not counts.sent else f"{counts.lost}/{counts.sent}",
         " ".join(f"{arrow}{format_rate(bps)}" for arrow, bps in rates if bps is not None) or ABSENT,
-        _seconds(age),
-        Cell(sample.reason)
-        if sample.reason
-        else Cell("" if delay is None else f"{sample.quality.stamps} stamps", "dim"),
+        _seconds(_age(sample, report)),
+        _note(sample, report),
     )
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.sla.downtime.timeline import WARM_UP_NS
 from agent.sla.samples.feeds import every_ns, feed, makes_attempts
 from agent.sla.samples.needs import columns_for, margins
 from agent.sla.terms.contract import Contract, Metric, Objective, StatisticType
-from agent.sla.time.calendar import WindowInstants, resolve, windows_ending_in, within_validity
+from agent.sla.time.calendar import (
+    WindowInstants,
+    month_unit,
+    resolve,
+    windows_ending_in,
+    windows_within,
+    within_validity,
+)
 from agent.sla.time.period import SETTLING_NS
 from probes.core.model import Circuit
 
@@ -59,21 +66,33 @@ def docket_over(contract: Contract, period: WindowInstants, now_ns: int) -> Dock
     """Every objective in each of its windows that ends in the period; of those that have not begun, none.
 
     Where the period is not over, the windows that hold `now` come last; an objective without any window that ends in
-    the period (a year seen from a month) is heard in the one that holds the period's end.
+    the period (a year seen from a month) is heard in the one that holds the period's end. Of a rolling window, those
+    that end with the months of the period.
     """
     found: list[Sitting] = []
     for objective in contract.objectives:
-        windows = (
-            []
-            if objective.window.rolling_ns
-            else [
+        if objective.window.rolling_ns:
+            windows = _rolling(contract, objective, period, now_ns)
+        else:
+            windows = [
                 item
                 for item in windows_ending_in(contract, objective, period)
                 if item.start_ns < now_ns and within_validity(contract, item) is not None
             ]
-        )
         found += [Sitting(objective, item) for item in windows or [window_of(contract, objective, now_ns, period)]]
     return tuple(found)
+
+
+def _rolling(contract: Contract, objective: Objective, period: WindowInstants, now_ns: int) -> list[WindowInstants]:
+    """One for each month of the contract that ends in the period, ending with it: credits are settled month by month.
+    One that ends with the period where no month ends there."""
+    ends = [item for item in windows_within(contract, month_unit(contract), period) if item.start_ns < now_ns]
+    if not ends or ends[-1].end_ns < min(period.end_ns, now_ns):
+        ends.append(period)
+    found = [window_of(contract, objective, now_ns, end) for end in ends]
+    if len(found) > 1:
+        found = [replace(item, label=f"{item.label} of {end.label}") for item, end in zip(found, ends, strict=True)]
+    return [item for item in found if within_validity(contract, item) is not None]
 
 
 def extent_of(docket: Docket, now_ns: int) -> tuple[int, int]:

@@ -207,11 +207,15 @@ def hear(
     """
     extent = _extent(contract, docket, now_ns, None) if extent is None else extent
     plain = Moment(
-        now_ns, own.since_ns, contract=contract, events=_events(record, own), packets=packets, known=own.known
+        now_ns, own.since_ns, contract=contract, events=_events(contract, record, own), packets=packets, known=own.known
     )
     down, unknown = _down(contract, own, plain, extent)
     dt_ns, n = _machine(contract, own)
-    written = tuple(known_at(item, now_ns) for item in record.tickets if item.entered_ns <= now_ns)
+    written = tuple(
+        replace(known_at(item, now_ns), priority=contract.service.priority(item.priority))
+        for item in record.tickets
+        if item.entered_ns <= now_ns
+    )
     contract = _with_tickets(contract, own.circuit, written)
     over = extent if extent is not None else (extent_of(docket, now_ns) if docket else (now_ns, now_ns))
     over = (over[0] - WARM_UP_NS, over[1])  # an outage that began before has its excluded part there
@@ -255,8 +259,12 @@ def hear(
     return Judgement(tuple(verdicts), incidents, whole, down, counted, unknown, own.series)
 
 
-def _events(record: Record, own: Material) -> tuple[Event, ...]:
-    return tuple(of_circuit(record.events, own.circuit.id))
+def _events(contract: Contract, record: Record, own: Material) -> tuple[Event, ...]:
+    """Of the circuit, with their priorities as the contract calls them."""
+    found = of_circuit(record.events, own.circuit.id)
+    if not contract.service.priorities:
+        return tuple(found)
+    return tuple(replace(item, priority=contract.service.priority(item.priority)) for item in found)
 
 
 def _down(

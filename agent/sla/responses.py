@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Final
 
 from agent.sla.case import Evaluation, Moment, UnusableError
 from agent.sla.statistic.statistics import Estimate
-from agent.sla.terms.contract import EventTerms, Objective, StatisticType
+from agent.sla.terms.contract import Contract, EventTerms, Objective, StatisticType
 from agent.sla.terms.events import Event
 from agent.sla.time.calendar import WindowInstants
-from agent.sla.time.hours import worked
+from agent.sla.time.hours import business_day_deadline, worked
 from agent.sla.time.period import Period
 from agent.sla.time.spans import Spans
+from agent.sla.time.wall_clock import day_start, local_date
+from agent.sla.time.zones import zone as zone_named
 from agent.sla.verdict import NO_EVENTS, Budget, EvidenceValue, Findings
 from agent.sla.words.wording import plural
 
@@ -55,15 +58,16 @@ def evaluate_events(
 
     events: of the circuit and of the whole contract. Raises UnusableError.
     """
-    terms, limit = objective.events, objective.statistic.limit
+    terms = objective.events
     if terms is None:
         raise UnusableError("it is not said which events count")
-    if limit is None and objective.statistic.type in _SHARES:
+    if not objective.statistic.limited and objective.statistic.type in _SHARES:
         raise UnusableError("it is not said within which time an event is in time")
     end = min(window.end_ns, max(window.start_ns, moment.now_ns))
     asked = [event for event in events if _asked(event, terms)]
     found = [response(event, terms, moment.now_ns) for event in asked if _starts(event, terms, window.start_ns, end)]
-    taken = [item for item in found if not _left_out(item, terms, limit)]
+    bound = _Bound.of(objective, moment.contract)
+    taken = [item for item in found if not _left_out(item, terms, bound)]
     taken.sort(key=lambda item: (item.start_ns, item.event.id))
     period = Period(
         window, window.closed(moment.now_ns), moment.since_ns, window.start_ns, end, window.start_ns, window.end_ns
@@ -71,7 +75,8 @@ def evaluate_events(
     evidence: dict[str, EvidenceValue] = {
         "events": len(taken),
         "events_open": sum(not item.over for item in taken),
-        "events_abandoned_left_out": len(found) - len(taken),
+        "events_abandoned_left_out": sum(item.abandoned for item in found) - sum(item.abandoned for item in taken),
+        "events_unfinished_left_out": sum(not item.over for item in found) - sum(not item.over for item in taken),
         "events_without_start": sum(terms.start not in event.stamps for event in asked),
         "events_ever": len(asked),
         "event_kind": terms.kind,
@@ -83,7 +88,7 @@ def evaluate_events(
         value = Fraction(int(objective.comparison == "min")) if objective.statistic.type not in _TIMES else None
         findings = Findings(Estimate(value, value, value), value, Fraction(1), 0, 0, remark=NO_EVENTS)
         return Evaluation(period, findings, length, _part(window, length), f"no {terms.kind}{known}", evidence)
-    late = _late(objective, taken, limit)
+    late = _late(objective, terms, taken, bound)
     findings, details = _found(objective, terms, taken, late, closed=period.closed)
     evidence["late"] = tuple(
         {"id": item.event.id, "start_ns": item.start_ns, "elapsed_ns": item.elapsed_ns, "open": not item.over}
@@ -130,18 +135,50 @@ def _starts(event: Event, terms: EventTerms, start_ns: int, end_ns: int) -> bool
     return begin is not None and start_ns <= begin < end_ns
 
 
-def _left_out(item: Response, terms: EventTerms, limit: Fraction | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """When an event is late: over ns on its clock, or after the end of the so manieth business day after its first."""
+
+    ns: Fraction | None
+    days: int | None
+    zone: str
+    holidays: tuple[date, ...]
+
+    @staticmethod
+    def of(objective: Objective, contract: Contract | None) -> _Bound:
+        statistic = objective.statistic
+        zone, holidays = (contract.time_zone, contract.holidays) if contract is not None else ("UTC", ())
+        return _Bound(statistic.limit, statistic.limit_days, zone, holidays)
+
+    def passed(self, item: Response) -> bool | None:
+        """None where there is no limit."""
+        if self.days is not None:
+            first = local_date(item.start_ns, self.zone)
+            last = business_day_deadline(None, self.zone, first, self.days, True, self.holidays)
+            return item.start_ns + item.elapsed_ns >= day_start(last + timedelta(days=1), zone_named(self.zone).info)
+        return None if self.ns is None else item.elapsed_ns > self.ns
+
+
+def _left_out(item: Response, terms: EventTerms, bound: _Bound) -> bool:
+    if not item.over:
+        return terms.unfinished == "excluded"
     if not item.abandoned or terms.abandoned == "late":
         return False
-    return terms.abandoned == "excluded" or limit is None or item.elapsed_ns <= limit
+    return terms.abandoned == "excluded" or not bound.passed(item)
 
 
-def _late(objective: Objective, taken: Sequence[Response], limit: Fraction | None) -> list[Response]:
-    """Those certainly over the limit, or over the target where there is none; and those given up that count."""
-    bound = limit if limit is not None else objective.target.value
-    if limit is None and objective.statistic.type not in _TIMES:
+def _late(objective: Objective, terms: EventTerms, taken: Sequence[Response], bound: _Bound) -> list[Response]:
+    """Those certainly over the limit, or over the target where there is none; those given up that count; and those
+    without an end where the contract says so."""
+    if not objective.statistic.limited and objective.statistic.type not in _TIMES:
         return []
-    return [item for item in taken if item.elapsed_ns > bound or item.abandoned]
+
+    def late(item: Response) -> bool:
+        passed = bound.passed(item)
+        over = item.elapsed_ns > objective.target.value if passed is None else passed
+        return over or item.abandoned or (not item.over and terms.unfinished == "late")
+
+    return [item for item in taken if late(item)]
 
 
 def _found(
@@ -161,8 +198,8 @@ def _found(
         if kind is StatisticType.RATIO_OVER:
             estimate, reach = _complement(estimate), 1 - most
     elif kind is StatisticType.COUNT:
-        number = Fraction(len(late) if objective.statistic.limit is not None else count)
-        more = waiting if objective.statistic.limit is not None else 0
+        number = Fraction(len(late) if objective.statistic.limited else count)
+        more = waiting if objective.statistic.limited else 0
         estimate, reach = Estimate(number, number, number + more), number
     elif kind in _TIMES:
         estimate, reach = _times(objective, taken)
@@ -174,7 +211,7 @@ def _found(
         "" if decided else "no event is over yet", budget=budget,
     )  # fmt: skip
     details = plural(count, terms.kind)
-    if objective.statistic.limit is not None:
+    if objective.statistic.limited:
         details = f"{len(late)} of {details} late"
     return findings, details + (f", {waiting} still open" if waiting else "")
 

@@ -193,6 +193,17 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
     return max(verdicts, key=lambda verdict: _SEVERITY[verdict.state], default=None)
 
 
+def gravest(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """Of the windows of one objective: the worst state, and of those the value furthest on the bad side; first wins."""
+
+    def badness(verdict: Verdict) -> tuple[int, bool, Fraction]:
+        value = verdict.value if verdict.value is not None else Fraction(0)
+        low_is_bad = verdict.objective.comparison == "min"
+        return _SEVERITY[verdict.state], verdict.value is not None, -value if low_is_bad else value
+
+    return max(verdicts, key=badness, default=None)
+
+
 def by_severity(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Worst first, otherwise in the order given."""
     return sorted(verdicts, key=lambda verdict: -_SEVERITY[verdict.state])

@@ -3,6 +3,7 @@
 Store, StoreReader and the records they speak in are imported from here.
 """
 
+from agent.store.hostseconds import HostSeconds
 from agent.store.reader import StoreReader
 from agent.store.records import (
     EventRecord,
@@ -20,6 +21,7 @@ from agent.store.writer import Store
 
 __all__ = [
     "EventRecord",
+    "HostSeconds",
     "ParkedLine",
     "Retired",
     "RunRecord",

@@ -12,51 +12,64 @@ from typing import Any, Final
 
 import numpy as np
 
-from agent.store.samplebatch import BATCH_INTEGERS, Buckets, SampleBatch, empty
+from agent.store.far_end import GROUPS, PRESENT, columns_of
+from agent.store.samplebatch import BATCH_INTEGERS, BATCH_TEXTS, Buckets, SampleBatch, empty
 from probes.core.arrays import ABSENT, Int64
 
-_TEXTS: Final = ("remote", "reason", "histogram")
-_INTEGERS: Final = ("seq", "series", *BATCH_INTEGERS)
 _INNER: Final = "FROM samples INDEXED BY samples_seq WHERE seq > ? ORDER BY seq LIMIT ?"
-_JOINED: Final = (
-    f"SELECT {', '.join(f'count({name}), group_concat({name})' for name in _INTEGERS)} "
-    f"FROM (SELECT {', '.join(_INTEGERS)} {_INNER})"
-)
+_ASKED: Final = ", ".join(name for names in GROUPS.values() for name in names)
 _INT64: Final = 1 << 63
 
 
 def after(connection: sqlite3.Connection, seq: int, limit: int) -> SampleBatch:
     """The oldest `limit` live samples kept after seq. Raises sqlite3.Error."""
-    others = connection.execute(f"SELECT {', '.join(_TEXTS)} {_INNER}", (seq, limit)).fetchall()
+    more, texts, shapes = _far(connection, seq, limit)
+    names, strings, blobs = (*BATCH_INTEGERS, *more), (*BATCH_TEXTS, *texts), ("histogram", *shapes)
+    others = connection.execute(f"SELECT {', '.join((*strings, *blobs))} {_INNER}", (seq, limit)).fetchall()
     if not others:
         return empty()
     unreadable: dict[int, str] = {}
-    values = _joined(connection, seq, limit, len(others))
+    values = _joined(connection, seq, limit, len(others), names)
     if values is None:
-        values, unreadable = _one_by_one(connection, seq, limit)
-    remote, reason, shapes = (list(column) for column in zip(*others, strict=True))
-    for row, text in enumerate(zip(remote, reason, strict=True)):
-        if any(value is not None and not isinstance(value, str) for value in text):
+        values, unreadable = _one_by_one(connection, seq, limit, names)
+    columns = dict(zip((*strings, *blobs), (list(column) for column in zip(*others, strict=True)), strict=True))
+    for row, told in enumerate(zip(*(columns[name] for name in strings), strict=True)):
+        if any(value is not None and not isinstance(value, str) for value in told):
             unreadable.setdefault(row, "a stored text is none")
-            remote[row] = reason[row] = None
-    shapes = [_blob(value) for value in shapes]
-    buckets, damaged = Buckets.from_blobs(shapes)
-    unreadable |= dict.fromkeys(damaged, "stored histogram cannot be read")
+            for name in strings:
+                columns[name][row] = None
+    buckets: dict[str, Buckets] = {}
+    for name in blobs:
+        buckets[name], damaged = Buckets.from_blobs([_blob(value) for value in columns[name]])
+        unreadable |= dict.fromkeys(damaged, "stored histogram cannot be read")
     for row in unreadable:
-        for name in BATCH_INTEGERS:
+        for name in names:
             values[name][row] = ABSENT
     numbers, codes = np.unique(values["series"], return_inverse=True)
     keys = tuple(_key(connection, int(number)) for number in numbers)
-    integers = {name: values[name] for name in BATCH_INTEGERS}
-    return SampleBatch(keys, codes.astype(np.int64), values["seq"], integers, remote, reason, buckets, unreadable)
+    integers = {name: values[name] for name in names}
+    return SampleBatch(
+        keys, codes.astype(np.int64), values["seq"], integers, columns["remote"], columns["reason"],
+        buckets.pop("histogram"), unreadable, {name: columns[name] for name in texts}, buckets,
+    )  # fmt: skip
 
 
-def _joined(connection: sqlite3.Connection, seq: int, limit: int, rows: int) -> dict[str, Int64] | None:
-    """Every integer column; None where one holds what is no integer. A column without any value costs nothing."""
-    found = connection.execute(_JOINED, (seq, limit)).fetchone()
+def _far(connection: sqlite3.Connection, seq: int, limit: int) -> tuple[list[str], list[str], list[str]]:
+    """Integers, texts and histograms of what only a far end knows, of which a row has any. One look for all of them."""
+    found = connection.execute(f"SELECT {PRESENT} FROM (SELECT {_ASKED} {_INNER})", (seq, limit)).fetchone()
+    return columns_of([group for there, group in zip(found, GROUPS, strict=True) if there])
+
+
+def _joined(
+    connection: sqlite3.Connection, seq: int, limit: int, rows: int, names: Sequence[str]
+) -> dict[str, Int64] | None:
+    """`seq`, `series` and these columns; None where one holds what is no integer. An empty column costs nothing."""
+    names = ("seq", "series", *names)
+    wanted = ", ".join(f"count({name}), group_concat({name})" for name in names)
+    found = connection.execute(f"SELECT {wanted} FROM (SELECT {', '.join(names)} {_INNER})", (seq, limit)).fetchone()
     values: dict[str, Int64] = {}
     mixed = []
-    for name, number, text in zip(_INTEGERS, found[::2], found[1::2], strict=True):
+    for name, number, text in zip(names, found[::2], found[1::2], strict=True):
         if number == 0:
             values[name] = np.full(rows, ABSENT)
         elif number < rows:
@@ -79,17 +92,20 @@ def _parsed(text: str) -> Int64:
         return np.empty(0, np.int64)
 
 
-def _one_by_one(connection: sqlite3.Connection, seq: int, limit: int) -> tuple[dict[str, Int64], dict[int, str]]:
+def _one_by_one(
+    connection: sqlite3.Connection, seq: int, limit: int, names: Sequence[str]
+) -> tuple[dict[str, Int64], dict[int, str]]:
     """As _joined, and the rows that hold what is no integer."""
-    found = connection.execute(f"SELECT {', '.join(_INTEGERS)} {_INNER}", (seq, limit)).fetchall()
+    names = ("seq", "series", *names)
+    found = connection.execute(f"SELECT {', '.join(names)} {_INNER}", (seq, limit)).fetchall()
     unreadable: dict[int, str] = {}
-    table = np.full((len(found), len(_INTEGERS)), ABSENT)
+    table = np.full((len(found), len(names)), ABSENT)
     for row, values in enumerate(found):
-        wrong = [(name, value) for name, value in zip(_INTEGERS, values, strict=True) if not _fits(value)]
+        wrong = [(name, value) for name, value in zip(names, values, strict=True) if not _fits(value)]
         if wrong:
             unreadable[row] = f"column {wrong[0][0]} holds {wrong[0][1]!r}, no integer"
         table[row] = [value if isinstance(value, int) and _fits(value) else ABSENT for value in values]
-    return dict(zip(_INTEGERS, np.ascontiguousarray(table.T), strict=True)), unreadable
+    return dict(zip(names, np.ascontiguousarray(table.T), strict=True)), unreadable
 
 
 def _fits(value: object) -> bool:

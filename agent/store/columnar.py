@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from agent.sla.samples.columns import INTEGER_COLUMNS, SampleColumns
+from agent.sla.samples.columns import (
+    HISTOGRAM_COLUMNS,
+    INTEGER_COLUMNS,
+    READABLE_COLUMNS,
+    WITHHELD_COLUMNS,
+    SampleColumns,
+)
 from agent.sla.samples.histograms import Histograms
+from agent.sla.samples.texts import Texts
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError
 
@@ -40,18 +47,22 @@ def read(
     """Rows of the series that start in [start_ns, end_ns), without those taken."""
     number, found = _series(connection, circuit, probe, kind)
     names = _ALWAYS + tuple(name for name in INTEGER_COLUMNS if name in wanted and name not in _ALWAYS)
-    values = dict(zip(names, _integers(connection, number, names, start_ns, end_ns, taken), strict=True))
-    histograms = _histograms(connection, number, start_ns, end_ns, taken) if "histogram" in wanted else None
-    return SampleColumns(circuit=circuit, probe=probe, kind=found, histogram=histograms, **values)  # type: ignore[arg-type] # integer columns only
+    values: dict[str, object] = dict(
+        zip(names, _integers(connection, number, names, start_ns, end_ns, taken), strict=True)
+    )
+    for name in wanted:
+        if name in HISTOGRAM_COLUMNS:
+            values[name] = _histograms(_values(connection, name, number, start_ns, end_ns, taken))
+        elif name in WITHHELD_COLUMNS:
+            values[name] = Texts.of(_values(connection, name, number, start_ns, end_ns, taken))
+    return SampleColumns(circuit=circuit, probe=probe, kind=found, **values)  # type: ignore[arg-type] # names of READABLE_COLUMNS
 
 
 def check(wanted: Sequence[str]) -> None:
     """Raises LocalError for a column that is not there."""
-    unknown = [name for name in wanted if name not in INTEGER_COLUMNS and name != "histogram"]
+    unknown = [name for name in wanted if name not in READABLE_COLUMNS]
     if unknown:
-        raise LocalError(
-            f"a sample has no column {unknown[0]!r}", hint=f"columns: {', '.join(INTEGER_COLUMNS)}, histogram"
-        )
+        raise LocalError(f"a sample has no column {unknown[0]!r}", hint=f"columns: {', '.join(READABLE_COLUMNS)}")
 
 
 def left(taken: Sequence[Taken], table: str = "") -> tuple[str, tuple[int, ...]]:
@@ -98,19 +109,19 @@ def _integers(
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
-def _histograms(
-    connection: sqlite3.Connection, series: int, start_ns: int, end_ns: int, taken: Sequence[Taken]
-) -> Histograms:
-    """Decoded all at once: each blob alone takes many times as long."""
+def _values(
+    connection: sqlite3.Connection, name: str, series: int, start_ns: int, end_ns: int, taken: Sequence[Taken]
+) -> list[Any]:
     condition, values = left(taken)
-    blobs = [
-        data
-        for (data,) in connection.execute(
-            f"SELECT histogram FROM samples WHERE series = ? AND start_ns >= ? AND start_ns < ?{condition} "
-            "ORDER BY start_ns",
-            (series, start_ns, end_ns, *values),
-        )
-    ]
+    found = connection.execute(
+        f"SELECT {name} FROM samples WHERE series = ? AND start_ns >= ? AND start_ns < ?{condition} ORDER BY start_ns",
+        (series, start_ns, end_ns, *values),
+    )
+    return [value for (value,) in found]
+
+
+def _histograms(blobs: Sequence[bytes | None]) -> Histograms:
+    """Decoded all at once: each blob alone takes many times as long."""
     ends = np.cumsum([len(data or b"") for data in blobs], dtype=np.int64)
     if not len(ends):
         return Histograms.of(())

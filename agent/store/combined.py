@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.columns import HISTOGRAM_COLUMNS, WITHHELD_COLUMNS, SampleColumns
 from agent.sla.samples.histograms import Histograms
-from agent.store import columnar, owing, rows, schema, status
+from agent.sla.samples.texts import Texts
+from agent.store import columnar, owing, paths, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
 from agent.store.samplebatch import SampleBatch, empty
@@ -21,6 +22,7 @@ from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.reading import SealedDays
 from probes.core.arrays import Int64, Packets
 from probes.core.clock import SECOND
+from probes.core.model import Sample
 
 _DAY_NS: Final = 86_400 * SECOND
 
@@ -69,9 +71,10 @@ class Combined:
         )
         if kind is None or not self._sealed.between(start_ns, end_ns):
             return live
-        key, histogram = (circuit, probe, kind), "histogram" in wanted
+        key = (circuit, probe, kind)
         names = layout.required_integers(wanted)
-        everything = (*names, *((layout.BUCKETS,) if histogram else ()))
+        shapes = [name for name in HISTOGRAM_COLUMNS if name in wanted]
+        everything = (*names, *(layout.BUCKETS[name] for name in shapes))
         found = self._sealed.integers(key, everything, start_ns, end_ns, len(live))
         rows = len(found["start_ns"]) - len(live)
         if not rows:
@@ -79,11 +82,13 @@ class Combined:
         columns: dict[str, Any] = {name: found[name] for name in names}
         for name in names:
             columns[name][rows:] = live.column(name)
-        shapes = None
-        if histogram:
-            sealed = self._sealed.histograms(key, found[layout.BUCKETS][:rows], start_ns, end_ns)
-            shapes = Histograms.joined((sealed, live.histogram or ()))
-        return _ascending(SampleColumns(circuit=circuit, probe=probe, kind=kind, histogram=shapes, **columns))
+        for name in shapes:
+            sealed = self._sealed.histograms(key, name, found[layout.BUCKETS[name]][:rows], start_ns, end_ns)
+            columns[name] = Histograms.joined((sealed, getattr(live, name)))
+        for name in WITHHELD_COLUMNS:
+            if name in wanted:
+                columns[name] = Texts.joined((self._sealed.texts(key, name, start_ns, end_ns), getattr(live, name)))
+        return _ascending(SampleColumns(circuit=circuit, probe=probe, kind=kind, **columns))
 
     def _spared(
         self,
@@ -143,6 +148,10 @@ class Combined:
             day = self._sealed.only(item.part)
             live[key] = day.samples(key, item.start_ns, item.start_ns + 1)[0]
         return [live[key] for key in sorted(live)]
+
+    def last_paths(self) -> list[Sample]:
+        """As StoreReader.last_paths."""
+        return paths.last_paths(self._connection, self._sealed)
 
     def packets(self, circuit: str, probe: str, start_ns: int) -> Packets | None:
         """As StoreReader.packets."""
@@ -327,8 +336,8 @@ def _ascending(columns: SampleColumns) -> SampleColumns:
         value = getattr(columns, item.name)
         if isinstance(value, np.ndarray):
             sorted_values[item.name] = value[order]
-        elif item.name == "histogram" and value is not None:
-            sorted_values[item.name] = Histograms.of(value).taken(order)
+        elif isinstance(value, Histograms | Texts):
+            sorted_values[item.name] = value.taken(order)
     count = np.arange(len(columns))
     start = columns.start_ns[order]
     sorted_values["start_ns"] = np.maximum.accumulate(start - count) + count

@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from agent.sla.samples.columns import HISTOGRAM_COLUMNS
 from agent.store import rows
 from agent.store.reader import StoreReader
 from agent.store.sealed.layout import STORED_INTEGERS
@@ -25,7 +26,8 @@ from probes.core.model import Sample
 
 COLUMNS: Final = ("circuit", "probe", "kind", "start", *rows.SAMPLE_COLUMNS)
 """`start` is a time, in CSV in RFC 3339; `state` and `stamps` are words, `clock_synchronised` is a truth value,
-`phases` is JSON, `histogram` is `bucket:packets` pairs joined by `;`. All others are numbers in the unit they name."""
+`phases` and `path` are JSON, histograms `bucket:packets` pairs joined by `;`. Others are texts, or numbers in the unit
+that they name."""
 STEP: Final = 2_000
 """Rows read at once."""
 PART: Final = 4_000
@@ -185,7 +187,9 @@ def _values(sample: Sample) -> rows.Row:
     values[_AT["state"]] = str(sample.state)
     values[_AT["stamps"]] = str(sample.quality.stamps)
     values[_AT["clock_synchronised"]] = sample.quality.clock_synchronised
-    values[_AT["histogram"]] = None if sample.histogram is None else sample.histogram.to_text()
+    ways = [None if one is None else one.histogram for one in (sample.forward, sample.backward)]
+    for name, shape in zip(HISTOGRAM_COLUMNS, [sample.histogram, *ways], strict=True):
+        values[_AT[name]] = None if shape is None else shape.to_text()
     return tuple(values)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.store import identity, owing, parked, retention, rows, schema
+from agent.store.hostseconds import HostSeconds
 from agent.store.records import (
     DISK_ERROR,
     DISK_FULL,
@@ -50,6 +51,8 @@ _RUN: Final = (
 )
 _EVENT: Final = "INSERT INTO events(kind, at_ns, text, end_ns, reason, count, circuit) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
+_HOST: Final = "INSERT INTO host(start_ns, seconds, impaired, data) VALUES (?, ?, ?, ?)"
+
 
 class DamagedFile(Exception):  # noqa: N818 # a finding, handled inside the store
     """The file is no database, or its structure does not hold."""
@@ -62,6 +65,7 @@ class Batch:
     samples: list[EncodedSample] = field(default_factory=list)
     runs: list[RunRecord] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
+    host: list[HostSeconds] = field(default_factory=list)
     parked: list[ParkedLine] = field(default_factory=list)
     unparked: list[Unparked] = field(default_factory=list)
     cursors: dict[str, int | None] = field(default_factory=dict)
@@ -252,6 +256,8 @@ class LiveFile:
                     refused += self._note(_RUN, (*dataclasses.astuple(run),))
                 for event in batch.events:
                     refused += self._note(_EVENT, (*dataclasses.astuple(event),))
+                for seconds in batch.host:
+                    refused += self._note(_HOST, (seconds.start_ns, len(seconds), seconds.impaired, seconds.encode()))
                 for line in batch.parked:
                     refused += self._note(parked.INSERT, parked.values(line))
                 parked.remove(self.connection, batch.unparked)

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from agent.sla.samples.columns import SampleColumns
 from agent.store import batches, schema, status
 from agent.store.combined import Combined, stored
+from agent.store.hostseconds import HostSeconds, joined
 from agent.store.records import (
     GAP_REASONS,
     LIVE_FILE,
@@ -32,12 +33,15 @@ from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.parts import SealedParts
 from agent.store.session import unmeasured
 from probes.core.arrays import Int64, Packets
+from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 from probes.core.model import Sample
 
 Answer = TypeVar("Answer")
 
 _FOREVER: Final = (1 << 63) - 1
+_HOST_ROW_NS: Final = 3600 * SECOND
+"""No row of seconds is longer."""
 
 
 class StoreReader:
@@ -99,8 +103,7 @@ class StoreReader:
     ) -> SampleColumns:
         """Samples that start in [start_ns, end_ns) as columns, in ascending start_ns; no rows where there are none.
 
-        columns: names of agent.sla.samples.columns.INTEGER_COLUMNS and `histogram`; start_ns, span_ns and state always
-        come.
+        columns: names of agent.sla.samples.columns.READABLE_COLUMNS; start_ns, span_ns and state always come.
         Of several kinds that a probe of this name has had, the one kept last is read unless `kind` says which.
         spare: columns that can be done without where every sample with answers has its histogram; they are then None.
         """
@@ -148,6 +151,10 @@ class StoreReader:
     def latest(self) -> list[Sample]:
         """The sample kept last of every probe, by circuit and probe."""
         return [item.sample for item in self._combined(lambda store: store.latest())]
+
+    def last_paths(self) -> list[Sample]:
+        """The newest sample of every path probe that has a path, by circuit and probe; its latest run may have none."""
+        return self._combined(lambda store: store.last_paths())
 
     def _stored(self, where: str, values: tuple[int | str, ...]) -> list[StoredSample]:
         with self._reading() as connection:
@@ -224,6 +231,15 @@ class StoreReader:
             ).fetchall()
         known = unmeasured(EventRecord(*row) for row in reversed(found))
         return [gap for gap in reversed(known) if gap.at_ns < until_ns and (gap.end_ns or gap.at_ns) >= since_ns]
+
+    def host(self, since_ns: int = 0, until_ns: int = _FOREVER) -> HostSeconds:
+        """Seconds of this host that were noted in [since_ns, until_ns), in the order in which they were."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT data FROM host WHERE start_ns >= ? AND start_ns < ? ORDER BY id",
+                (since_ns - _HOST_ROW_NS, until_ns),
+            ).fetchall()
+        return joined(HostSeconds.decode(data) for (data,) in found).between(since_ns, until_ns)
 
     def branches(self) -> list[tuple[int, str | None]]:
         """(first seq, branch) ascending: the tag that samples carry in the sinks from that seq on; empty where none do.

@@ -56,9 +56,9 @@ def drop_samples(
 
 
 def drop_records(connection: sqlite3.Connection, before_ns: int, limit: int) -> int:
-    """Delete runs, events and parked lines from before before_ns, at most `limit` of each; returns how many."""
+    """Delete runs, events, host seconds and parked lines from before before_ns, at most `limit` of each; how many."""
     dropped = 0
-    for table, column in (("runs", "scheduled_ns"), ("events", "at_ns"), ("parked", "at_ns")):
+    for table, column in (("runs", "scheduled_ns"), ("events", "at_ns"), ("host", "start_ns"), ("parked", "at_ns")):
         dropped += connection.execute(
             f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {column} < ? LIMIT ?)", (before_ns, limit)
         ).rowcount

@@ -1,7 +1,7 @@
 """A sample as a row of the store and back. Pure.
 
 A group of values (counts, delay, variation, rate) that a sample lacks is NULL throughout; its first column tells a
-missing group from one that is there.
+missing group from one that is there. What only a far end knows stands behind all others (agent.store.far_end).
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import BASIC_COLUMNS
+from agent.store import far_end
+from agent.store.far_end import FAR_SAMPLE_COLUMNS
 from probes.core.arrays import Histogram
 from probes.core.errors import LocalError
 from probes.core.model import Counts, Delay, Quality, Rate, Sample, SampleState, StampSource, Variation
 
-Value = int | float | str | bytes | None
-Row = tuple[Value, ...]
+Value = far_end.Value
+Row = far_end.Row
 
 RATE_COLUMNS: Final = ("rate_streams", "rate_layer", "forward_retransmits", "backward_retransmits")
 QUALITY_COLUMNS: Final = (
     "stamps", "lateness_p50_ns", "lateness_max_ns", "local_drops", "clock_synchronised", "clock_error_ns", "load",
 )  # fmt: skip
-SAMPLE_COLUMNS: Final = (
-    *INTEGER_COLUMNS, *RATE_COLUMNS, *QUALITY_COLUMNS, "remote", "reason", "phases", "histogram",
+OWN_COLUMNS: Final = (
+    *BASIC_COLUMNS, *RATE_COLUMNS, *QUALITY_COLUMNS, "remote", "reason", "phases", "histogram",
 )  # fmt: skip
-"""Columns of one sample in the order of the table, after `series` and `seq`. The histogram, the widest, is last."""
+"""Columns of what a sample knows by itself. The histogram, the widest, is last."""
+SAMPLE_COLUMNS: Final = (*OWN_COLUMNS, *FAR_SAMPLE_COLUMNS)
+"""Columns of one sample in the order of the table, after `series` and `seq`."""
 
 _NO_COUNTS: Final = (None,) * 8
 _NO_DELAY: Final = (None,) * 8
@@ -38,6 +42,11 @@ _AT: Final = {name: index for index, name in enumerate(SAMPLE_COLUMNS)}
 
 def encode(sample: Sample) -> Row:
     """The sample's values in the order of SAMPLE_COLUMNS. Packets are not in it."""
+    return own(sample) + far_end.encode(sample)
+
+
+def own(sample: Sample) -> Row:
+    """Those of OWN_COLUMNS, which are all that most samples have."""
     counts, delay, variation, rate, quality = (
         sample.counts, sample.delay, sample.variation, sample.rate, sample.quality,
     )  # fmt: skip
@@ -86,6 +95,7 @@ def decode(circuit: str, probe: str, kind: str, row: Sequence[Value]) -> Sample:
     """Inverse of encode. Raises LocalError for a row that is not ours or is damaged."""
     at = _AT
     try:
+        forward, backward, residence, path = far_end.decode(row[len(OWN_COLUMNS) :])
         return Sample(
             circuit=circuit,
             probe=probe,
@@ -108,6 +118,10 @@ def decode(circuit: str, probe: str, kind: str, row: Sequence[Value]) -> Sample:
             reason=_text(row, "reason"),
             phases=_phases(_text(row, "phases")),
             histogram=_histogram(row[at["histogram"]]),
+            forward=forward,
+            backward=backward,
+            residence=residence,
+            path=path,
         )
     except (TypeError, ValueError, KeyError, IndexError) as error:
         message = f"a stored sample of {circuit}/{probe} cannot be read: {error}"

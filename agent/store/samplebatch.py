@@ -1,6 +1,7 @@
 """Many samples as columns, in the order of delivery: from the live database and from sealed days alike. Pure.
 
-It holds what a database outside is sent: not the packets, the quality of stamps and clock, nor the phases.
+It holds what a database outside is sent: not the packets, the quality of stamps and clock, nor the phases. Columns of
+what only a far end knows are there where one of the samples has such a thing: others do not pay for them.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from typing import Final, Self
 
 import numpy as np
 
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import BASIC_COLUMNS, FAR_COLUMNS
+from agent.store.far_end import FAR_HISTOGRAMS, FAR_TEXTS, GROUPS, NOTHING, columns_of
 from agent.store.records import StoredSample
-from agent.store.rows import RATE_COLUMNS, SAMPLE_COLUMNS, decode, encode
+from agent.store.rows import OWN_COLUMNS, RATE_COLUMNS, SAMPLE_COLUMNS, Row, decode, encode
 from probes.core.arrays import ABSENT, Histogram, Int64
+from probes.core.model import Sample
 
-BATCH_INTEGERS: Final = (*INTEGER_COLUMNS, RATE_COLUMNS[0])
-"""Integer columns of a batch, in the order of the store. `rate_streams` tells a sample with a rate from one without."""
+BATCH_INTEGERS: Final = (*BASIC_COLUMNS, RATE_COLUMNS[0])
+"""Integer columns of every batch, in the order of the store. `rate_streams` tells a sample with a rate from one
+without."""
 BATCH_TEXTS: Final = ("remote", "reason")
-BATCH_COLUMNS: Final = (*BATCH_INTEGERS, *BATCH_TEXTS, "histogram")
+BATCH_COLUMNS: Final = (*BATCH_INTEGERS, *BATCH_TEXTS, "histogram", *FAR_COLUMNS, *FAR_TEXTS, *FAR_HISTOGRAMS)
 """What of SAMPLE_COLUMNS a batch is made of."""
 
 SeriesKey = tuple[str, str, str]
@@ -79,6 +83,14 @@ class Buckets:
         begin, end = int(ends[first]), int(ends[last])
         return type(self)(self.size[first:last], self.bucket[begin:end], self.packets[begin:end])
 
+    def chosen(self, rows: Int64) -> Self:
+        """Those of the samples of these numbers, in this order."""
+        ends = self.ends
+        sizes = np.where(self.size == ABSENT, 0, self.size)[rows]
+        # Places of the chosen rows' buckets: each row's first, counted up.
+        places = np.arange(sizes.sum()) + np.repeat(ends[rows] - np.cumsum(sizes), sizes)
+        return type(self)(self.size[rows], self.bucket[places], self.packets[places])
+
     def histogram(self, row: int) -> Histogram | None:
         """That of one sample."""
         if self.size[row] == ABSENT:
@@ -92,8 +104,9 @@ class SampleBatch:
     """n samples, in the order in which they are delivered.
 
     keys: the series that occur; key: index into them (n,); seq: place in the order of keeping (n,); integers: every one
-    of BATCH_INTEGERS -> int64 (n,), ABSENT where the sample has no such value; unreadable: row -> why a stored value is
-    not what it should be. Such a row has ABSENT throughout, and is not to be sent.
+    of BATCH_INTEGERS -> int64 (n,), ABSENT where the sample has no such value, and of FAR_COLUMNS those of groups that
+    a sample has; unreadable: row -> why a stored value is not what it should be. Such a row has ABSENT throughout, and
+    is not to be sent. texts, shapes: of FAR_TEXTS and FAR_HISTOGRAMS, likewise.
     """
 
     keys: tuple[SeriesKey, ...]
@@ -104,6 +117,8 @@ class SampleBatch:
     reason: Sequence[str | None]
     buckets: Buckets
     unreadable: Mapping[int, str] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    shapes: Mapping[str, Buckets] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -124,14 +139,12 @@ class SampleBatch:
             self.reason[first:last],
             self.buckets.between(first, last),
             {row - first: why for row, why in self.unreadable.items() if first <= row < last},
+            {name: texts[first:last] for name, texts in self.texts.items()},
+            {name: buckets.between(first, last) for name, buckets in self.shapes.items()},
         )
 
     def chosen(self, rows: Int64) -> SampleBatch:
         """The rows of these numbers, in this order."""
-        ends = self.buckets.ends
-        sizes = np.where(self.buckets.size == ABSENT, 0, self.buckets.size)[rows]
-        # Places of the chosen rows' buckets: each row's first, counted up.
-        places = np.arange(sizes.sum()) + np.repeat(ends[rows] - np.cumsum(sizes), sizes)
         listed = rows.tolist()
         return SampleBatch(
             self.keys,
@@ -140,8 +153,10 @@ class SampleBatch:
             {name: column[rows] for name, column in self.integers.items()},
             [self.remote[row] for row in listed],
             [self.reason[row] for row in listed],
-            Buckets(self.buckets.size[rows], self.buckets.bucket[places], self.buckets.packets[places]),
+            self.buckets.chosen(rows),
             {at: self.unreadable[row] for at, row in enumerate(listed) if row in self.unreadable},
+            {name: [texts[row] for row in listed] for name, texts in self.texts.items()},
+            {name: buckets.chosen(rows) for name, buckets in self.shapes.items()},
         )
 
     def stored(self, row: int) -> StoredSample:
@@ -154,8 +169,11 @@ class SampleBatch:
         if values[_AT["rate_streams"]] is not None:
             values[SAMPLE_COLUMNS.index("rate_layer")] = "tcp payload"
         values[_AT["remote"]], values[_AT["reason"]] = self.remote[row], self.reason[row]
-        histogram = self.buckets.histogram(row)
-        values[_AT["histogram"]] = None if histogram is None else histogram.to_bytes()
+        for name, texts in self.texts.items():
+            values[_AT[name]] = texts[row]
+        for name, buckets in {"histogram": self.buckets, **self.shapes}.items():
+            histogram = buckets.histogram(row)
+            values[_AT[name]] = None if histogram is None else histogram.to_bytes()
         return StoredSample(int(self.seq[row]), decode(*self.keys[int(self.key[row])], values))
 
 
@@ -170,31 +188,55 @@ def of_samples(stored: Sequence[StoredSample]) -> SampleBatch:
     keys: dict[SeriesKey, int] = {}
     unreadable: dict[int, str] = {}
     columns: list[list[int]] = []
-    for number, item in enumerate(stored):
+    rows = [encode(item.sample) for item in stored]
+    more, texts, shapes = columns_of(_groups(rows))
+    names = (*BATCH_INTEGERS, *more)
+    for number, (item, row) in enumerate(zip(stored, rows, strict=True)):
         sample = item.sample
         keys.setdefault((sample.circuit, sample.probe, sample.kind), len(keys))
-        row = encode(sample)
-        values = [row[_AT[name]] for name in BATCH_INTEGERS]
+        values = [row[_AT[name]] for name in names]
         wrong = [value for value in values if value is not None and not _is_int64(value)]
         if wrong:
             unreadable[number] = f"{sample.circuit}/{sample.probe} has {wrong[0]!r}: no 64-bit integer"
         columns.append([value if isinstance(value, int) and not wrong else int(ABSENT) for value in values])
-    table = np.array(columns, np.int64).reshape(len(stored), len(BATCH_INTEGERS)).T
-    histograms = [item.sample.histogram for item in stored]
-    parts = [histogram for histogram in histograms if histogram is not None]
+    table = np.ascontiguousarray(np.array(columns, np.int64).reshape(len(stored), len(names)).T)
     return SampleBatch(
         tuple(keys),
         np.array([keys[item.sample.circuit, item.sample.probe, item.sample.kind] for item in stored], np.int64),
         np.array([item.seq for item in stored], np.int64),
-        dict(zip(BATCH_INTEGERS, np.ascontiguousarray(table), strict=True)),
+        dict(zip(names, table, strict=True)),
         [item.sample.remote for item in stored],
         [item.sample.reason for item in stored],
-        Buckets(
-            np.array([ABSENT if item is None else len(item.index) for item in histograms], np.int64),
-            _joined(item.index for item in parts),
-            _joined(item.count for item in parts),
-        ),
+        _buckets([item.sample.histogram for item in stored]),
         unreadable,
+        {name: [_string(row[_AT[name]]) for row in rows] for name in texts},
+        {name: _buckets([_shape(item.sample, name) for item in stored]) for name in shapes},
+    )
+
+
+def _groups(rows: Sequence[Row]) -> list[str]:
+    """Of which a row has anything."""
+    far = [row for row in rows if row[len(OWN_COLUMNS) :] != NOTHING]
+    return [
+        group for group, names in GROUPS.items() if any(row[_AT[name]] is not None for row in far for name in names)
+    ]
+
+
+def _shape(sample: Sample, name: str) -> Histogram | None:
+    one = sample.forward if name == FAR_HISTOGRAMS[0] else sample.backward
+    return None if one is None else one.histogram
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _buckets(histograms: Sequence[Histogram | None]) -> Buckets:
+    parts = [histogram for histogram in histograms if histogram is not None]
+    return Buckets(
+        np.array([ABSENT if item is None else len(item.index) for item in histograms], np.int64),
+        _joined(item.index for item in parts),
+        _joined(item.count for item in parts),
     )
 
 
@@ -209,16 +251,36 @@ def join(batches: Sequence[SampleBatch]) -> SampleBatch:
     for batch in batches:
         unreadable |= {before + row: why for row, why in batch.unreadable.items()}
         before += len(batch)
+    integers = dict.fromkeys((*BATCH_INTEGERS, *(name for batch in batches for name in batch.integers)))
+    texts = dict.fromkeys(name for batch in batches for name in batch.texts)
+    shapes = dict.fromkeys(name for batch in batches for name in batch.shapes)
     return SampleBatch(
         tuple(keys),
         _joined(np.array([keys[key] for key in batch.keys], np.int64)[batch.key] for batch in batches if len(batch)),
         _joined(batch.seq for batch in batches),
-        {name: _joined(batch.integers[name] for batch in batches) for name in BATCH_INTEGERS},
+        {name: _joined(_column(batch, name) for batch in batches) for name in integers},
         [text for batch in batches for text in batch.remote],
         [text for batch in batches for text in batch.reason],
-        Buckets(*(_joined(getattr(batch.buckets, item.name) for batch in batches) for item in fields(Buckets))),
+        _one(batch.buckets for batch in batches),
         unreadable,
+        {name: [text for batch in batches for text in _texts(batch, name)] for name in texts},
+        {name: _one(batch.shapes.get(name) or Buckets.none(len(batch)) for batch in batches) for name in shapes},
     )
+
+
+def _column(batch: SampleBatch, name: str) -> Int64:
+    found = batch.integers.get(name)
+    return np.full(len(batch), ABSENT) if found is None else found
+
+
+def _texts(batch: SampleBatch, name: str) -> Sequence[str | None]:
+    found = batch.texts.get(name)
+    return (None,) * len(batch) if found is None else found
+
+
+def _one(parts: Iterable[Buckets]) -> Buckets:
+    every = list(parts)
+    return Buckets(*(_joined(getattr(part, item.name) for part in every) for item in fields(Buckets)))
 
 
 def _joined(arrays: Iterable[Int64]) -> Int64:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
-from agent.store import rows, schema
+from agent.store import far_end, rows, schema
+from agent.store.far_end import NOTHING
+from agent.store.rows import OWN_COLUMNS, SAMPLE_COLUMNS
 from probes.core.model import Sample
 
 UNKEPT: Final = (
@@ -22,7 +24,10 @@ _SELECT_AT: Final = schema.SELECT_SAMPLE + "WHERE series = ? AND start_ns = ?"
 
 @dataclass(frozen=True, slots=True)
 class EncodedSample:
-    """A sample as it is written: its series, its row in the order of SAMPLE_COLUMNS, its packets' bytes."""
+    """A sample as it is written: its series, its row in the order of SAMPLE_COLUMNS, its packets' bytes.
+
+    The row has only OWN_COLUMNS where nothing is known by the far end.
+    """
 
     series: tuple[str, str, str]
     row: rows.Row
@@ -36,7 +41,8 @@ def encode(samples: Iterable[Sample]) -> Iterator[EncodedSample | str]:
             if not -(1 << 63) <= sample.start_ns < 1 << 63:
                 raise OverflowError(f"start_ns {sample.start_ns} does not fit 64 bits")
             packets = None if sample.packets is None else sample.packets.encode()
-            yield EncodedSample((sample.circuit, sample.probe, sample.kind), rows.encode(sample), packets)
+            row = rows.encode(sample) if far_end.is_known(sample) else rows.own(sample)
+            yield EncodedSample((sample.circuit, sample.probe, sample.kind), row, packets)
         except _UNENCODED as error:
             yield f"{sample.circuit}/{sample.probe}: {type(error).__name__}: {error}"
 
@@ -129,10 +135,14 @@ class SampleTable:
             return
         self._connection.execute("SAVEPOINT fresh")
         try:
-            self._connection.executemany(
-                schema.INSERT_SAMPLE,
-                [(number, seq, *sample.row) for seq, (number, sample) in enumerate(fresh, self.next_seq)],
-            )
+            placed_rows = [(number, seq, *sample.row) for seq, (number, sample) in enumerate(fresh, self.next_seq)]
+            for statement, width in (
+                (schema.INSERT_OWN, len(OWN_COLUMNS)),
+                (schema.INSERT_SAMPLE, len(SAMPLE_COLUMNS)),
+            ):
+                some = [row for row in placed_rows if len(row) == width + 2]
+                if some:
+                    self._connection.executemany(statement, some)
         except UNKEPT:
             self._connection.execute("ROLLBACK TO fresh")
             self._connection.execute("RELEASE fresh")
@@ -155,7 +165,8 @@ class SampleTable:
 
     def _insert_one(self, number: int, sample: EncodedSample, placed: Placed) -> None:
         """Keep one sample whose instant may be taken: the same again is no news, another moves on by 1 ns."""
-        sample = replace(sample, row=tuple(rows.printable(value) for value in sample.row))
+        whole = sample.row if len(sample.row) > len(OWN_COLUMNS) else sample.row + NOTHING
+        sample = replace(sample, row=tuple(rows.printable(value) for value in whole))
         own, start = _start(sample), _start(sample)
         try:
             while True:

@@ -6,17 +6,18 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from agent.sla.samples.columns import INTEGER_COLUMNS
 from agent.store import header
-from agent.store.rows import SAMPLE_COLUMNS
+from agent.store.far_end import FAR_HISTOGRAMS, FAR_TEXTS
+from agent.store.rows import OWN_COLUMNS, SAMPLE_COLUMNS
 from probes.core.errors import LocalError
 
 APPLICATION_ID: Final = 0x6C77_6974
 """`lwit`, in the header of the file (https://www.sqlite.org/pragma.html#pragma_application_id)."""
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _OTHER_TYPES: Final = {
     "rate_layer": "TEXT", "load": "REAL", "remote": "TEXT", "reason": "TEXT", "phases": "TEXT", "histogram": "BLOB",
+    **dict.fromkeys(FAR_TEXTS, "TEXT"), **dict.fromkeys(FAR_HISTOGRAMS, "BLOB"),
 }  # fmt: skip
 _REQUIRED: Final = ("start_ns", "span_ns", "state", "stamps", "local_drops")
 
@@ -36,6 +37,11 @@ _OWED: Final = """CREATE TABLE owed(
         sink TEXT NOT NULL, part TEXT NOT NULL, after_seq INTEGER NOT NULL, next_row INTEGER NOT NULL,
         rows INTEGER NOT NULL, PRIMARY KEY (sink, part)) WITHOUT ROWID"""
 """Sealed rows that a sink does not have yet: `rows` of the part from next_row on, those kept after after_seq."""
+_HOST: Final = """CREATE TABLE host(
+        id INTEGER PRIMARY KEY, start_ns INTEGER NOT NULL, seconds INTEGER NOT NULL, impaired INTEGER NOT NULL,
+        data BLOB NOT NULL)"""
+_HOST_TIME: Final = "CREATE INDEX host_time ON host(start_ns)"
+"""Seconds of this host, about a minute to a row (agent.store.hostseconds)."""
 
 TABLES: Final = (
     # one row: epoch, session and the next seq; rewritten by every commit. boot_ns: CLOCK_BOOTTIME of the last commit;
@@ -73,7 +79,24 @@ TABLES: Final = (
         reason TEXT NOT NULL)""",
     "CREATE INDEX parked_sink ON parked(sink, seq)",
     _OWED,
+    _HOST,
+    _HOST_TIME,
 )
+
+_ADDED_IN_3: Final = (
+    *(
+        f"{way}_{name} INTEGER"
+        for way in ("forward", "backward")
+        for name in (
+            "sent", "lost", "delay_count", "delay_sum_ns", "delay_min_ns", "delay_max_ns", "delay_p50_ns",
+            "delay_p95_ns", "delay_p99_ns", "delay_stddev_ns", "ipdv_pairs", "ipdv_abs_sum_ns", "ipdv_p95_ns",
+            "pdv_p95_ns", "rfc3550_ns", "error_ns", "dscp",
+        )
+    ),
+    "residence_count INTEGER", "residence_sum_ns INTEGER", "residence_min_ns INTEGER", "residence_max_ns INTEGER",
+    "forward_withheld TEXT", "backward_withheld TEXT", "path TEXT", "forward_histogram BLOB", "backward_histogram BLOB",
+)  # fmt: skip
+"""Columns of samples as version 3 was released; they cost rows of earlier versions nothing."""
 
 MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
     1: (
@@ -84,9 +107,14 @@ MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
         "INSERT INTO epochs(first_seq, epoch, at_ns, machine) SELECT 1, epoch, session_ns, '' FROM meta",
         _OWED,
     ),
+    2: (*(f"ALTER TABLE samples ADD COLUMN {column}" for column in _ADDED_IN_3), _HOST, _HOST_TIME),
 }
 """Statements that turn a file of version n into one of n + 1, in one transaction. A released one never changes."""
 
+INSERT_OWN: Final = (
+    f"INSERT INTO samples(series, seq, {', '.join(OWN_COLUMNS)}) VALUES ({', '.join('?' * (len(OWN_COLUMNS) + 2))})"
+)
+"""Of a sample that knows nothing by its far end: a value that is handed over costs more than one that is not."""
 INSERT_SAMPLE: Final = (
     f"INSERT INTO samples(series, seq, {', '.join(SAMPLE_COLUMNS)}) "
     f"VALUES ({', '.join('?' * (len(SAMPLE_COLUMNS) + 2))})"
@@ -96,7 +124,6 @@ SELECT_STORED: Final = (
     f"SELECT t.circuit, t.probe, t.kind, s.seq, {', '.join(f's.{name}' for name in SAMPLE_COLUMNS)} "
     "FROM samples s JOIN series t ON t.id = s.series "
 )
-READABLE_COLUMNS: Final = frozenset((*INTEGER_COLUMNS, "histogram"))
 
 
 def version_of(connection: sqlite3.Connection) -> int:

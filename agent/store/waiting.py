@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 
 from agent.store.event_limit import EventLimit
+from agent.store.hostseconds import HostSeconds
 from agent.store.livefile import Batch, LiveFile
 from agent.store.records import DISK_FULL, GAP, OVERFLOW, READ_ONLY, EventRecord, ParkedLine, RunRecord, Unparked
 from agent.store.samples import EncodedSample, encode
@@ -23,8 +24,10 @@ WAITING_OCTETS: Final = 32 << 20
 """Bound of what these take, packets included, as `octets` counts."""
 SAMPLE_OCTETS: Final = 1_600
 """A sample without packets and histogram, as it waits (measured with CPython 3.11)."""
+_DIRECTION_OCTETS: Final = 900
+_HOP_OCTETS: Final = 700
 WAITING_NOTES: Final = 10_000
-"""Bound of runs, events and parked lines together."""
+"""Bound of runs, events, minutes of this host and parked lines together."""
 TRANSACTION_SAMPLES: Final = 2_000
 _WHY: Final = {
     OVERFLOW: "they could not be written in time", DISK_FULL: "the disk was full", READ_ONLY: "the disk was read-only",
@@ -34,7 +37,16 @@ _WHY: Final = {
 def octets(sample: Sample) -> int:
     """About what a sample that waits takes in memory."""
     arrays = 0 if sample.packets is None else 3 * sample.packets.rtt_ns.nbytes
-    return SAMPLE_OCTETS + arrays + (0 if sample.histogram is None else 2 * sample.histogram.index.nbytes)
+    shapes = [sample.histogram]
+    for one in (sample.forward, sample.backward):
+        if one is not None:
+            arrays += _DIRECTION_OCTETS
+            shapes.append(one.histogram)
+    if sample.packets is not None and sample.packets.forward_ns is not None:
+        arrays += 2 * sample.packets.forward_ns.nbytes
+    if sample.path is not None:
+        arrays += _HOP_OCTETS * len(sample.path.hops)
+    return SAMPLE_OCTETS + arrays + sum(2 * shape.index.nbytes for shape in shapes if shape is not None)
 
 
 class Waiting:
@@ -117,7 +129,7 @@ class Waiting:
             for kept in self._events.over(now_ns):
                 self.put_note(kept)
 
-    def put_note(self, record: RunRecord | EventRecord | ParkedLine | Unparked) -> None:
+    def put_note(self, record: RunRecord | EventRecord | HostSeconds | ParkedLine | Unparked) -> None:
         """Queue a record; beyond the bound it is dropped and counted."""
         with self._changed:
             if self._accepted_notes - self._settled_notes >= WAITING_NOTES:
@@ -128,6 +140,8 @@ class Waiting:
                     self._notes.runs.append(record)
                 case EventRecord():
                     self._notes.events.append(record)
+                case HostSeconds():
+                    self._notes.host.append(record)
                 case ParkedLine():
                     self._notes.parked.append(record)
                 case Unparked():
@@ -170,6 +184,7 @@ class Waiting:
                 [sample for sample in first if isinstance(sample, EncodedSample)],
                 list(notes.runs),
                 list(notes.events),
+                list(notes.host),
                 list(notes.parked),
                 list(notes.unparked),
                 dict(notes.cursors),
@@ -186,6 +201,7 @@ class Waiting:
                 self._octets -= self._sizes.popleft()
             del self._notes.runs[: len(batch.runs)]
             del self._notes.events[: len(batch.events)]
+            del self._notes.host[: len(batch.host)]
             del self._notes.parked[: len(batch.parked)]
             del self._notes.unparked[: len(batch.unparked)]
             for sink, seq in batch.cursors.items():

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from agent.sla.samples.columns import DIRECTIONS
 from agent.store import directory, schema
 from agent.store.combined import stored
 from agent.store.importing import IMPORTED
@@ -37,6 +38,20 @@ IMPOSSIBLE: Final = (
     "rtt_min_ns > rtt_p50_ns", "rtt_p50_ns > rtt_p95_ns", "rtt_p95_ns > rtt_p99_ns", "rtt_p99_ns > rtt_max_ns",
     "rtt_count * rtt_min_ns > rtt_sum_ns", "rtt_count * rtt_max_ns < rtt_sum_ns", "rtt_count < 0",
     "rtt_stddev_ns > rtt_max_ns - rtt_min_ns",
+    *(
+        condition.replace("~", way)
+        for way in DIRECTIONS
+        for condition in (
+            "~_lost > ~_sent", "min(~_sent, ~_lost) < 0", "~_lost < 0", "~_error_ns < 0", "~_dscp NOT BETWEEN 0 AND 63",
+            "~_delay_min_ns > ~_delay_p50_ns", "~_delay_p50_ns > ~_delay_p95_ns", "~_delay_p95_ns > ~_delay_p99_ns",
+            "~_delay_p99_ns > ~_delay_max_ns", "~_delay_count * ~_delay_min_ns > ~_delay_sum_ns",
+            "~_delay_count * ~_delay_max_ns < ~_delay_sum_ns", "~_delay_count < 0",
+            "~_delay_stddev_ns > ~_delay_max_ns - ~_delay_min_ns", "min(~_ipdv_pairs, ~_ipdv_abs_sum_ns) < 0",
+            "~_withheld IS NOT NULL AND ~_delay_count IS NOT NULL", "length(~_histogram) % 8 <> 0",
+        )
+    ),
+    "residence_count * residence_min_ns > residence_sum_ns", "residence_count * residence_max_ns < residence_sum_ns",
+    "residence_count < 0", "residence_min_ns > residence_max_ns",
 )  # fmt: skip
 """What no sample says, in SQL."""
 NAMED: Final = 20
@@ -184,12 +199,27 @@ def _decodes(row: tuple[Value, ...]) -> bool:
     return True
 
 
+_SHAPES: Final = {
+    "histogram": ("rtt_count", "rtt_min_ns", "rtt_max_ns"),
+    **{
+        f"{way}_histogram": tuple(f"{way}_delay_{name}" for name in ("count", "min_ns", "max_ns")) for way in DIRECTIONS
+    },
+}
+"""Histograms of packets, and the count, least and greatest of what is in them."""
+_STREAMS: Final = ("icmp", "udp", "stamp", "twamp")
+
+
 def _against_histograms(chunk: Sequence[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
-    """Samples of streams whose histogram is not that of their count, least and greatest delay."""
+    """Samples of streams with a histogram that is not that of their count, least and greatest delay."""
+    streams = [row for row in chunk if row[2] in _STREAMS]
+    return [row for name, columns in _SHAPES.items() for row in _against(streams, name, columns)]
+
+
+def _against(chunk: Sequence[tuple[Value, ...]], name: str, columns: Sequence[str]) -> list[tuple[Value, ...]]:
     rows, expected, there = [], [], []
     for row in chunk:
-        shape, values = row[-1], [row[_AT[name]] for name in ("rtt_count", "rtt_min_ns", "rtt_max_ns")]
-        if row[2] not in ("icmp", "udp") or not isinstance(shape, bytes) or len(shape) < 8 or len(shape) % 8:
+        shape, values = row[_AT[name]], [row[_AT[column]] for column in columns]
+        if not isinstance(shape, bytes) or len(shape) < 8 or len(shape) % 8:
             continue
         if not all(isinstance(value, int) for value in values):
             continue
@@ -200,7 +230,7 @@ def _against_histograms(chunk: Sequence[tuple[Value, ...]]) -> list[tuple[Value,
     if not rows:
         return []
     numbers, found = np.array(expected, np.int64), np.array(there, np.int64)
-    numbers[:, 1:] = bucket_of(np.maximum(numbers[:, 1:], 0))
+    numbers[:, 1:] = bucket_of(numbers[:, 1:])
     return [rows[at] for at in np.flatnonzero((numbers != found).any(1)).tolist()]
 
 

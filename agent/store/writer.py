@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.store import records
+from agent.store.hostseconds import HostSeconds
 from agent.store.leaving import Leaving, Release, Retirement
 from agent.store.livefile import DamagedFile, LiveFile, is_damage, is_harmless, trouble
 from agent.store.opening import Opening, is_passing
@@ -94,8 +95,8 @@ class Store:
         if dropped:
             raise StoreOverflow(dropped)
 
-    def run(self, record: RunRecord) -> None:
-        """Queue what became of a flow probe's run."""
+    def note(self, record: RunRecord | HostSeconds) -> None:
+        """Queue what became of a flow probe's run, or what was seen of this host."""
         self._check_open()
         self._waiting.put_note(record)
 

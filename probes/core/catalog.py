@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import probes
 from probes.core.clock import Clock
@@ -17,9 +17,9 @@ from probes.core.errors import LocalError
 from probes.core.model import Sample
 
 if TYPE_CHECKING:
-    from probes.core.codec import Codec
+    from probes.core.codec import AnyCodec
 
-ParameterType = Literal["duration", "integer", "size", "rate", "dscp", "port", "boolean", "text", "choice"]
+ParameterType = Literal["duration", "integer", "size", "rate", "dscp", "port", "boolean", "text", "choice", "secret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,9 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamKind:
-    """Packets paced by the engine for as long as the circuit is watched. `codec` opens no socket."""
-
-    name: str
-    summary: str
-    parameters: tuple[Parameter, ...]
-    metrics: tuple[Metric, ...]
-    codec: Callable[[], Codec]
-
-
-@dataclass(frozen=True, slots=True)
 class FlowTarget:
-    """Where a flow probe goes. `address` is numeric; `host` is what the operator wrote."""
+    """Where a flow probe, or what arranges a stream's session, goes. `address` is numeric; `host` is what the operator
+    wrote."""
 
     circuit: str
     probe: str
@@ -69,6 +59,62 @@ class FlowTarget:
     source: str | None = None
     interface: str | None = None
     dscp: int = 0
+
+
+class Session(Protocol):
+    """What a far end has agreed to for as long as a stream runs. Not thread-safe."""
+
+    port: int
+    """where the far end awaits the stream's packets"""
+    unheard: bool
+    """Nothing has been heard of the far end for so long that it may have forgotten the session. That alone does not end
+    it: silence may be the network's, and is for the stream's packets to show.
+    """
+
+    def ended(self) -> str | None:
+        """Why it is over, by the far end's own word; None while it lasts. Never waits."""
+
+    def close(self) -> None:
+        """Tell the far end that it is over. Never waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Why a far end has not agreed to a session, and what to do about it."""
+
+    reason: str
+    hint: str = ""
+    unheard: bool = False
+    """it did not speak at all: it may be down, or the network between"""
+
+    def __str__(self) -> str:
+        return f"{self.reason} (hint: {self.hint})" if self.hint else self.reason
+
+
+Arrange = Callable[[FlowTarget, Mapping[str, object], int, Clock], Session | Declined]
+"""Agree on a session: target, the kind's parameters, the UDP port the stream sends from. Ends within ten seconds or so,
+and never raises for the peer's trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKind:
+    """Packets paced by the engine for as long as the circuit is watched. `codec` opens no socket.
+
+    What the engine does itself are the parameters port, every, timeout, size, dscp and ttl. `codec` is called with all
+    others by name and, if `sessions`, with dscp; a `secret` comes as octets.
+    """
+
+    name: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    metrics: tuple[Metric, ...]
+    codec: Callable[..., AnyCodec]
+    sessions: bool = False
+    """`codec` makes a SessionCodec"""
+    arrange: Arrange | None = None
+    """what the far end must agree to before the stream begins. The parameter `port` is where it is asked, `size` and
+    `timeout` are those of the stream
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +129,10 @@ class FlowKind:
     exclusive: bool = False
     """runs alone on its circuit and towards its remote (it loads the path). Its parameters may hold `progress`, to be
     called several times a second; what that raises ends the run at once and is passed on
+    """
+    single: bool = False
+    """one run says all, and costs: by hand one is made, and an agent does not begin them all at once. `progress` as for
+    exclusive kinds
     """
 
 

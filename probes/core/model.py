@@ -174,6 +174,11 @@ class OneWay:
     dscp: int | None = None
     """code point with which the newest packet of this direction arrived"""
     histogram: Histogram | None = None
+    ttl: int | None = None
+    """TTL or hop limit with which the newest packet of this direction arrived"""
+    stamped: int | None = None
+    """answered packets whose sending into this direction a kernel stamped: forward this host's, backward the far one's,
+    as its follow-up tells (RFC 8972 section 4.7)"""
 
 
 @dataclass(frozen=True, slots=True)

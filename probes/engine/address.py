@@ -22,6 +22,7 @@ NAME_SIZE: Final = 32
 """octets a socket address is given in a row; struct sockaddr_in6 has 28"""
 MAPPED: Final = 0xFFFF << 32
 
+_MIX: Final = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93))
 _HALF: Final = np.dtype(">u4")
 _WORD: Final = np.dtype(">u8")
 _SHORT: Final = np.dtype(">u2")
@@ -32,6 +33,16 @@ def peer_of(address: str, port: int) -> Peers:
     value = ipaddress.ip_address(address.partition("%")[0])
     number = int(value) | MAPPED if value.version == 4 else int(value)
     return np.array((number >> 64, number & (2**64 - 1), port), np.uint64)
+
+
+def fingerprints(peers: Peers) -> NDArray[np.uint64]:
+    """64 bits for each row, shape (n,): alike for equal rows, and hardly ever for others."""
+    return np.asarray((peers[:, 0] * _MIX[0] ^ peers[:, 1] + peers[:, 2]) * _MIX[1] ^ peers[:, 1] >> np.uint64(29))
+
+
+def fingerprint(peer: Peers) -> int:
+    """The same of one row, shape (3,)."""
+    return int(fingerprints(peer.reshape(1, 3))[0])
 
 
 def text_of(peer: Peers) -> str:

@@ -52,6 +52,7 @@ _ATTEMPTS: Final = 3
 _STAMP = (socket.SOL_SOCKET, control.SO_TIMESTAMPING)
 _ERROR = {4: (socket.IPPROTO_IP, control.IP_RECVERR), 6: (socket.IPPROTO_IPV6, control.IPV6_RECVERR)}
 _HOPS = {4: (socket.IPPROTO_IP, control.IP_TTL), 6: (socket.IPPROTO_IPV6, control.IPV6_HOPLIMIT)}
+_CLASS = {4: (socket.IPPROTO_IP, control.IP_TOS), 6: (socket.IPPROTO_IPV6, control.IPV6_TCLASS)}
 Places = int | Int64
 """A place in the control data that is the same for all rows, or one for each row; -1: not there."""
 _OFFENDER_AT = {4: 20, 6: 24}
@@ -174,7 +175,7 @@ class SocketTransport:
         if not n:
             return None
         held = rows.control[:n]
-        stamp_at, hops_at = _places(held, rows.received_control(n), (_STAMP, _HOPS[family]))
+        stamp_at, hops_at, class_at = _places(held, rows.received_control(n), (_STAMP, _HOPS[family], _CLASS[family]))
         data, length, damaged = rows.data[:n], rows.received(n), None
         if self._endpoint.raw and family == 4:
             data, length = _without_ip_header(data, length)
@@ -182,7 +183,8 @@ class SocketTransport:
         source = peers_from_names(rows.names[:n], family)
         hops = _fields(held.view(np.int32), hops_at, 0)
         ttl = np.where(hops > 0, hops, ABSENT)
-        return Arrivals(data, length, source, _stamps(held, stamp_at), ttl, damaged, n == rows.rows)
+        dscp = _code_points(held, class_at) if self._endpoint.classes else None
+        return Arrivals(data, length, source, _stamps(held, stamp_at), ttl, damaged, n == rows.rows, dscp)
 
     def notices(self) -> Notices | None:
         self._number()
@@ -217,6 +219,9 @@ class SocketTransport:
 
     def owns(self, address: str) -> bool:
         return sockets.is_own_address(address)
+
+    def local_port(self) -> int:
+        return int(self._endpoint.socket.getsockname()[1])
 
     def close(self) -> None:
         self._endpoint.socket.close()
@@ -280,7 +285,8 @@ class SocketTransport:
         family = self._endpoint.family
         kind, code = (_fields(held, error_at, offset)[wrong].astype(np.int64) for offset in (5, 6))
         at = np.broadcast_to(error_at, len(held))[wrong] + _OFFENDER_AT[family]
-        return Refusals(self._errors.data[wrong], length[wrong], kind, code, _offenders(held[wrong], at, family))
+        peer = peers_from_names(self._errors.names[wrong], family)
+        return Refusals(self._errors.data[wrong], length[wrong], kind, code, _offenders(held[wrong], at, family), peer)
 
 
 def _places(held: Octets, length: Int64, wanted: Sequence[tuple[int, int]]) -> list[Places]:
@@ -310,6 +316,12 @@ def _stamps(held: Octets, at: Places) -> Int64:
         return np.asarray(seconds * SECOND + _fields(words, at, 1), np.int64)
     known = seconds > 0
     return np.where(known, np.where(known, seconds, 0) * SECOND + _fields(words, at, 1), ABSENT)
+
+
+def _code_points(held: Octets, at: Places) -> Int64:
+    """From the octet of IP_TOS, or the first of the int of IPV6_TCLASS: ip(7), ipv6(7). ABSENT where there is none."""
+    known = np.broadcast_to(np.asarray(at) >= 0, len(held))
+    return np.where(known, _fields(held, at, 0).astype(np.int64) >> 2, ABSENT)
 
 
 def _offenders(held: Octets, at: Int64, family: int) -> Peers:
@@ -357,4 +369,5 @@ def _joined(parts: list[Refusals]) -> Refusals:
         np.concatenate([part.kind for part in parts]),
         np.concatenate([part.code for part in parts]),
         np.concatenate([part.offender for part in parts]),
+        np.concatenate([part.peer for part in parts]),
     )

@@ -21,9 +21,10 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Stop a stream."""
+    """Stop a stream. impaired: why its open intervals do not count."""
 
     key: Key
+    impaired: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,10 @@ class Outcome(Enum):
     """this host could not send: not the network's fault"""
 
 
+_REFUSED: Final = "connection refused by"
+_RESET: Final = "connection reset by"
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """`socket` is there only when connected: non-blocking, and the caller's to close. elapsed_ns is monotonic."""
@@ -65,6 +69,11 @@ class Attempt:
     socket: socket.socket | None = None
     reason: str | None = None
     info: TcpInfo | None = None
+
+    @property
+    def declined(self) -> bool:
+        """The target itself said no; not a router, nor silence."""
+        return self.outcome is Outcome.REJECTED and (self.reason or "").startswith((_REFUSED, _RESET))
 
 
 def open_connection(target: FlowTarget, port: int, timeout_ns: int, clock: Clock) -> Attempt:
@@ -189,9 +198,9 @@ def _judge(
             return Outcome.SILENT, f"no neighbour answers ARP or ND on the way to {target.address}"
         return Outcome.LOCAL, f"a firewall rule of this host rejects packets to {target.address} ({text})"
     if code == errno.ECONNREFUSED:
-        return Outcome.REJECTED, f"connection refused by {target.address}"
+        return Outcome.REJECTED, f"{_REFUSED} {target.address}"
     if code == errno.ECONNRESET:
-        return Outcome.REJECTED, f"connection reset by {target.address}"
+        return Outcome.REJECTED, f"{_RESET} {target.address}"
     return Outcome.LOCAL, _local_reason(OSError(code, os.strerror(code)), target)
 
 

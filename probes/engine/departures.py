@@ -8,7 +8,7 @@ can be taken back: its stream gets deadline and number again, as if nothing had 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,24 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.core.arrays import Int64
-from probes.core.codec import Codec
+from probes.core.codec import Codec, SessionCodec
 from probes.engine.clockwatch import ClockWatch
 from probes.engine.flight import FlightTable
 from probes.engine.nonce import Nonces
 from probes.engine.pacing import CATCH_UP_NS, NEVER, due_until
 from probes.engine.roundtrip import Reading
+from probes.engine.sessions import Channel
 from probes.engine.streams import StreamTable
-from probes.engine.transport import Transport
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One socket, and how to write and read its packets."""
-
-    transport: Transport
-    codec: Codec
-    family: int
-
 
 Refused = Callable[[Channel, Int64, Int64, Int64, NDArray[np.int32]], None]
 """Told of packets the kernel did not take: streams, sequences, rows of the flight table and errno, arrays (n,)."""
@@ -74,7 +64,7 @@ class _Batch:
 
 
 class Departures:
-    """Packets of the channels whose codec is timeless, planned until the next reading."""
+    """Packets that do not carry the time of sending, planned until the next reading."""
 
     def __init__(
         self, table: StreamTable, flight: FlightTable, nonces: Nonces, watch: ClockWatch, refused: Refused
@@ -84,6 +74,8 @@ class Departures:
         self._batches: list[_Batch] = []
         self.earliest_ns = NEVER
         """first deadline that is planned and not done"""
+        self.latest_ns = 0
+        """how late the latest packet began to leave, since whoever asks has set this to 0"""
         self._short = False
 
     @property
@@ -94,17 +86,16 @@ class Departures:
     def plan(self, channels: Sequence[Channel], until_ns: int) -> None:
         """Write what is due before until_ns. Nothing may be planned; what is overdue already is not for here."""
         self._short = False
-        ahead = np.array([channel.codec.timeless for channel in channels], np.bool_)
-        if not ahead.any():
-            return
-        used = None if ahead.all() and len(channels) == 1 else self._table.channel
-        for number in ahead.nonzero()[0].tolist():
+        used = None if len(channels) == 1 else self._table.channel
+        for number, channel in enumerate(channels):
+            if isinstance(channel.codec, SessionCodec):
+                continue  # its requests carry the time of sending
             chosen = self._table.next_due_ns < until_ns
             if used is not None:
                 chosen &= used == number
             stream = chosen.nonzero()[0]
             if len(stream):
-                self._write(channels[number], stream, until_ns)
+                self._write(channel, channel.codec, stream, until_ns)
         self._look()
 
     def send(self, now: Reading) -> bool:
@@ -119,6 +110,7 @@ class Departures:
             if now.monotonic_ns - moment > CATCH_UP_NS:
                 return False
             if moment <= now.monotonic_ns:
+                self.latest_ns = max(self.latest_ns, now.monotonic_ns - moment)
                 self._send(batch, now, min(now.monotonic_ns, moment + batch.shortest_ns - 1))
         self._look()
         return True
@@ -148,7 +140,7 @@ class Departures:
         self._batches = kept
         self._look()
 
-    def _write(self, channel: Channel, stream: Int64, until_ns: int) -> None:
+    def _write(self, channel: Channel, codec: Codec, stream: Int64, until_ns: int) -> None:
         table = self._table
         due = due_until(
             table.next_due_ns[stream], table.every_ns[stream], table.remaining[stream] if table.limited else None,
@@ -165,7 +157,7 @@ class Departures:
         once = int(due.counts.max()) <= 1
         nonce = self._nonces.take(slot, sequence) if once else self._nonces.compute(slot, sequence)
         rows = self._flight.rows(slot, sequence)
-        encode(channel, table, slot, sequence, nonce)
+        encode(channel, codec, table, slot, sequence, nonce)
         channel.transport.address(slot)
         moments, ends = _moments(due.due_ns)
         shortest_ns = int(table.every_ns[stream].min())
@@ -202,20 +194,28 @@ class Departures:
         self.earliest_ns = min((batch.moments[batch.at] for batch in self._batches), default=NEVER)
 
 
-def encode(channel: Channel, table: StreamTable, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]) -> None:
-    """Write a batch into the transport's rows, from the first on; runs of one length at a time."""
-    length, edges = table.length, [0, len(stream)]
-    if table.varied_lengths:
-        edges[1:1] = (np.flatnonzero(np.diff(length[stream])) + 1).tolist()
-    for first, end in pairwise(edges):
-        channel.codec.encode(
-            channel.transport.outgoing(first, end, int(length[stream[first]])),
+def encode(
+    channel: Channel, codec: Codec, table: StreamTable, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]
+) -> None:
+    """Write a batch into the transport's rows, from the first on."""
+    for first, end, length in lengths(table, stream):
+        codec.encode(
+            channel.transport.outgoing(first, end, length),
             family=channel.family,
             identifier=channel.transport.identifier,
             stream=stream[first:end],
             sequence=sequence[first:end],
             nonce=nonce[first:end],
         )
+
+
+def lengths(table: StreamTable, stream: Int64) -> Iterator[tuple[int, int, int]]:
+    """Runs of equal lengths in a batch: first, end, octets."""
+    length, edges = table.length, [0, len(stream)]
+    if table.varied_lengths:
+        edges[1:1] = (np.flatnonzero(np.diff(length[stream])) + 1).tolist()
+    for first, end in pairwise(edges):
+        yield first, end, int(length[stream[first]])
 
 
 def _moments(due_ns: Int64) -> tuple[list[int], list[int]]:

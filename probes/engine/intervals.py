@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
 from probes.core.model import PacketState
+from probes.engine.farside import FarSide, Reflected, held_of
 from probes.engine.flight import TIMED_OUT, FlightTable
+from probes.engine.pacing import NEVER
 from probes.engine.roundtrip import Reading
 from probes.engine.streams import FORGET, StreamSpec, StreamTable
 from probes.metrics.summary import IntervalPackets
@@ -105,6 +107,8 @@ class Batch:
     """roundtrip.KERNEL ... USER of every packet"""
     transmitted: Flags
     """the kernel stamped its sending"""
+    far: Reflected | None = None
+    """what far ends with a clock say; None where the batch has none"""
 
 
 class Intervals:
@@ -112,6 +116,7 @@ class Intervals:
 
     def __init__(self, table: StreamTable, flight: FlightTable, span_ns: int) -> None:
         self._table, self._flight, self._span_ns = table, flight, span_ns
+        self.far: FarSide | None = None
         self.remarks = Remarks()
         self.closings: list[Closing] = []
         self.next_end_ns = np.iinfo(np.int64).max
@@ -201,6 +206,8 @@ class Intervals:
                 for slot in part.stream[young].tolist():
                     part.remarks.impair(slot, force)
                 ready[:] = True
+            else:
+                ready &= ~self._awaiting(part, now)
             ready &= ~np.isin(part.stream, np.fromiter(blocked, np.int64, len(blocked)))
             chosen, rest = (part, None) if ready.all() else part.split(ready)
             if len(chosen.stream):
@@ -210,6 +217,18 @@ class Intervals:
                 held.append(rest)
         self.closings = held
         return batches
+
+    def _awaiting(self, part: Closing, now: Reading) -> Flags:
+        """Streams whose far end may have more to say about the interval, in the reply to the packet that comes next:
+        when its last reply really left, and whose the losses before that are."""
+        table = self._table
+        waiting = table.start[part.stream] != ABSENT
+        if part.last or not waiting.any():
+            return np.zeros(len(part.stream), np.bool_)
+        unsent = (table.next_sequence[part.stream] == part.end) & (table.next_due_ns[part.stream] != NEVER)
+        sent = (table.next_sequence[part.stream] > part.end).astype(np.int64)
+        in_flight = self._flight.open_packets(part.stream, part.end, part.end + sent, now, patience=FORGET) > 0
+        return np.asarray(waiting & (unsent | in_flight))
 
     def _close(self, slots: Int64, ends_ns: Int64, begins_ns: Int64, *, last: bool) -> None:
         table = self._table
@@ -239,9 +258,10 @@ class Intervals:
         # behind its end are cut, so that no packet has a time outside its sample.
         sent_ns = np.where(stamped, transmitted_ns, flight.called_ns[rows])
         sent_ns = np.clip(sent_ns, part.begin_ns[which], np.maximum(part.end_ns, part.begin_ns + 1)[which] - 1)
+        far = self._far_side(part, which, rows)
         packets = IntervalPackets(
             which, flight.sequence[rows] - self._table.base[part.stream][which], sent_ns, flight.rtt_ns[rows], fate,
-            flight.lateness_ns[rows], flight.duplicates[rows],
+            flight.lateness_ns[rows], flight.duplicates[rows], None if far is None else held_of(far, len(which)),
         )  # fmt: skip
         batch = Batch(
             tuple(self._table.specs[slot] for slot in part.stream.tolist()),
@@ -249,6 +269,7 @@ class Intervals:
             packets,
             flight.stamps[rows].astype(np.uint8),
             stamped,
+            far,
         )
         flight.known_from[part.stream] = part.end
         if part.last:
@@ -256,6 +277,14 @@ class Intervals:
                 flight.close(slot)
                 self._table.release(slot)
         return batch
+
+    def _far_side(self, part: Closing, which: Int64, rows: Int64) -> Reflected | None:
+        reflecting = self._table.start[part.stream] != ABSENT
+        if self.far is None or not reflecting.any():
+            return None
+        self.far.reserve()
+        ahead = np.maximum(self._table.next_sequence[part.stream], part.end)
+        return self.far.collect(which, rows, reflecting, part.stream, part.end, ahead)
 
     def _find_next_end(self) -> None:
         slots = self._table.sending()

@@ -7,16 +7,14 @@ import secrets
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import numpy as np
 
-from probes.core import catalog
-from probes.core.catalog import StreamKind
-from probes.core.clock import MILLISECOND, SECOND, Clock
-from probes.core.codec import Codec
+from probes.core.clock import MILLISECOND, SECOND, Clock, ClockQuality, clock_quality
+from probes.core.codec import AnyCodec, SessionCodec
 from probes.core.errors import LocalError
 from probes.core.model import Sample
 from probes.engine import nonce
@@ -24,7 +22,6 @@ from probes.engine.address import peer_of
 from probes.engine.channel import SocketTransport
 from probes.engine.clockwatch import ClockWatch, Disturbance
 from probes.engine.commands import Add, Mark, Marks, Remove
-from probes.engine.departures import Channel
 from probes.engine.flight import FlightTable
 from probes.engine.intervals import Intervals
 from probes.engine.observing import PacketLog
@@ -32,7 +29,8 @@ from probes.engine.pacing import NEVER, first_due, shortest_spacing
 from probes.engine.reporting import Reporter
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
-from probes.engine.sockets import open_icmp, open_udp, sharpen_timers, udp_overflows
+from probes.engine.sessions import Channels, OpenTransport
+from probes.engine.sockets import open_icmp, open_sessions, open_udp, sharpen_timers, udp_overflows
 from probes.engine.streams import FORGET, Key, PacketEvents, StreamSpec, StreamTable
 from probes.engine.traffic import Traffic
 from probes.engine.transport import Transport
@@ -58,9 +56,6 @@ MOST_PACKETS: Final = 1 << 20
 SWITCH_INTERVAL_S: Final = 0.0002
 """The interpreter's default of 5 ms is how late a busy thread of the agent would make a packet."""
 
-OpenTransport = Callable[[Codec, int, str | None], Transport]
-"""A transport for a codec and an IP version (4 or 6), of all streams or of those from one source. Raises LocalError."""
-
 
 class Engine:
     """All stream probes of the agent. Thread-safe; callbacks come from a thread that is not the caller's.
@@ -83,27 +78,28 @@ class Engine:
         event: Callable[[str, str], None] | None = None,
         disturbed: Callable[[Disturbance], None] | None = None,
         open_transport: OpenTransport | None = None,
+        quality: Callable[[], ClockQuality] = clock_quality,
     ) -> None:
         self._clock, self._tick_ns, self._drain_ns, self._span_ns = clock, tick_ns, drain_ns, span_ns
         self._gate, self._observe, self._event, self._disturbed = gate, observe, event, disturbed
-        self._open_transport = open_transport or partial(open_socket, hops=observe is not None)
-        self.reporter = Reporter(report)
+        self.reporter = Reporter(report, quality)
         self._watch = ClockWatch(clock)
         self._table, self._flight = StreamTable(), FlightTable()
         self._intervals = Intervals(self._table, self._flight, span_ns)
         self._log = PacketLog() if observe is not None else None
         self._traffic = Traffic(
-            self._table, self._flight, self._intervals, self._watch, secrets.token_bytes(nonce.KEY_SIZE), self._log
+            self._table, self._flight, self._intervals, self._watch, secrets.token_bytes(nonce.KEY_SIZE), self._log,
+            quality,
+        )  # fmt: skip
+        self._sockets = Channels(
+            open_transport or partial(open_socket, hops=observe is not None), self._traffic.channels, self._table
         )
         self._lock = threading.Lock()
         self._keys: set[Key] = set()
-        self._codecs: dict[str, Codec] = {}
-        self._channels: dict[tuple[str, int, str | None], int] = {}
         self._commands: deque[Add | Remove | Mark] = deque()
         self._marks = Marks(self._table, self._intervals)
         self._done = False
-        self._progress_ns = clock.monotonic()
-        self._spacing_ns = tick_ns // 2
+        self._progress_ns, self._spacing_ns = clock.monotonic(), tick_ns // 2
         self._earliest_ns = self._sent_at_ns = self._drained_at_ns = self._checked_at_ns = 0
         self._stopping = threading.Event()
         self._linger_until_ns = 0
@@ -122,13 +118,21 @@ class Engine:
                     refused[spec.key] = error
         return refused
 
-    def remove(self, keys: Sequence[Key]) -> None:
-        """Stop streams. The open interval is reported as soon as the packets in flight are settled."""
+    def local_port(self, spec: StreamSpec, avoid: Container[int]) -> int:
+        """UDP port from which a stream of a kind with sessions would be sent, none of `avoid`: for a far end that must
+        know it beforehand. Raises LocalError."""
+        with self._lock:
+            codec = self._sockets.codec(spec)
+            return self._sockets.local_port(spec, codec, route_of(spec, 0).family, avoid)
+
+    def remove(self, keys: Sequence[Key], impaired: str | None = None) -> None:
+        """Stop streams. The open interval is reported once its packets in flight are settled; as IMPAIRED, with those
+        before it that still wait for packets, where a reason is given."""
         with self._lock:
             for key in keys:
                 if key in self._keys:
                     self._keys.discard(key)
-                    self._commands.append(Remove(key))
+                    self._commands.append(Remove(key, impaired))
 
     def mark(self, circuit: str, reason: str | None) -> None:
         """From now on, until None: samples of this circuit are IMPAIRED for the reason."""
@@ -171,6 +175,10 @@ class Engine:
     def counters(self) -> Mapping[str, int]:
         """Packets that were read and not used, by why; and `reports_lost`."""
         return {**self._traffic.counters, "reports_lost": self.reporter.refused}
+
+    def take_lateness(self) -> int:
+        """How late the latest packet since the last call began to leave, ns; 0 when none was due."""
+        return self._traffic.take_lateness()
 
     def step(self) -> int:
         """One tick: monotonic ns of the next. For the engine's thread, and for tests that have no thread."""
@@ -243,28 +251,15 @@ class Engine:
             )
         if self._packets_held(spec) > MOST_PACKETS:
             raise LocalError("too many packets would be in flight", hint="probe less often or with a shorter timeout")
-        codec = self._codecs.get(spec.kind)
-        if codec is None:
-            kind = catalog.load(spec.kind)
-            if not isinstance(kind, StreamKind):
-                raise LocalError(f"{spec.kind} is not a stream of packets", hint="stream kinds: icmp, udp")
-            codec = self._codecs[spec.kind] = kind.codec()
+        codec = self._sockets.codec(spec)
         if spec.size < codec.minimum_size or spec.size > 65000:
             raise LocalError(f"size {spec.size} B is out of range", hint=f"from {codec.minimum_size} B to 65000 B")
         route = route_of(spec, spec.port if codec.transport == "udp" else 0)
         own = spec.source if codec.transport == "icmp" and route.family == 6 else None
-        channel = self._channel(spec.kind, codec, route.family, own)
+        channel = self._sockets.channel(spec, codec, route.family, own)
         self._keys.add(spec.key)
         self._done = False
         return Add(spec, route, channel)
-
-    def _channel(self, kind: str, codec: Codec, family: int, source: str | None) -> int:
-        number = self._channels.get((kind, family, source))
-        if number is None:
-            channel = Channel(self._open_transport(codec, family, source), codec, family)
-            number = self._channels[kind, family, source] = len(self._traffic.channels)
-            self._traffic.channels.append(channel)
-        return number
 
     def _packets_held(self, spec: StreamSpec) -> int:
         span = max(self._span_ns, -(-spec.every_ns // self._span_ns) * self._span_ns)
@@ -278,6 +273,8 @@ class Engine:
             if isinstance(command, Add):
                 self._start_stream(command, now)
             elif isinstance(command, Remove):
+                if command.impaired is not None:
+                    self._intervals.impair([self._table.numbers[command.key]], command.impaired, closing=True)
                 self._intervals.finish(np.array([self._table.numbers[command.key]], np.int64), now)
             else:
                 self._marks.apply(command)
@@ -291,6 +288,8 @@ class Engine:
         length = spec.size if udp else spec.size + 8
         peer = peer_of(spec.address, spec.port if udp else 0)
         slot = self._table.add(spec, command.channel, length, peer)
+        if isinstance(channel.codec, SessionCodec):
+            self._table.start[slot] = secrets.randbits(32)
         self._flight.open(slot, self._packets_held(spec), spec.timeout_ns, int(self._table.first[slot]))
         self._traffic.reserve(slot + 1)
         channel.transport.reserve(length)
@@ -391,9 +390,11 @@ class Engine:
                 channel.transport.close()
 
 
-def open_socket(codec: Codec, family: int, source: str | None, *, hops: bool = False) -> Transport:
+def open_socket(codec: AnyCodec, family: int, source: str | None, *, hops: bool = False) -> Transport:
     """The real transport; source: of ICMPv6 streams that have one. Raises LocalError, among them PrivilegeError."""
     if codec.transport == "icmp":
         ways = ("ping", "raw") if source is None else ("raw", "ping")
         return SocketTransport(open_icmp(family, ways=ways, source=source, hops=hops))
+    if isinstance(codec, SessionCodec):
+        return SocketTransport(open_sessions(family, codec.minimum_reply), partial(udp_overflows, family))
     return SocketTransport(open_udp(family, hops=hops), partial(udp_overflows, family))

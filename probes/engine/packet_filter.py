@@ -72,6 +72,16 @@ def echo_requests() -> list[Instruction]:
     ]
 
 
+def datagrams(least: int) -> list[Instruction]:
+    """UDP datagrams of at least so many octets."""
+    return [
+        (_LOAD_LENGTH, 0, 0, 0),
+        (_JUMP_GREATER_EQUAL, 0, 1, _UDP_HEADER + least),
+        (_RETURN, 0, 0, 0x40000),
+        (_RETURN, 0, 0, 0),
+    ]
+
+
 def _all_of(start: list[Instruction], *equal: tuple[int, int, int]) -> list[Instruction]:
     program = list(start)
     for number, (load, offset, value) in enumerate(equal):

@@ -16,6 +16,7 @@ from probes.core.arrays import ABSENT, Int64, Packets
 from probes.core.clock import ClockQuality, clock_quality
 from probes.core.model import Counts, PacketState, Quality, Sample, SampleState, StampSource
 from probes.engine.intervals import Batch, Remarks
+from probes.engine.oneway import DirectionMemory, Directions, delay_columns
 from probes.metrics.summary import Carry, Summaries, summarise
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Reporter:
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_CAPACITY)
         self._thread: threading.Thread | None = None
         self._carry = Carry.fresh(0)
+        self._memory = DirectionMemory()
         self.refused = 0
         """hand-overs lost because the receiver was too slow"""
 
@@ -90,24 +92,40 @@ class Reporter:
         before = self._carry.take(np.where(batch.closing.fresh, -1, slots))
         summaries, after = summarise(batch.packets, len(slots), before)
         self._carry = self._carry.put(slots, after)
-        samples = samples_of(batch, summaries, self._quality())
+        samples = samples_of(batch, summaries, self._quality(), self._memory)
         if samples:
             self._report(samples)
 
 
-def samples_of(batch: Batch, summaries: Summaries, clock: ClockQuality) -> list[Sample]:
+def samples_of(batch: Batch, summaries: Summaries, clock: ClockQuality, memory: DirectionMemory) -> list[Sample]:
     """One sample for each stream that had something to send."""
     streams = len(batch.specs)
     edges = np.searchsorted(batch.packets.stream, np.arange(streams + 1)).tolist()
     sources = _worst_stamps(batch, edges)
+    counted = [summaries.counts(number, int(batch.closing.corrupt[number])) for number in range(streams)]
+    directions = memory.directions(batch, counted)
+    delays = delay_columns(batch.far, len(batch.packets.stream))
     samples: list[Sample] = []
-    for number in range(streams):
-        counts = summaries.counts(number, int(batch.closing.corrupt[number]))
+    for number, counts in enumerate(counted):
         if batch.closing.skipped[number]:
             counts = replace(counts, not_sent=counts.not_sent + int(batch.closing.skipped[number]))
         if counts.sent or counts.not_sent or int(batch.closing.stream[number]) in batch.closing.remarks.impaired:
-            samples.append(_sample(batch, summaries, number, counts, edges, sources[number], clock))
+            sample = _sample(batch, summaries, number, counts, edges, sources[number], clock)
+            ways = directions.get(number)
+            samples.append(
+                sample if ways is None else _both_ways(sample, ways, delays, slice(*edges[number : number + 2]))
+            )
     return samples
+
+
+def _both_ways(sample: Sample, ways: Directions, delays: tuple[Int64 | None, ...], part: slice) -> Sample:
+    forward_ns, backward_ns = (None if column is None else column[part] for column in delays)
+    packets = sample.packets
+    if packets is not None:
+        packets = replace(packets, forward_ns=forward_ns, backward_ns=backward_ns)
+    return replace(
+        sample, forward=ways.forward, backward=ways.backward, residence=ways.residence, packets=packets
+    )  # fmt: skip
 
 
 def _sample(

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from probes.core.errors import LocalError, PrivilegeError
 from probes.engine import control, packet_filter
 from probes.engine.mmsg import sharpen_timers
 
-__all__ = ["Endpoint", "open_icmp", "open_udp", "sharpen_timers"]
+__all__ = ["Endpoint", "open_icmp", "open_sessions", "open_udp", "sharpen_timers"]
 
 _TX_SOFTWARE, _RX_SOFTWARE, _SOFTWARE = 2, 8, 16
 _OPT_ID, _OPT_TSONLY = 128, 2048
@@ -31,6 +32,7 @@ _SO_RCVBUFFORCE: Final = 33
 _RECEIVE_BUFFER: Final = 16 << 20
 """20,000 small replies: two seconds of a frozen process at 10,000 packets a second"""
 _SEND_BUFFER: Final = 2 << 20
+_RECEIVE_CLASS: Final = (socket.IPPROTO_IPV6, control.IPV6_RECVTCLASS)
 _AF: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 _ICMP_HINT: Final = (
@@ -50,6 +52,8 @@ class Endpoint:
     """received IPv4 packets begin with the IP header, and checksums are ours to write and check"""
     source: str | None = None
     """the address it is bound to"""
+    classes: bool = False
+    """the code point of each packet received is reported"""
 
 
 def open_icmp(
@@ -79,6 +83,16 @@ def open_icmp(
 
 def open_udp(family: int, *, hops: bool = False) -> Endpoint:
     """An unconnected UDP socket on a port the kernel chooses. Raises LocalError."""
+    opened = _bound(family, packet_filter.echo_datagrams())
+    try:
+        _prepare(opened, family, hops=hops)
+    except OSError as error:
+        opened.close()
+        raise _unusable(family, error) from None
+    return Endpoint(opened, family, 0, False)
+
+
+def _bound(family: int, program: Sequence[packet_filter.Instruction]) -> socket.socket:
     try:
         opened = socket.socket(_AF[family], socket.SOCK_DGRAM)
     except OSError as error:
@@ -86,13 +100,25 @@ def open_udp(family: int, *, hops: bool = False) -> Endpoint:
     try:
         if family == 6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        packet_filter.attach(opened, packet_filter.echo_datagrams())
+        packet_filter.attach(opened, program)
         opened.bind(("0.0.0.0" if family == 4 else "::", 0))
-        _prepare(opened, family, hops=hops)
     except OSError as error:
         opened.close()
         raise _unusable(family, error) from None
-    return Endpoint(opened, family, 0, False)
+    return opened
+
+
+def open_sessions(family: int, least: int) -> Endpoint:
+    """A UDP socket for replies of at least so many octets, whose TTL and code point are reported. Raises LocalError."""
+    opened = _bound(family, packet_filter.datagrams(least))
+    level, option = (socket.IPPROTO_IP, control.IP_RECVTOS) if family == 4 else _RECEIVE_CLASS
+    try:
+        opened.setsockopt(level, option, 1)
+        _prepare(opened, family, hops=True)
+    except OSError as error:
+        opened.close()
+        raise _unusable(family, error) from None
+    return Endpoint(opened, family, 0, False, classes=True)
 
 
 def restart_stamp_numbers(opened: socket.socket) -> None:

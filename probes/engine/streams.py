@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.core.arrays import Int64
+from probes.core.arrays import ABSENT, Int64
 from probes.core.clock import SECOND
+from probes.engine.address import fingerprint
 from probes.engine.pacing import NEVER
 
 Key = tuple[str, str]
@@ -41,10 +42,21 @@ class StreamSpec:
     ttl: int | None = None
     limit: int | None = None
     """stop after this many packets"""
+    local_port: int | None = None
+    """send from this one of the engine's UDP ports, as Engine.local_port gave it; None: the engine chooses"""
+    extras: tuple[tuple[str, object], ...] = field(default=(), repr=False)
+    """the kind's other parameters, by name, sorted and hashable; a secret may be among them"""
 
     @property
     def key(self) -> Key:
         return (self.circuit, self.probe)
+
+
+def spec_of(parameters: Mapping[str, object], **others: object) -> StreamSpec:
+    """A stream from its kind's parameters, named as fields; those that are none of a StreamSpec are its extras."""
+    known = {name: value for name, value in parameters.items() if name in StreamSpec.__slots__}
+    extras = tuple(sorted((name, value) for name, value in parameters.items() if name not in known))
+    return StreamSpec(**known, **others, extras=extras)  # type: ignore[arg-type] # checked against the Parameters
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +83,9 @@ class PacketEvents:
     """who answered or sent the ICMP error; empty if nobody"""
     reason: tuple[str | None, ...]
     """why it was rejected or not sent"""
+    forward_ns: Int64
+    """one-way delays; ABSENT where the kind has none, and while they are withheld"""
+    backward_ns: Int64
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -87,6 +102,8 @@ class StreamTable:
         """streams that are sending or finishing"""
         self.numbers: dict[Key, int] = {}
         """streams that are sending"""
+        self.sessions: set[tuple[int, int]] = set()
+        """channel and fingerprint of the peer of streams that these tell"""
         self.next_due_ns: Int64 = np.zeros(0, np.int64)
         """monotonic; NEVER while a stream does not send"""
         self.fresh: NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -94,7 +111,7 @@ class StreamTable:
         self.peer: NDArray[np.uint64] = np.zeros((0, 3), np.uint64)
         """address and port replies come from, as probes.engine.address writes them"""
         self.hot: Int64 = np.zeros((0, 5), np.int64)
-        self._cold: Int64 = np.zeros((0, 7), np.int64)
+        self._cold: Int64 = np.zeros((0, 9), np.int64)
         self.limited = False
         """some stream stops after a number of packets"""
         self.varied_lengths = False
@@ -122,6 +139,10 @@ class StreamTable:
         self.skipped: Int64 = cold[:, 4]
         self.corrupt: Int64 = cold[:, 5]
         self.drops: Int64 = cold[:, 6]
+        self.start: Int64 = cold[:, 7]
+        """what the wire's 32-bit sequence is ahead of ours; ABSENT where the payload carries all of it"""
+        self.follows: Int64 = cold[:, 8]
+        """1 where the far end tells afterwards when a reply really left"""
 
     def add(self, spec: StreamSpec, channel: int, length: int, peer: NDArray[np.uint64]) -> int:
         """Give the stream a slot; it does not send before its next_due_ns is set."""
@@ -133,6 +154,7 @@ class StreamTable:
         self.remaining[slot] = UNLIMITED if spec.limit is None else spec.limit
         self.channel[slot], self.length[slot], self.peer[slot] = channel, length, peer
         self.skipped[slot] = self.corrupt[slot] = self.drops[slot] = 0
+        self.start[slot], self.follows[slot] = ABSENT, 0
         self.fresh[slot] = True
         self.limited |= spec.limit is not None
         self._lengths.add(length)
@@ -146,6 +168,7 @@ class StreamTable:
 
     def release(self, slot: int) -> None:
         """Its last interval has been handed on."""
+        self.sessions.discard((int(self.channel[slot]), fingerprint(self.peer[slot])))
         del self.specs[slot]
         self._free.append(slot)
 

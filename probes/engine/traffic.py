@@ -6,28 +6,31 @@ Used by one thread. Nothing here waits.
 from __future__ import annotations
 
 import errno
-import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
-from probes.core.clock import SECOND
-from probes.core.codec import Codec
+from probes.core.clock import SECOND, ClockQuality
+from probes.core.codec import Decoded, SessionCodec
 from probes.core.errors import LocalError
 from probes.core.model import PacketState
 from probes.engine.address import text_of
 from probes.engine.clockwatch import ClockWatch
-from probes.engine.departures import Channel, Departures, encode
-from probes.engine.flight import FlightTable
+from probes.engine.departures import Departures, encode, lengths
+from probes.engine.farside import FarSide
+from probes.engine.flight import Answers, FlightTable
 from probes.engine.intervals import Intervals
 from probes.engine.nonce import Nonces
 from probes.engine.observing import PacketLog
 from probes.engine.pacing import NEVER, take_due
+from probes.engine.refusals import MAY_BE_THE_SOURCE, refusal_text
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
+from probes.engine.sessions import Channel, Sessions
 from probes.engine.streams import StreamTable
 from probes.engine.transport import Arrivals, Notices, Refusals
 from probes.wire.icmp import error_text
@@ -38,41 +41,36 @@ MOST_BATCHES: Final = 64
 _NO_NEIGHBOUR: Final = {4: (3, 1), 6: (1, 3)}
 """ICMP type and code the kernel itself reports when ARP or neighbour discovery gets no answer"""
 
-_LOCAL: Final = {
-    errno.ENETUNREACH: "this host has no route to {address}",
-    errno.EHOSTUNREACH: "a route of this host makes {address} unreachable",
-    errno.EINVAL: "a blackhole route of this host covers {address}",
-    errno.EACCES: "a prohibit route of this host covers {address}",
-    errno.EPERM: "a firewall rule of this host forbids sending to {address}",
-    errno.ENOBUFS: "the send queue of this host is full",
-    errno.EAGAIN: "the send buffer of this host is full",
-    errno.EMSGSIZE: "the packet is larger than the path of this host allows",
-    errno.ENETDOWN: "the interface towards {address} is down",
-    errno.EADDRNOTAVAIL: "this host has no source address for {address}",
-    errno.ENODEV: "there is no interface {interface} on this host",
-}
-_MAY_BE_THE_SOURCE: Final = frozenset((errno.EINVAL, errno.ENETUNREACH))
-"""What the kernel may say, beside EADDRNOTAVAIL, when the source address asked for is not (any longer) its own."""
-
 
 class Traffic:
     """Sends and receives for all streams of a StreamTable."""
 
     def __init__(
         self, table: StreamTable, flight: FlightTable, intervals: Intervals, watch: ClockWatch, secret: bytes,
-        log: PacketLog | None,
+        log: PacketLog | None, quality: Callable[[], ClockQuality],
     ) -> None:  # fmt: skip
         self._table, self._flight, self._intervals = table, flight, intervals
         self._watch, self._log = watch, log
         self._nonces = Nonces(secret)
+        self._sessions = Sessions(table, flight, quality)
+        intervals.far = self._sessions.far
         self.channels: list[Channel] = []
         self.departures = Departures(table, flight, self._nonces, watch, self._not_sent)
+        self._latest_ns = 0
         self.counters: Counter[str] = Counter()
-        """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why"""
+        """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why; and
+        not_sent"""
+
+    def take_lateness(self) -> int:
+        """How late the latest packet since the last call began to leave, ns."""
+        latest = max(self._latest_ns, self.departures.latest_ns)
+        self._latest_ns = self.departures.latest_ns = 0
+        return latest
 
     def reserve(self, slots: int) -> None:
-        """Make room for streams 0 ... slots - 1."""
+        """Make room for streams 0 ... slots - 1: one of them begins."""
         self._nonces.reserve(slots)
+        self._sessions.began()
 
     def send_due(self, now: Reading, earliest_ns: int) -> None:
         """One packet for every stream whose deadline has come; earliest_ns: no deadline is earlier."""
@@ -80,6 +78,7 @@ class Traffic:
         due = take_due(table.next_due_ns, table.every_ns, now.monotonic_ns, earliest_ns=earliest_ns)
         if due is None:
             return
+        self._latest_ns = max(self._latest_ns, now.monotonic_ns - earliest_ns)
         stream, scheduled = due.stream, due.scheduled_ns
         if due.skipped is not None:
             table.skipped[stream] += due.skipped
@@ -115,10 +114,10 @@ class Traffic:
                 notices = channel.transport.notices()
                 now = self._watch.glance()
                 if notices is not None:
-                    self._note(channel, notices)
+                    self._note(number, channel, notices)
                 if arrivals is None:
                     break
-                self._match(channel, arrivals, now)
+                self._match(number, channel, arrivals, now)
                 if not arrivals.more:
                     break
             dropped = channel.transport.drops()
@@ -161,7 +160,10 @@ class Traffic:
         table.next_sequence[stream] = sequence + 1
         rows = flight.rows(stream, sequence)
         nonce = self._nonces.take(stream, sequence)
-        encode(channel, table, stream, sequence, nonce)
+        if isinstance(channel.codec, SessionCodec):
+            nonce = self._write_requests(channel, channel.codec, stream, sequence, nonce, now)
+        else:
+            encode(channel, channel.codec, table, stream, sequence, nonce)
         channel.transport.address(stream)
         called = self._watch.monotonic()
         flight.launch(rows, sequence, nonce, called + now.offset_ns, now.offset_ns, called - scheduled)
@@ -170,12 +172,31 @@ class Traffic:
             failed = np.flatnonzero(errors)
             self._not_sent(channel, stream[failed], sequence[failed], rows[failed], errors[failed])
 
+    def _write_requests(
+        self, channel: Channel, codec: SessionCodec, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64],
+        now: Reading,
+    ) -> NDArray[np.uint64]:  # fmt: skip
+        """Write the batch; the stamps in it, which prove what comes back."""
+        clock = self._sessions.clock(now.monotonic_ns)
+        wire = self._sessions.wire(stream, sequence)
+        stamp = codec.stamps(self._watch.monotonic() + now.offset_ns, nonce)
+        for first, end, length in lengths(self._table, stream):
+            codec.request(
+                channel.transport.outgoing(first, end, length),
+                sequence=wire[first:end],
+                stamp=stamp[first:end],
+                error_ns=clock.maximum_error_ns,
+                synchronised=clock.synchronised,
+            )
+        return stamp
+
     def _not_sent(
         self, channel: Channel, stream: Int64, sequence: Int64, rows: Int64, errors: NDArray[np.int32]
     ) -> None:
         if not len(stream):
             return
         self._flight.not_sent(rows)
+        self.counters["not_sent"] += len(rows)
         reasons: list[str] = []
         for slot, number, code in zip(stream.tolist(), sequence.tolist(), errors.tolist(), strict=True):
             reason = self._local_reason(channel, slot, code)
@@ -190,11 +211,10 @@ class Traffic:
     def _local_reason(self, channel: Channel, slot: int, code: int) -> str:
         spec = self._table.specs[slot]
         if spec.source is not None and (
-            code == errno.EADDRNOTAVAIL or (code in _MAY_BE_THE_SOURCE and not channel.transport.owns(spec.source))
+            code == errno.EADDRNOTAVAIL or (code in MAY_BE_THE_SOURCE and not channel.transport.owns(spec.source))
         ):
             return f"source address {spec.source} is not on this host"
-        text = _LOCAL.get(code, "{error} (errno {code})")
-        return text.format(address=spec.address, interface=spec.interface, error=os.strerror(code), code=code)
+        return refusal_text(spec, code)
 
     def _look_up_interface(self, channel: Channel, slot: int) -> None:
         """An interface that went and came back has a new number."""
@@ -204,7 +224,10 @@ class Traffic:
         except LocalError:
             return
 
-    def _match(self, channel: Channel, arrivals: Arrivals, now: Reading) -> None:
+    def _match(self, number: int, channel: Channel, arrivals: Arrivals, now: Reading) -> None:
+        if isinstance(channel.codec, SessionCodec):
+            self._match_sessions(number, channel.codec, arrivals, now)
+            return
         table = self._table
         family, identifier = channel.family, channel.transport.identifier
         decoded = channel.codec.decode(arrivals.data, arrivals.length, family=family, identifier=identifier)
@@ -221,30 +244,80 @@ class Traffic:
             self._count_corrupt(stream[usable & ~whole])
         stream = stream[at]
         answers = self._flight.answer(stream, decoded.sequence[at], decoded.nonce[at], arrivals.received_ns[at], now)
+        self._account(stream, answers)
+        if self._log is not None:
+            told = np.flatnonzero(answers.first | answers.duplicate)
+            self._tell(self._log, stream[told], answers, told, arrivals, at[told], None)
+
+    def _match_sessions(self, number: int, codec: SessionCodec, arrivals: Arrivals, now: Reading) -> None:
+        """Replies of far ends that stamp and number them."""
+        sessions, far, received_ns = self._sessions, self._sessions.far, arrivals.received_ns
+        found = codec.replies(arrivals.data, arrivals.length, near_ns=now.wall_ns)
+        slots = sessions.find(number, arrivals.source)
+        usable = slots >= 0
+        forged, at = found.forged & usable, (found.valid & usable).nonzero()[0]
+        if len(at) != len(usable):
+            self.counters["foreign"] += len(usable) - len(at) - int(forged.sum())
+            self.counters["forged"] += int(forged.sum())
+            self._count_corrupt(slots[forged])
+        stream = slots[at]
+        sequence = sessions.sequence(stream, found.sequence[at])
+        answers = self._flight.answer(stream, sequence, found.stamp[at], received_ns[at], now)
+        self._account(stream, answers)
+        far.reserve()
+        first = answers.first.nonzero()[0]
+        rows, chosen = answers.index[first], at[first]
+        far.answered(
+            rows, stream[first], found, chosen, received_ns=received_ns[chosen], ttl=arrivals.ttl[chosen],
+            error_ns=sessions.errors(found, now.monotonic_ns)[chosen], dscp=arrivals.dscp_of(chosen),
+        )  # fmt: skip
+        if answers.duplicate.any():
+            far.again(answers.index[answers.duplicate], found.number[at[answers.duplicate]])
+        genuine = answers.first | answers.duplicate
+        sessions.note_follow_ups(stream[genuine], found.followed[at[genuine]], found.followed_ns[at[genuine]])
+        if self._log is not None:
+            told = np.flatnonzero(genuine)
+            self._tell(self._log, stream[told], answers, told, arrivals, at[told], far)
+
+    def _account(self, stream: Int64, answers: Answers) -> None:
+        """Replies that were not used."""
         if not answers.first.all():
             self._count_corrupt(stream[answers.forged])
             self.counters["forged"] += int(answers.forged.sum())
             self.counters["forgotten"] += int(answers.forgotten.sum())
-        if self._log is not None:
-            told = np.flatnonzero(answers.first | answers.duplicate)
-            rows, ttl, source = answers.index[told], arrivals.ttl[at[told]], arrivals.source[at[told]]
-            duplicate = answers.duplicate[told]
-            self._log.add(
-                stream[told], self._number(stream[told], rows), self._flight.state[rows].astype(np.uint8),
-                rtt_ns=np.where(duplicate, ABSENT, self._flight.rtt_ns[rows]), duplicate=duplicate, ttl=ttl,
-                source=[text_of(peer) for peer in source],
-            )  # fmt: skip
 
-    def _note(self, channel: Channel, notices: Notices) -> None:
+    def _tell(
+        self, log: PacketLog, stream: Int64, answers: Answers, told: Int64, arrivals: Arrivals, at: Int64,
+        far: FarSide | None,
+    ) -> None:  # fmt: skip
+        rows, duplicate = answers.index[told], answers.duplicate[told]
+        log.add(
+            stream, self._number(stream, rows), self._flight.state[rows].astype(np.uint8),
+            rtt_ns=np.where(duplicate, ABSENT, self._flight.rtt_ns[rows]), duplicate=duplicate,
+            ttl=arrivals.ttl[at], source=[text_of(peer) for peer in arrivals.source[at]],
+            delays=None if far is None else far.told(rows, ~duplicate),
+        )  # fmt: skip
+
+    def _note(self, number: int, channel: Channel, notices: Notices) -> None:
         known = notices.token >= 0
         self._flight.transmitted(notices.token[known], notices.transmitted_ns[known])
         if notices.refusals is not None:
-            self._refused(channel, notices.refusals)
+            self._refused(number, channel, notices.refusals)
 
-    def _refused(self, channel: Channel, refusals: Refusals) -> None:
-        decoded = channel.codec.decode_quoted(
+    def _quoted(self, number: int, channel: Channel, refusals: Refusals) -> Decoded:
+        """Our requests as errors quote them."""
+        if isinstance(channel.codec, SessionCodec):
+            quoted = channel.codec.quoted(refusals.data, refusals.length)
+            slots = self._sessions.find(number, refusals.peer)
+            stream = np.maximum(slots, 0)
+            sequence = self._sessions.sequence(stream, quoted.sequence)
+            return Decoded(quoted.valid & (slots >= 0), stream, sequence, quoted.stamp)
+        return channel.codec.decode_quoted(
             refusals.data, refusals.length, family=channel.family, identifier=channel.transport.identifier
         )
+
+    def _refused(self, number: int, channel: Channel, refusals: Refusals) -> None:
+        decoded = self._quoted(number, channel, refusals)
         usable = np.flatnonzero(decoded.valid & self._open(decoded.stream))
         self.counters["unmatched_errors"] += len(decoded.valid) - len(usable)
         for row in usable.tolist():
@@ -297,8 +370,3 @@ class Traffic:
     def _number(self, stream: Int64, rows: Int64) -> Int64:
         """Sequences as the observer counts them: from 0."""
         return self._flight.sequence[rows] - self._table.base[stream]
-
-
-def header_of(codec: Codec) -> int:
-    """Octets of ICMP header in front of the payload; a UDP socket adds its header itself."""
-    return 8 if codec.transport == "icmp" else 0

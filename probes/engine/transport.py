@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.core.arrays import Int64
+from probes.core.arrays import ABSENT, Int64
 from probes.core.codec import Octets
 from probes.engine.address import Peers
 
@@ -42,6 +42,12 @@ class Arrivals:
     """wrong checksum; None where the kernel has checked"""
     more: bool
     """the batch is full: there may be more"""
+    dscp: Int64 | None = None
+    """code point, or ABSENT; None where the socket was not asked for it"""
+
+    def dscp_of(self, rows: Int64) -> Int64:
+        """Code points of some rows; ABSENT where unknown."""
+        return np.full(len(rows), ABSENT, np.int64) if self.dscp is None else self.dscp[rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +62,8 @@ class Refusals:
     code: Int64
     offender: Peers
     """(n, 3): who sent the error"""
+    peer: Peers
+    """(n, 3): whom the packet was for; zeros where the kernel does not say"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,5 +120,8 @@ class Transport(Protocol):
 
     def owns(self, address: str) -> bool:
         """Whether this host has the address."""
+
+    def local_port(self) -> int:
+        """UDP port it sends from."""
 
     def close(self) -> None: ...

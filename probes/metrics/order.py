@@ -30,6 +30,38 @@ def reordered(stream: Int64, sequence: Int64, arrival_ns: Int64, next_expected: 
     return flags | (sequence < next_expected)
 
 
+def extents(stream: Int64, arrival_ns: Int64) -> Int64:
+    """Reordering extent, RFC 4737 section 4.2.2: e = i - j, j the earliest arrival with a greater sequence than the
+    i-th; 0 for packets in order. Shape (n,); distinct packets that arrived, sorted by (stream, sequence).
+    """
+    # Positions grow with (stream, sequence): what arrives carries its own rank, and no stream reaches into another.
+    arrived = arrival_order(stream, arrival_ns)
+    earliest = np.searchsorted(np.maximum.accumulate(arrived), arrived, side="right")
+    return _by_packet(arrived, np.maximum(np.arange(len(arrived)) - earliest, 0))
+
+
+def n_reordering(stream: Int64, arrival_ns: Int64) -> Int64:
+    """n of each n-reordered packet, RFC 4737 section 5.4: so many arrivals just before it are all of greater sequence.
+
+    0 for packets in order; shapes as for extents. With n = 3 TCP takes a packet for lost.
+    """
+    arrived = arrival_order(stream, arrival_ns)
+    count = np.zeros(len(arrived), np.int64)
+    late = np.flatnonzero(arrived < np.maximum.accumulate(arrived))
+    while len(late):  # a stream's first arrival is smaller than none before it, so this ends within the stream
+        late = late[arrived[late - count[late] - 1] > arrived[late]]
+        count[late] += 1
+        late = late[late > count[late]]
+    return _by_packet(arrived, count)
+
+
+def _by_packet(arrived: Int64, values: Int64) -> Int64:
+    """From the order of arrival to the order of sending."""
+    out = np.zeros(len(arrived), np.int64)
+    out[arrived] = values
+    return out
+
+
 @dataclass(frozen=True, slots=True)
 class Duplication:
     """RFC 5560 section 5 over packets that arrived; None where none did."""

@@ -54,6 +54,13 @@ class IntervalPackets:
     """send time minus scheduled time; ABSENT for NOT_SENT"""
     duplicates: Int64
     """extra copies of the reply"""
+    held_ns: Int64 | None = None
+    """time inside the far end, which the delay is without; None where there is none"""
+
+    def arrival_ns(self) -> Int64:
+        """When each reply came, whatever it says where none did."""
+        arrival_ns = self.sent_ns + self.rtt_ns
+        return arrival_ns if self.held_ns is None else arrival_ns + self.held_ns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,7 +216,7 @@ def _pairs(packets: IntervalPackets, received: Flags, streams: int, carry: Carry
 def _jitter(packets: IntervalPackets, arrived: Flags, streams: int, carry: Carry) -> tuple[dict[str, Int64], Carry]:
     """RFC 3550 estimator at the interval's end; ABSENT where nothing arrived, or nothing to compare with."""
     stream, transit_ns = packets.stream[arrived], packets.rtt_ns[arrived]
-    order = arrival_order(stream, packets.sent_ns[arrived] + transit_ns)
+    order = arrival_order(stream, packets.arrival_ns()[arrived])
     transit_ns, groups = transit_ns[order], Groups.of(stream)
     last_transit_ns = carry.last_transit_ns[groups.stream]
     estimate = rfc3550(groups, transit_ns, carry.rfc3550_ns[groups.stream], last_transit_ns)
@@ -229,8 +236,7 @@ def _order(
     packets: IntervalPackets, sent: Flags, arrived: Flags, streams: int, carry: Carry
 ) -> tuple[dict[str, Int64], Carry]:
     """Reordered arrivals, among them those of the interval before that this one overtook."""
-    now = Arrivals(packets.stream, packets.sequence, packets.sent_ns + np.where(arrived, packets.rtt_ns, 0))
-    now = now.where(arrived)
+    now = Arrivals(packets.stream, packets.sequence, packets.arrival_ns()).where(arrived)
     both = carry.flying.joined(now)
     first_new = np.full(streams, np.iinfo(np.int64).max, np.int64)
     fresh = Groups.of(now.stream)

@@ -74,6 +74,13 @@ def mos(rating_ten_thousandths: Int64) -> Int64:
     return result
 
 
+def sample_rating(one_way_ns: Int64, lost: Int64, sent: Int64, codec: Codec) -> Int64:
+    """R of samples of `sent` (> 0) packets in ten-thousandths, 0 to 100; 0 where all are lost."""
+    heard = lost < sent
+    value = rating(mouth_to_ear(np.where(heard, one_way_ns, 0), codec), lost, sent, codec)
+    return np.where(heard, np.clip(value, 0, _TOP), 0)
+
+
 def sample_mos(one_way_ns: Int64, lost: Int64, sent: Int64, codec: Codec) -> Int64:
     """MOS in millionths of samples of `sent` (> 0) packets; 1 where all of them are lost: nothing was heard."""
     heard = lost < sent

@@ -25,7 +25,6 @@ class UdpEchoCodec:
 
     transport: Literal["icmp", "udp"] = "udp"
     minimum_size = payload.SIZE
-    timeless = True
 
     def encode(
         self,

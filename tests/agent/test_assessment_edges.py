@@ -36,6 +36,7 @@ from tests.fakes.columns import columns, packets
 from tests.fakes.contracts import HOUR, contract, objective
 
 MINUTE = 60 * SECOND
+EUR_70 = Money(Decimal("70.00"), "EUR")
 SPAN = 10 * MINUTE
 LATER = parse_instant("2026-11-20T00:00:00Z")
 CIRCUIT = Circuit("c1", "192.0.2.9", probes=(ProbeSetting("icmp", "icmp", {"every": MINUTE}),), contract="test")
@@ -182,6 +183,58 @@ def test_a_claim_that_was_answered_counts_as_it_was_answered(august: FilingState
     assert paid(month_of(promise, samples, "2026-10", answer)).get("tenth", Decimal("0.00")) == Decimal(owed)
 
 
+def test_a_claim_accepted_as_it_was_made_counts_in_full() -> None:
+    """72.00 a year: August's 48.00 were accepted and no other sum named, so September has 24.00 and October nothing."""
+    outages = [(f"2026-{month:02}-10T00:00:00Z", f"2026-{month:02}-10T02:00:00Z") for month in (8, 9, 10)]
+    samples = rows("2026-07-30T00:00:00Z", "2026-11-02T00:00:00Z", *outages)
+    promise = signed(UP, credits=(TENTH,), credit_caps=(Cap("year", percent(15)),))
+    answer = {ClaimName("test", "c1", "tenth", "2026-08"): Filing("accepted", date(2026, 9, 3))}
+    assert paid(month_of(promise, samples, "2026-09", answer)) == {"tenth": Decimal("24.00")}
+    assert paid(month_of(promise, samples, "2026-10", answer)) == {}
+
+
+def test_a_cap_of_the_contract_reaches_back_over_years_and_one_of_a_year_does_not() -> None:
+    """
+    Contract years begin in September. June and October each earn 48.00. 60.00 a year: October has all of its 48.00.
+    70.00 ever: 22.00 are left of it, whether June was left open or 48.00 of it were granted.
+    """
+    outages = [(f"2026-{month:02}-10T00:00:00Z", f"2026-{month:02}-10T02:00:00Z") for month in (6, 10)]
+    samples = rows("2026-05-30T00:00:00Z", "2026-11-02T00:00:00Z", *outages)
+    by_year, ever = Cap("year", percent(Fraction(25, 2))), Cap("contract", Price("amount", Fraction(70), EUR_70))
+    begins = date(2025, 9, 1)
+    granted = {
+        ClaimName("test", "c1", "tenth", "2026-06"): Filing(
+            "accepted", date(2026, 7, 3), amount=Money(Decimal("48.00"), "EUR")
+        )
+    }
+    for caps, left in (((by_year,), "48.00"), ((ever,), "22.00"), ((by_year, ever), "22.00")):
+        promise = signed(UP, credits=(TENTH,), credit_caps=caps, valid_from=begins)
+        for claims in ({}, granted):
+            assert paid(month_of(promise, samples, "2026-10", claims)) == {"tenth": Decimal(left)}, (caps, claims)
+
+
+def test_each_term_has_a_cap_of_the_year_of_its_own() -> None:
+    """The first term pays 48.00 a month and 72.00 a year, the second 4.80 for each hour of an outage: 9.60 a month."""
+    outages = [(f"2026-{month:02}-10T00:00:00Z", f"2026-{month:02}-10T02:00:00Z") for month in (9, 10)]
+    samples = rows("2026-08-30T00:00:00Z", "2026-11-02T00:00:00Z", *outages)
+    tenth = replace(TENTH, caps=(Cap("year", percent(15)),))
+    promise = signed(UP, credits=(tenth, EACH))
+    assert paid(month_of(promise, samples, "2026-09")) == {"tenth": Decimal("48.00"), "each": Decimal("9.60")}
+    assert paid(month_of(promise, samples, "2026-10")) == {"tenth": Decimal("24.00"), "each": Decimal("9.60")}
+
+
+def test_the_mean_time_to_repair_of_a_report_is_that_of_the_promise() -> None:
+    """Two hours, of which one was maintenance, and one hour: (1 + 1) / 2 on both clocks, in both places."""
+    work = Exclusion("w", parse_instant("2026-10-10T00:00:00Z"), parse_instant("2026-10-10T01:00:00Z"), "work", 0)
+    samples = rows("2026-09-29T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-10-10T00:00:00Z", "2026-10-10T02:00:00Z"),
+                   ("2026-10-20T00:00:00Z", "2026-10-20T01:00:00Z"))  # fmt: skip
+    found = month_of(signed(UP, REPAIR, exclusions=(work,)), samples, "2026-10")
+    assert value(found, "repair") == HOUR
+    assert (found.repair.count, found.repair.mttr_ns, found.repair.mttr_measured_ns) == (2, HOUR, HOUR)
+    assert found.repair.mtbf_ns is not None
+    assert found.repair.mttf_ns == found.repair.mtbf_ns - HOUR
+
+
 @pytest.mark.parametrize(("label", "left"), [("2026-Q4", "24.00"), ("2026-10", "24.00")])
 def test_a_quarter_knows_what_was_paid_earlier_in_the_year(label: str, left: str) -> None:
     samples = rows("2026-08-30T00:00:00Z", "2026-11-02T00:00:00Z", ("2026-09-10T00:00:00Z", "2026-09-10T02:00:00Z"),
@@ -265,3 +318,30 @@ def test_check_report_and_back_test_agree(tmp_path: Path, capsys: pytest.Capture
     # 5 hours are 10 % for the outage that began in October, though two of them count for the month; and 10 % by band
     assert [(item["terms"], item["amount"]) for item in tried["lines"]] == [("pay", "48.00"), ("each", "48.00")]
     assert reported["summary"]["sentences"][-1] == "P owes 96.00 EUR, 20 % of the monthly charge."
+
+
+ROLLING = replace(UP, window=Window(None, rolling_ns=30 * 24 * HOUR))
+MONTHLY_OUTAGES = [(f"2026-{month:02}-20T00:00:00Z", f"2026-{month:02}-20T02:00:00Z") for month in (7, 8, 9)]
+
+
+def test_a_quarter_settles_a_rolling_window_month_by_month() -> None:
+    """Each month ends with an outage in its last 30 days, and each earns 10 %: the quarter pays what its months do."""
+    samples = rows("2026-06-01T00:00:00Z", "2026-10-02T00:00:00Z", *MONTHLY_OUTAGES)
+    promise = signed(ROLLING, credits=(TENTH,))
+    quarter = month_of(promise, samples, "2026-Q3")
+    assert [(line.window.label, str(line.amount)) for line in quarter.settlement.lines] == [
+        ("2026-07", "48.00 EUR"), ("2026-08", "48.00 EUR"), ("2026-09", "48.00 EUR"),
+    ]  # fmt: skip
+    assert [paid(month_of(promise, samples, f"2026-{month:02}"))["tenth"] for month in (7, 8, 9)] == [Decimal(48)] * 3
+
+
+def test_a_claim_for_a_rolling_window_is_that_of_its_month_alone() -> None:
+    samples = rows("2026-06-01T00:00:00Z", "2026-10-02T00:00:00Z", *MONTHLY_OUTAGES)
+    promise = signed(ROLLING, credits=(TENTH,), credit_caps=(Cap("year", percent(15)),))
+    granted = Filing("accepted", date(2026, 8, 3), amount=Money(Decimal("40.00"), "EUR"))
+    claims = {ClaimName("test", "c1", "tenth", "2026-07"): granted}
+    july, august = (month_of(promise, samples, label, claims).settlement.lines[0] for label in ("2026-07", "2026-08"))
+    assert july.claim is not None
+    assert august.claim is not None
+    assert (july.claim.state, july.claim.granted, august.claim.state) == ("accepted", granted.amount, "open")
+    assert str(august.amount) == "32.00 EUR"  # 72.00 a year, of which 40.00 were granted

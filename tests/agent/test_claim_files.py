@@ -10,6 +10,7 @@ import pytest
 from agent import claim_files
 from agent.claim_files import ClaimError, ClaimName
 from agent.sla.credit.claims import Filing
+from agent.sla.terms.contract import Window
 from agent.sla.terms.money import Money, parse
 from agent.sla.time import calendar
 from tests.fakes.contracts import contract
@@ -76,5 +77,9 @@ def test_what_was_granted_earlier_in_the_year(tmp_path: Path) -> None:
         claim_files.answer(tmp_path, name, "accepted", parse(amount), "", at_ns=number, by="me")
     filings = claim_files.load(tmp_path)
     october = calendar.parse("2026-10", "Europe/Berlin")
-    assert claim_files.paid_before(filings, signed, "C-1", october) == parse("14.00 EUR")
-    assert claim_files.paid_before(filings, signed, "C-2", october) is None
+    found = claim_files.granted_before(filings, signed, "C-1", october)
+    this_year = calendar.resolve(signed, Window("contract_year"), october.start_ns).start_ns
+    assert [str(item.amount) for item in found if item.year_ns == this_year] == ["2.00 EUR", "4.00 EUR", "8.00 EUR"]
+    assert [str(item.amount) for item in found if item.year_ns != this_year] == ["1.00 EUR"]
+    assert {item.terms for item in found} == {"availability-credit"}
+    assert claim_files.granted_before(filings, signed, "C-2", october) == ()

@@ -4,15 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from agent.cli.main import run
-from agent.sla.time.calendar import parse_instant
+from agent.sla.terms.contract import Window
+from agent.sla.time.calendar import parse_instant, windows_within
+from agent.sla.verdict import VerdictState, gravest
 from agent.store import Store
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Counts, Delay, Sample, SampleState
+from tests.fakes.assessments import AVAILABILITY, LOSS_DAY, OCTOBER, verdict
+from tests.fakes.assessments import CONTRACT as CONTRACT_OF_OCTOBER
 
 CONFIG = """
 site: test
@@ -207,3 +212,16 @@ def test_a_terminal_without_dashes_gets_the_table(home: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_of_many_windows_the_one_with_the_worst_value_is_shown() -> None:
+    days = windows_within(CONTRACT_OF_OCTOBER, Window("day"), OCTOBER)[:4]
+    shares = (Fraction(2, 100), Fraction(20, 100), Fraction(5, 100))
+    bad = [
+        verdict(LOSS_DAY, VerdictState.BREACHED, share, window=day) for share, day in zip(shares, days, strict=False)
+    ]
+    unknown = verdict(LOSS_DAY, VerdictState.INCONCLUSIVE, Fraction(1), window=days[3])
+    assert gravest((unknown, *bad)) is bad[1]
+    low = [verdict(AVAILABILITY, VerdictState.BREACHED, Fraction(n, 10), window=days[0]) for n in (9, 7, 8)]
+    assert gravest(low) is low[1]
+    assert gravest(()) is None

@@ -141,7 +141,7 @@ def test_what_is_commented_out_in_the_default_file_is_right_too(tmp_path: Path) 
     (tmp_path / "agent.yaml").write_text("\n".join([*sinks, "circuits:", *circuit, *ends, ""]))
     config = load(tmp_path / "agent.yaml")
     assert [sink.name for sink in config.sinks] == ["central", "legacy"]
-    assert len(config.circuits[0].probes) == 5
+    assert {probe.kind for probe in config.circuits[0].probes} == set(catalog.names())
     assert (config.circuits[0].near_end, config.circuits[0].far_end) == ("edge-router", "rotterdam-4g")
 
 
@@ -444,3 +444,35 @@ def test_the_name_of_a_contract_may_be_longer_than_that_of_a_file(tmp_path: Path
     )
     with pytest.raises(DocumentError, match="contract"):
         load(tmp_path / "agent.yaml")
+
+
+# Secrets of probes
+
+
+def test_a_probes_key_is_named_and_never_written(tmp_path: Path) -> None:
+    """A relative file is beside the configuration; what is shown reads back and holds no secret."""
+    text = """\
+circuits:
+  - name: C1
+    target: 192.0.2.1
+    probes:
+      - {kind: stamp, key: {file: keys/stamp}, ssid: 9, stamps: ptp}
+      - {kind: stamp, name: other, key: {credential: stamp-key}}
+"""
+    (tmp_path / "agent.yaml").write_text(text)
+    config = load(tmp_path / "agent.yaml")
+    first, second = (probe.parameters for probe in config.circuits[0].probes)
+    assert first["key"] == SecretSource(file=tmp_path / "keys" / "stamp")
+    assert second["key"] == SecretSource(credential="stamp-key")
+    assert (first["ssid"], first["stamps"], first["port"], first["follow_up"]) == (9, "ptp", 862, True)
+    (tmp_path / "shown.yaml").write_text(dump(effective(config)))
+    assert load(tmp_path / "shown.yaml").circuits == config.circuits
+
+
+def test_a_probes_key_is_not_written_in_the_file(tmp_path: Path) -> None:
+    text = "circuits: [{name: C1, target: 192.0.2.1, probes: [{kind: stamp, key: 0123456789abcdef}]}]\n"
+    (tmp_path / "agent.yaml").write_text(text)
+    with pytest.raises(DocumentError) as caught:
+        load(tmp_path / "agent.yaml")
+    assert "a secret is not written in this file" in str(caught.value)
+    assert "0123456789abcdef" not in str(caught.value)

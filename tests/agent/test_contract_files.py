@@ -285,7 +285,7 @@ def test_everything_that_is_written_arrives() -> None:
 STRANGE: list[Any] = [None, True, 7, -1, 0.5, "x", "10 %", "1h", "", [], {}, [1], {"a": 1}, "99 %"]
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_a_contract_with_anything_taken_away_or_put_in_is_refused_or_loads(data: st.DataObject) -> None:
     """Whatever stands in the file: a contract, or problems with their place; never another error."""

@@ -82,6 +82,8 @@ def test_the_life_of_a_ticket(tmp_path: Path) -> None:
         ((("close", {"at_ns": NOW}),), "close", {"at_ns": NOW}, "was closed"),
         ((("close", {"at_ns": NOW}),), "stamp", {"stamp": "restored", "at_ns": TEN}, "was closed"),
         ((("close", {"at_ns": NOW}),), "pause", {"start_ns": TEN, "reason": "x"}, "was closed"),
+        ((("close", {"at_ns": TEN + HOUR}),), "pause", {"start_ns": TEN, "end_ns": TEN + HOUR + 1, "reason": "x"},
+         "was closed"),
         ((), "attribute", {"party": "provider", "reasons": []}, "gives its reason"),
         ((), "dispute", {"reason": ""}, "gives its reason"),
         ((("reference", {"reference": "A"}),), "reference", {"reference": "A"}, "has the reference A already"),
@@ -97,6 +99,14 @@ def test_what_does_not_follow_is_refused_and_leaves_no_entry(
     with pytest.raises(RefusedError, match=why):
         enter(tmp_path, {"action": action, "id": "T1", **more}, at_ns=NOW, by="anna")
     assert (tmp_path / incident_files.FILE).read_bytes() == kept
+
+
+def test_a_pause_that_was_over_by_then_may_be_entered_after_the_ticket_was_closed(tmp_path: Path) -> None:
+    add(tmp_path)
+    change(tmp_path, "close", at_ns=TEN + 5 * HOUR)
+    late = change(tmp_path, "pause", start_ns=TEN, end_ns=TEN + HOUR, reason="customer_unavailable", evidence="mail")
+    assert [(item.start_ns, item.end_ns) for item in late.pauses] == [(TEN, TEN + HOUR)]
+    assert history(tmp_path, "T1")[-1].content["action"] == "pause"
 
 
 def test_a_ticket_needs_a_circuit_a_start_and_a_name_of_its_own(tmp_path: Path) -> None:

@@ -328,6 +328,16 @@ def test_other_packets_than_those_of_the_contract() -> None:
     assert not said(terms, probe(timeout=2 * SECOND, size=200), dscp=46)
 
 
+def test_another_pace_and_another_way_than_the_contracts() -> None:
+    loss = objective(Metric.LOSS, "0.01", window=MONTH)
+    slower = replace(contract(loss), measurement=Measurement(path="forward", interval_ns=100 * 10**6))
+    assert said(slower, probe()) == [
+        "warning: icmp sends one packet in 1 s, the contract is about one in 100 ms: `every: 100ms` would do",
+        "warning: icmp measures the way there and back together, the contract is about the way forward",
+    ]
+    assert not said(replace(slower, measurement=Measurement(path="round_trip", interval_ns=SECOND)), probe())
+
+
 def test_capacity_runs_take_coverage_away_from_the_others() -> None:
     # A run of 2 x 10 s touches up to three samples of 10 s: 30 s of every 5 min, a tenth. 90 % are left, 95 % wanted;
     # 30 s are 5 % of 600 s.
@@ -369,7 +379,7 @@ def test_one_way_is_said_to_be_out_of_reach() -> None:
     delay = objective(Metric.DELAY, "1", Statistic(StatisticType.MEAN, direction="forward"), window=MONTH)
     ours = contract(delay)
     assert said(ours, probe("udp")) == [
-        "error: no kind of probe of this version measures one way: state a round trip, or have the other side measure"
+        "error: the circuit has no probe of kind stamp or twamp, which stamps packets at both ends"
     ]
     theirs = replace(ours, measurement=Measurement(record="theirs"))
     assert [item.split(":")[0] for item in said(theirs, probe("udp"))] == ["warning"]

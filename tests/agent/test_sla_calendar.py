@@ -194,7 +194,7 @@ def odd_one_out(tries: int, window_at: object = calendar.window_at) -> str:
 
 @pytest.mark.timeout(3600)
 def test_windows_equal_a_walk_by_the_calendar_on_the_wall() -> None:
-    assert not odd_one_out(count("CALENDAR", 400, 50_000))
+    assert not odd_one_out(count("CALENDAR", 400, 100_000))
 
 
 def test_the_walk_catches_a_month_that_rolls_over() -> None:

@@ -10,17 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.sla.credit import credit_caps, credit_values, credits
+from agent.sla.credit.prices import month_of, year_of
 from agent.sla.terms.remedies import CreditBasis
-from agent.sla.terms.settlement import Settlement
+from agent.sla.terms.settlement import Paid, Settlement
 from agent.sla.verdict import VerdictState
 from tests.fakes.credit_note import OBJECTIVES, Row, Sheet, a_sheet, note, verdict
 from tests.faults.counts import count
 
 
 def settled(sheet: Sheet) -> Settlement:
+    year = year_of(sheet.contract, month_of(sheet.contract, sheet.period.start_ns).end_ns - 1)
     return credits.settle(
         sheet.contract, sheet.circuit, sheet.period, sheet.verdicts, sheet.incidents,
-        as_of_ns=sheet.as_of_ns, paid_this_year=sheet.paid,
+        as_of_ns=sheet.as_of_ns, paid=(Paid(sheet.paid, "", year.start_ns),),
     )  # fmt: skip
 
 

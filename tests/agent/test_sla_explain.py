@@ -21,6 +21,7 @@ from agent.sla.terms.contract import (
     Metric,
     Objective,
     Party,
+    Priority,
     Redundancy,
     Scope,
     Service,
@@ -43,7 +44,7 @@ from agent.sla.terms.remedies import (
     Price,
 )
 from agent.sla.time.hours import Daily, Hours
-from agent.sla.words.clauses import Clause, Section, length, percent
+from agent.sla.words.clauses import Clause, Section, Table, length, percent
 from agent.sla.words.explain import as_values, explain
 from probes.core.model import Circuit, ProbeSetting
 from tests.fakes.contracts import contract, objective
@@ -401,7 +402,8 @@ def test_service_parties_measurement_and_probes() -> None:
         others=(Party("duct-owner", "third_party", "City Ducts"),),
         valid_from=date(2026, 1, 1), valid_to=date(2028, 12, 31), models="nobody in particular",
         service=Service("e-line", "gold", ("AMS", "FRA"), EUR, 10**8, 10**7, "L2", Redundancy(("A", "B"), 1)),
-        measurement=Measurement("theirs", "pings", "AMS", "FRA", 200, 46, 3 * SECOND, "twice a second"),
+        measurement=Measurement("theirs", "pings", "AMS", "FRA", 200, 46, 3 * SECOND, "twice a second", ("hub", "edge"),
+                                "both", SECOND),
     )  # fmt: skip
     probe = ProbeSetting("icmp", "icmp", {"every": SECOND, "size": 200, "timeout": 3 * SECOND})
     circuit = Circuit("C-1", "192.0.2.9", dscp=46, probes=(probe,), monthly_charge="500.00 EUR", site="Rotterdam")
@@ -422,6 +424,18 @@ def test_service_parties_measurement_and_probes() -> None:
     record = said(made, "Whose record is final", circuit)
     assert record.startswith("The other side's record is final; this measurement is shown beside it")
     assert "The packets have 200 octets and code point EF (46). A packet without an answer after 3 s is lost." in record
+    assert "Measured by hub and edge." in record
+    assert "What is measured is the way there and the way back, each for itself." in record
+    assert "One packet is sent in 1 s." in record
+    agreed = replace(made, measurement=Measurement("agreed", tie="worse"))
+    assert "Where two records differ, the one that is worse for the customer counts." in said(
+        agreed, "Whose record is final"
+    )
+    named = replace(made, service=Service(id="EL-1", priorities=(Priority("P1", ("1", "critical"), "down"),)))
+    assert said(named, "What was bought").startswith("The provider calls the service EL-1.")
+    assert clause(named, "Priorities").table == Table(
+        ("priority", "also called", "meaning"), (("P1", "1, critical", "down"),)
+    )
     assert said(made, "Probes of circuit C-1", circuit) == (
         "Icmp to 192.0.2.9, every 1 s, 200 octets, time-out 3 s, code point EF (46)."
     )

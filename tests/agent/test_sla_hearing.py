@@ -9,7 +9,7 @@ from agent.sla.credit.credit_lines import excused
 from agent.sla.docket import docket_over
 from agent.sla.exclusion.exclusions import Exclusion, ExclusionKind, ExclusionTerms
 from agent.sla.judge import Judgement, Record, hear, material
-from agent.sla.terms.contract import Metric, Scope, Statistic, StatisticType
+from agent.sla.terms.contract import Metric, Priority, Scope, Service, Statistic, StatisticType
 from agent.sla.terms.incidents import Attribution, ClockTerms, Responsible, Stamp, Ticket
 from agent.sla.time.calendar import parse, parse_instant
 from agent.sla.time.hours import Daily, Hours
@@ -205,6 +205,16 @@ def test_outages_without_a_priority_are_told_where_priorities_matter() -> None:
     verdict = heard(contract(UP, urgent), day((100, 130)), Record()).verdicts[1]
     assert (verdict.state, verdict.remark) == (VerdictState.MET, "no_events")
     assert "no outage; 1 outage without a ticket that gives a priority" in verdict.sentence
+
+
+def test_a_priority_goes_by_the_name_that_the_contract_gives_it() -> None:
+    urgent = objective(Metric.OUTAGE, HOUR, Statistic(StatisticType.MTTR), id="repair", severities=("P1",))
+    named = Service(priorities=(Priority("P1", ("Critical", "1")), Priority("P2", ("major",))))
+    for written, value in (("critical", 300 * SECOND), ("1", 300 * SECOND), ("P1", 300 * SECOND), ("Major", None)):
+        record = Record(tickets=(replace(ticket(100, 130), priority=written),))
+        found = heard(contract(UP, urgent, service=named), day((100, 130)), record)
+        assert found.verdicts[1].value == value, written
+    assert found.incidents[0].priority == "P2"
 
 
 def test_a_clock_that_tickets_stop_never_runs_on_for_an_outage_without_one() -> None:

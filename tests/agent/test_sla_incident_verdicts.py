@@ -15,6 +15,7 @@ from tests.fakes.contracts import CIRCUIT, contract, objective, series
 
 DAY = parse("2026-10-05", "UTC")
 MINUTE = 60 * 10**9
+LATER = DAY.end_ns + 40 * 1440 * MINUTE
 TICKET = ClockTerms(Stamp.TICKET, Stamp.RESTORED)
 UP = objective(Metric.AVAILABILITY, "0.5")
 
@@ -23,7 +24,7 @@ def outages(kind: StatisticType, target: int, **more: Any) -> Any:
     return objective(Metric.OUTAGE, target, Statistic(kind, **more))
 
 
-def judged(text: str, asked: Contract, tickets: tuple[Ticket, ...] = (), now_ns: int = DAY.end_ns * 2) -> Judgement:
+def judged(text: str, asked: Contract, tickets: tuple[Ticket, ...] = (), now_ns: int = LATER) -> Judgement:
     samples = series(DAY.start_ns - 360 * SPAN, text)
 
     def read(reading: Any) -> SampleColumns:

@@ -86,7 +86,7 @@ def test_what_no_probe_stamps_is_said() -> None:
         evaluated(promise, plain, 1)
     ipdv = objective(Metric.JITTER, MS, Statistic(T.MEAN, direction="forward"))
     with pytest.raises(UnusableError, match="keeps no ipdv in this direction"):
-        evaluated(ipdv, DATA, 2)
+        evaluated(ipdv, replace(DATA, forward_ipdv_pairs=None), 2)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
                    rate=Rate(94_100_000, 50_000_000)),
         ]
     )  # fmt: skip
-    opened.run(RunRecord("B", "tput", "throughput", RunState.RAN, NOW - 60 * SECOND, NOW - 60 * SECOND))
-    opened.run(RunRecord("B", "tput", "throughput", RunState.SKIPPED, NOW, reason="another run on this circuit"))
+    opened.note(RunRecord("B", "tput", "throughput", RunState.RAN, NOW - 60 * SECOND, NOW - 60 * SECOND))
+    opened.note(RunRecord("B", "tput", "throughput", RunState.SKIPPED, NOW, reason="another run on this circuit"))
     opened.event(EventRecord("gap", NOW - 90 * SECOND, "host frozen", NOW - 30 * SECOND, "frozen"))
     assert opened.flush(10.0)
     opened.cursor("central")

@@ -4,12 +4,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+import probes.path
 import probes.tcp
 import probes.throughput
-from agent.flows import FIRST_EXCLUSIVE_NS, FIRST_FLOW_SPREAD_NS
+from agent.config import SecretSource
+from agent.flows import COSTLY_APART_NS, FIRST_EXCLUSIVE_NS, FIRST_FLOW_SPREAD_NS
 from agent.store import RunRecord, RunState
 from agent.watch import REFRESH_NS, RETRY_NS, Watch
 from probes.core.catalog import FlowTarget
@@ -24,7 +27,12 @@ MINUTE = 60 * SECOND
 ICMP = ProbeSetting("icmp", "icmp", {"every": SECOND, "timeout": SECOND, "size": 56})
 UDP = ProbeSetting("udp", "udp", {"every": 100 * MILLISECOND, "timeout": SECOND, "size": 200, "port": 8620, "dscp": 34})
 TCP = ProbeSetting("tcp", "tcp", {"every": 10 * SECOND, "port": 443})
+STAMP = ProbeSetting(
+    "stamp", "stamp", {"every": SECOND, "timeout": SECOND, "size": 184, "port": 862, "ssid": 7, "follow_up": True}
+)
 CAPACITY = ProbeSetting("throughput", "throughput", {"every": 60 * MINUTE, "duration": SECOND})
+
+PATH = ProbeSetting("path", "path", {"every": 10 * MINUTE})
 
 Measure = Callable[[FlowTarget, Mapping[str, object], object], Sample]
 
@@ -72,7 +80,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Measure], None]
     """Replace what a flow kind does."""
 
     def put(kind: str, measure: Measure) -> None:
-        module = {"tcp": probes.tcp, "throughput": probes.throughput}[kind]
+        module = {"path": probes.path, "tcp": probes.tcp, "throughput": probes.throughput}[kind]
         monkeypatch.setattr(module, "PROBE", replace(module.PROBE, measure=measure))
 
     return put
@@ -526,3 +534,54 @@ def test_a_run_that_does_not_end_with_the_agent_is_recorded_once(
     thread.join(20)
     assert [(run.state, run.reason) for run in house.runs] == [(RunState.FAILED, "cut short: the agent is stopping")]
     assert [(sample.circuit, sample.span_ns) for sample in house.samples] == [("bad", 2 * SECOND)]
+
+
+# paths
+
+
+def test_path_runs_do_not_all_begin_at_once(house: House) -> None:
+    house.watch.add([circuit(f"c{n}", "192.0.2.9", PATH) for n in range(9)], {})
+    begins = [house.schedule.works[f"c{n}/path"].first_after_ns for n in range(9)]
+    for place, begin in enumerate(begins):
+        assert 0 <= begin - place * COSTLY_APART_NS < FIRST_FLOW_SPREAD_NS
+
+
+def test_a_stream_that_changes_its_state_has_its_path_traced(house: House) -> None:
+    house.watch.add([circuit("a", "192.0.2.9", ICMP, PATH), circuit("b", "192.0.2.8", ICMP)], {})
+    for state in (SampleState.OK, SampleState.NO_REPLY):
+        house.watch.hear([Sample(name, "icmp", "icmp", 0, SPAN, state) for name in ("a", "b")])
+    assert house.schedule.wanted == [], "not in the thread that hands over samples"
+    house.after(1)
+    assert house.schedule.wanted == ["a/path"]
+
+
+@pytest.mark.parametrize("how", ["removal", "stop"])
+def test_a_trace_in_progress_is_cut(house: House, measuring: Callable[[str, Measure], None], how: str) -> None:
+    measuring("path", _cut_when_told(house.watch.stop if how == "stop" else lambda: house.watch.remove(["a"])))
+    house.watch.add([circuit("a", "192.0.2.9", PATH)], {})
+    house.schedule.fire("a/path")
+    assert house.samples == []
+    assert [run.state for run in house.runs] == [RunState.FAILED]
+    assert house.engine.marks == []
+
+
+def test_parameters_that_the_engine_has_no_field_for_go_along_sorted(house: House) -> None:
+    house.watch.add([circuit("C1", "192.0.2.1", STAMP, dscp=46)], {})
+    spec = house.engine.running["C1", "stamp"]
+    assert (spec.port, spec.size, spec.dscp, spec.every_ns) == (862, 184, 46, SECOND)
+    assert spec.extras == (("follow_up", True), ("ssid", 7))
+
+
+def test_a_secret_is_read_before_the_engine_is_told_and_its_absence_is_a_reason(house: House, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    probe = replace(STAMP, parameters={**STAMP.parameters, "key": SecretSource(file=key)})
+    house.watch.add([circuit("C1", "192.0.2.1", probe), circuit("C2", "192.0.2.2")], {})
+    assert "cannot be read" in house.watch.refused()["C1", "stamp"]
+    assert ("C2", "icmp") in house.engine.running
+    assert ("C1", "stamp") not in house.engine.running
+    key.write_text("0123456789abcdef\n", "utf-8")
+    key.chmod(0o600)
+    house.after(RETRY_NS / SECOND + 1)
+    assert dict(house.engine.running["C1", "stamp"].extras)["key"] == b"0123456789abcdef"
+    assert "0123456789abcdef" not in repr(house.engine.running["C1", "stamp"])
+    assert house.watch.refused() == {}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from probes.core.arrays import ABSENT
-from probes.core.codec import Codec
+from probes.core.arrays import ABSENT, Int64
+from probes.core.codec import AnyCodec, Decoded, Octets, SessionCodec
 from probes.engine.address import Peers, peer_of
 from probes.engine.transport import Arrivals, Notices, Refusals, Route
 from probes.wire import payload
@@ -23,6 +23,9 @@ class Reply:
     change: Callable[[bytearray], None] | None = None
     source: str | None = None
     stamped: bool = True
+    data: bytes | Callable[[], bytes] | None = None
+    """what comes instead of the request itself; made when it comes"""
+    dscp: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Sent:
     sequence: int
     at_ns: int
     data: bytes
+    socket: int = 0
+    """number of the transport it left through"""
 
 
 @dataclass
@@ -59,12 +64,14 @@ class FakeNetwork:
     transmit_stamps: bool = True
     dropped: int = 0
     own: set[str] = field(default_factory=set)
+    port: int = 8620
+    """that replies come from"""
     routes: dict[int, Route] = field(default_factory=dict)
     transports: list[FakeTransport] = field(default_factory=list)
 
-    def open(self, codec: Codec, family: int, _source: str | None) -> FakeTransport:
+    def open(self, codec: AnyCodec, family: int, _source: str | None) -> FakeTransport:
         assert codec.transport == "udp"
-        transport = FakeTransport(self, family)
+        transport = FakeTransport(self, family, None if isinstance(codec, SessionCodec) else payload.read)
         self.transports.append(transport)
         return transport
 
@@ -88,8 +95,9 @@ class FakeTransport:
     identifier = 0
     rows = 64
 
-    def __init__(self, network: FakeNetwork, family: int) -> None:
-        self._network, self._family = network, family
+    def __init__(self, network: FakeNetwork, family: int, read: Callable[[Octets, Int64], Decoded] | None) -> None:
+        """read: what the packets carry; None where only their sockets tell streams apart."""
+        self._network, self._family, self._read = network, family, read
         self._buffer = np.zeros((self.rows, 2048), np.uint8)
         self._lengths = np.zeros(self.rows, np.int64)
         self._streams = np.zeros(self.rows, np.int64)
@@ -120,10 +128,13 @@ class FakeTransport:
         for number, slot in enumerate(self._streams[first : first + len(token)].tolist()):
             row = first + number
             data = self._buffer[row, : length[row]].tobytes()
-            found = payload.read(self._buffer[row : row + 1, : length[row]], length[row : row + 1])
-            assert found.valid[0]
-            assert found.stream[0] == slot
-            sent = Sent(slot, int(found.sequence[0]), now, data)
+            sequence = -1
+            if self._read is not None:
+                found = self._read(self._buffer[row : row + 1, : length[row]], length[row : row + 1])
+                assert found.valid[0]
+                assert found.stream[0] == slot
+                sequence = int(found.sequence[0])
+            sent = Sent(slot, sequence, now, data, network.transports.index(self))
             network.sent.append(sent)
             fate = network.fate(sent)
             if isinstance(fate, int):
@@ -140,10 +151,10 @@ class FakeTransport:
 
     def receive(self) -> Arrivals | None:
         now = self._network.clock.monotonic()
-        ready = sorted((*entry[:2], entry) for entry in self._coming if entry[0] <= now)
+        ready = sorted((entry for entry in self._coming if entry[0] <= now), key=lambda entry: entry[:2])
         if not ready:
             return None
-        entries = [entry for _, _, entry in ready[: self.rows]]
+        entries = ready[: self.rows]
         for entry in entries:
             self._coming.remove(entry)
         data = np.zeros((len(entries), 2048), np.uint8)
@@ -151,7 +162,9 @@ class FakeTransport:
         source = np.zeros((len(entries), 3), np.uint64)
         stamps = np.zeros(len(entries), np.int64)
         for row, (at, _, sent, reply) in enumerate(entries):
-            octets = bytearray(sent.data)
+            octets = bytearray(
+                sent.data if reply.data is None else reply.data() if callable(reply.data) else reply.data
+            )
             if reply.change is not None:
                 reply.change(octets)
             data[row, : len(octets)] = np.frombuffer(bytes(octets), np.uint8)
@@ -159,7 +172,8 @@ class FakeTransport:
             source[row] = self._peer(sent, reply)
             stamps[row] = self._network.wall_at(at) if reply.stamped else ABSENT
         ttl = np.full(len(entries), 64, np.int64)
-        return Arrivals(data, length, source, stamps, ttl, None, len(ready) > len(entries))
+        dscp = None if self._read is not None else np.array([reply.dscp for *_, reply in entries], np.int64)
+        return Arrivals(data, length, source, stamps, ttl, None, len(ready) > len(entries), dscp)
 
     def notices(self) -> Notices | None:
         now = self._network.clock.monotonic()
@@ -169,7 +183,7 @@ class FakeTransport:
         if not stamps and not errors:
             return None
         token = np.array([token for token, _ in stamps], np.int64)
-        return Notices(token, np.array([stamp for _, stamp in stamps], np.int64), _refusals(errors))
+        return Notices(token, np.array([stamp for _, stamp in stamps], np.int64), _refusals(errors, self._network.port))
 
     def drops(self) -> int:
         dropped, self._network.dropped = self._network.dropped, 0
@@ -178,14 +192,17 @@ class FakeTransport:
     def owns(self, address: str) -> bool:
         return address in self._network.own
 
+    def local_port(self) -> int:
+        return 40000 + self._network.transports.index(self)
+
     def close(self) -> None:
         self.closed = True
 
     def _peer(self, sent: Sent, reply: Reply) -> Peers:
-        return peer_of(reply.source or self._network.addresses.get(sent.stream, "192.0.2.1"), 8620)
+        return peer_of(reply.source or self._network.addresses.get(sent.stream, "192.0.2.1"), self._network.port)
 
 
-def _refusals(errors: list[tuple[int, int, Sent, Refusal]]) -> Refusals | None:
+def _refusals(errors: list[tuple[int, int, Sent, Refusal]], port: int) -> Refusals | None:
     if not errors:
         return None
     data = np.zeros((len(errors), 192), np.uint8)
@@ -197,4 +214,5 @@ def _refusals(errors: list[tuple[int, int, Sent, Refusal]]) -> Refusals | None:
         np.array([refusal.kind for *_, refusal in errors], np.int64),
         np.array([refusal.code for *_, refusal in errors], np.int64),
         np.stack([peer_of(refusal.offender, 0) for *_, refusal in errors]),
+        np.stack([peer_of("192.0.2.1", port)] * len(errors)),
     )

@@ -1,7 +1,7 @@
 """Stand-ins for the parts a watch is made of: they do nothing by themselves and remember what they were told."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
@@ -18,6 +18,8 @@ class FakeEngine:
         self.refusals: dict[Key, LocalError] = {}
         self.marks: list[tuple[str, str | None]] = []
         self.log: list[tuple[str, Key]] = []
+        self.impaired: dict[Key, str] = {}
+        """streams whose last interval does not count"""
 
     def add(self, specs: Sequence[StreamSpec]) -> dict[Key, LocalError]:
         refused = {}
@@ -30,10 +32,17 @@ class FakeEngine:
             self.log.append(("add", spec.key))
         return refused
 
-    def remove(self, keys: Sequence[Key]) -> None:
+    def remove(self, keys: Sequence[Key], impaired: str | None = None) -> None:
         for key in keys:
             if self.running.pop(key, None) is not None:
                 self.log.append(("remove", key))
+                if impaired is not None:
+                    self.impaired[key] = impaired
+
+    def local_port(self, spec: StreamSpec, avoid: Container[int]) -> int:
+        if spec.key in self.refusals:
+            raise self.refusals[spec.key]
+        return next(port for port in range(40_000, 41_000) if port not in avoid)
 
     def mark(self, circuit: str, reason: str | None) -> None:
         self.marks.append((circuit, reason))
@@ -67,6 +76,8 @@ class FakeSchedule:
 
     def __init__(self) -> None:
         self.works: dict[str, Work] = {}
+        self.wanted: list[str] = []
+        """runs asked for beside the rhythm"""
 
     def add(self, work: Work) -> None:
         self.works[work.id] = work
@@ -77,6 +88,9 @@ class FakeSchedule:
 
     def next_runs(self) -> dict[str, datetime]:
         return {identity: datetime(2026, 11, 1, tzinfo=UTC) for identity in self.works}
+
+    def run_now(self, identity: str) -> None:
+        self.wanted.append(identity)
 
     def fire(self, identity: str) -> None:
         self.works[identity].call()

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import HISTOGRAM_COLUMNS, INTEGER_COLUMNS, READABLE_COLUMNS, WITHHELD_COLUMNS
 from agent.store import Store, StoreReader
 from agent.store.sealed.manifest import Part
 from agent.store.sealed.sealing import seal_next
 from probes.core.clock import SECOND
-from tests.fakes.samples import MAXIMUM, listed_packets, plain
+from tests.fakes.samples import MAXIMUM, listed_histogram, listed_packets, plain
 
 DAY = 86_400 * SECOND
 FAR = 100_000
@@ -24,14 +24,13 @@ def told(reader: StoreReader, start_ns: int = -MAXIMUM, end_ns: int = MAXIMUM, l
     found["status"] = (status.rows, status.newest_seq, status.first_ns, status.last_ns, status.series)
     for series in found["series"]:
         key = (series.circuit, series.probe)
-        columns = reader.read(*key, (*INTEGER_COLUMNS, "histogram"), start_ns, end_ns, series.kind)
+        columns = reader.read(*key, READABLE_COLUMNS, start_ns, end_ns, series.kind)
         samples = reader.samples(*key, start_ns, end_ns, limit)
         found[str((*key, series.kind))] = {
             "kind": (columns.kind, reader.read(*key, ("sent",), start_ns, end_ns).kind),
             "columns": {name: columns.column(name).tolist() for name in INTEGER_COLUMNS},
-            "histogram": [
-                None if item is None else (item.index.tolist(), item.count.tolist()) for item in columns.histogram or ()
-            ],
+            **{name: [listed_histogram(item) for item in getattr(columns, name)] for name in HISTOGRAM_COLUMNS},
+            **{name: list(getattr(columns, name)) for name in WITHHELD_COLUMNS},
             "samples": [(item.seq, plain(item.sample)) for item in samples],
             "packets": [listed_packets(reader.packets(*key, item.sample.start_ns)) for item in samples],
         }

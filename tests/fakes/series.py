@@ -1,12 +1,15 @@
 """Plausible samples by the thousand, different in every value, for tests that carry them somewhere and back."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from probes.core.arrays import ABSENT
 from probes.core.clock import SECOND
 from probes.core.model import Counts, Delay, Quality, Rate, Sample, SampleState, StampSource, Variation
 from probes.metrics.histogram import build
+from tests.fakes.samples import stamped, traced
 
 BEGIN_NS = 1_793_000_000 * SECOND + 123_456_789
 CIRCUITS = ("ACME-AMS-0042", 'röhre, mit=allem\\drin "x"')
@@ -54,3 +57,37 @@ def _answered(circuit: str, kind: str, start: int, random: np.random.Generator) 
         remote="192.0.2.1",
         histogram=build(delays),
     )  # fmt: skip
+
+
+def far_series(count: int, *, seed: int = 1, begin_ns: int = BEGIN_NS) -> Iterator[Sample]:
+    """`count` samples in turn of STAMP, TWAMP and path probes: some delays below zero, packets lost each way, a clock
+    that is not synchronised at times, a reflector that does not count, intervals without any reply, changing paths."""
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        kind = ("stamp", "twamp", "stamp", "path")[number // 2 % 4]
+        own = {"circuit": CIRCUITS[number % 2], "probe": kind, "start_ns": begin_ns + number // 8 * 10 * SECOND}
+        if number // 2 % 4 == 2:
+            own["probe"] = "stamp far away"
+        if kind == "path":
+            yield traced(number, "192.0.2.1", None, f"198.51.100.{random.integers(3)}", **own)
+            continue
+        offset = 0 if number % 2 else -400_000
+        ways = [random.integers(100_000, 40_000_000, 10) + offset for _ in range(2)]
+        ways[0][0] = -int(random.integers(1, 20_000))
+        ways[0][random.random(10) < (1.0 if number % 23 == 7 else 0.05)] = ABSENT
+        ways[1][(random.random(10) < 0.05) | (ways[0] == ABSENT)] = ABSENT
+        yield _stamped(number, stamped(number, *(way.tolist() for way in ways), kind=kind, **own))
+
+
+def _stamped(number: int, sample: Sample) -> Sample:
+    forward, backward = sample.forward, sample.backward
+    assert forward is not None
+    assert backward is not None
+    if number % 11 == 5:
+        why = "the far end's clock is not synchronised"
+        forward, backward = (
+            replace(one, delay=None, histogram=None, error_ns=None, withheld=why) for one in (forward, backward)
+        )
+    if number % 13 == 6:
+        forward, backward = replace(forward, lost=None), replace(backward, sent=None, lost=None)
+    return replace(sample, forward=forward, backward=backward)

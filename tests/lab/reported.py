@@ -86,9 +86,10 @@ class Running:
     """The engine on the near host, its streams added."""
 
     def __init__(
-        self, lab: Lab, streams: Sequence[Mapping[str, object]], *, seconds: float = 60, **engine: object
-    ) -> None:
-        order = {"streams": streams, "seconds": seconds, "engine": {"span_ns": 10 * SECOND} | engine}
+        self, lab: Lab, streams: Sequence[Mapping[str, object]], *, seconds: float = 60,
+        clock: Mapping[str, object] | None = None, **engine: object,
+    ) -> None:  # fmt: skip
+        order = {"streams": streams, "seconds": seconds, "engine": {"span_ns": 10 * SECOND} | engine, "clock": clock}
         words = ("-m", "tests.lab.measure", json.dumps(order))
         pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
         self.process = lab.near.python(*words, **pipes)
@@ -118,9 +119,12 @@ class Running:
         return run
 
 
-def measure(lab: Lab, streams: Sequence[Mapping[str, object]], *, seconds: float = 60, **engine: object) -> Run:
+def measure(
+    lab: Lab, streams: Sequence[Mapping[str, object]], *, seconds: float = 60,
+    clock: Mapping[str, object] | None = None, **engine: object,
+) -> Run:  # fmt: skip
     """Run the engine on the near host until its streams have reached their limits."""
-    return Running(lab, streams, seconds=seconds, **engine).finish()
+    return Running(lab, streams, seconds=seconds, clock=clock, **engine).finish()
 
 
 @contextmanager

@@ -40,6 +40,21 @@ def test_every_parameter_is_a_field_of_the_stream_with_the_same_default(name: st
             assert defaults[field] == parameter.default
 
 
+def test_stamp_sets_fields_of_the_stream_and_arguments_of_its_codec() -> None:
+    kind = catalog.load("stamp")
+    assert isinstance(kind, StreamKind)
+    assert kind.sessions
+    own = {"ssid", "key", "stamps", "follow_up", "class_of_service", "timestamp_information", "direct_measurement"}
+    streams = {field.name for field in fields(StreamSpec)}
+    given = {f"{p.name}_ns" if p.type == "duration" else p.name: p.default for p in kind.parameters}
+    assert {name for name in given if name not in streams} == own
+    codec = kind.codec(dscp=0, **{name: given[name] for name in own})
+    assert codec.minimum_size == 72
+    everything = kind.codec(dscp=0, key=bytes(16), timestamp_information=True, direct_measurement=True)
+    assert everything.minimum_size == given["size"] == 184
+    assert given["port"] == 862
+
+
 def test_default_port() -> None:
     kind = catalog.load("udp")
     assert {parameter.name: parameter.default for parameter in kind.parameters}["port"] == 8620

@@ -112,6 +112,7 @@ def _facts(assessment: Assessment) -> Iterable[Fact]:
         ("Valid", _validity(contract)),
         ("Service hours", contract.hours.text or "as the contract states" if contract.hours else ""),
         ("Method", "; ".join(item for item in (measurement.method, points, measurement.note) if item)),
+        ("Measured by", ", ".join(measurement.sources)),
         ("Final record", _RECORDS[measurement.record]),
         ("Modelled on", contract.models),
         ("Notes", contract.notes),

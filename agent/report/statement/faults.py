@@ -17,6 +17,7 @@ from agent.report.statement.rows import (
     StampRow,
     TicketRow,
 )
+from agent.report.statement.views import joined
 from agent.sla.assessment import Assessment, RepairFigures
 from agent.sla.exclusion.exclusions import Entry, Standing
 from agent.sla.terms.incidents import Attribution, Incident, Responsible, Stamp
@@ -85,7 +86,7 @@ def attribution(found: Attribution) -> AttributionRow:
 
 def _replaced(found: Attribution | None) -> Iterable[str]:
     while found is not None:
-        why = f": {'; '.join(clean(reason) for reason in found.reasons)}" if found.reasons else ""
+        why = f": {joined([clean(reason) for reason in found.reasons])}" if found.reasons else ""
         yield f"{PARTIES[found.party]}, by {clean(found.by)}{why}"
         found = found.before
 
@@ -105,9 +106,9 @@ def exclusion(entry: Entry, zone: str) -> ExclusionRow:
         standing=entry.standing.value,
         sentence=clean(entry.sentence),
         source=item.source,
-        entered=figures.instant(item.entered_ns, zone),
+        entered=figures.instant(item.entered_ns, zone, whole=True),
         retroactive=item.retroactive,
-        notified=figures.perhaps(item.notified_ns, zone),
+        notified=None if item.notified_ns is None else figures.instant(item.notified_ns, zone, whole=True),
         confirmed_by=clean(item.confirmed_by),
         evidence=clean(item.evidence),
     )

@@ -119,15 +119,15 @@ def money(amount: Money | None) -> Figure:
     return Figure(amount.exact, amount.currency, str(amount))
 
 
-def instant(at_ns: int, zone_name: str) -> Instant:
-    """UTC with as many digits as it has, local time to the second, or to the microsecond where there is one."""
+def instant(at_ns: int, zone_name: str, *, whole: bool = False) -> Instant:
+    """UTC and local time with as many digits as it has. whole: local time to the second, cut."""
     utc, local = local_time(at_ns, UTC), local_time(at_ns, zone(zone_name).info)
     rest = at_ns % SECOND
     digits = f".{rest:09}".rstrip("0") if rest else ""
     return Instant(
         at_ns,
         f"{utc:%Y-%m-%dT%H:%M:%S}{digits}Z",
-        f"{local:%Y-%m-%d %H:%M:%S}{digits} {local:%Z}",
+        f"{local:%Y-%m-%d %H:%M:%S}{'' if whole else digits} {local:%Z}",
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
 from agent.report.statement import figures
 from agent.report.statement.figures import clean
 from agent.report.statement.rows import ChronicRow, ClaimRow, CreditNote, CreditRow, Figure
+from agent.sla.terms.money import Money
 from agent.sla.terms.remedies import CreditBasis
 from agent.sla.terms.settlement import ChronicFinding, Claim, CreditLine, Settlement
 
@@ -46,7 +48,17 @@ def note(settlement: Settlement, as_of_ns: int) -> CreditNote:
         obstacle=clean(settlement.obstacle),
         notes=tuple(clean(text) for text in settlement.notes),
         claim_by=min(deadlines).isoformat() if deadlines else None,
+        lapsed=figures.money(_sum(settlement, lambda claim: claim.state == "lapsed")),
+        hindered=figures.money(_sum(settlement, lambda claim: claim.state in _WAITING and bool(claim.obstacle))),
     )
+
+
+def _sum(settlement: Settlement, wanted: Callable[[Claim], bool]) -> Money | None:
+    """Of the lines whose claim stands so; None where nothing is in total."""
+    if settlement.total is None:
+        return None
+    found = [line.amount.amount for line in settlement.lines if line.claim is not None and wanted(line.claim)]
+    return Money(sum(found, Decimal(0)), settlement.total.currency)
 
 
 def _line(line: CreditLine, as_of_ns: int) -> CreditRow:
@@ -78,23 +90,29 @@ def decimal(value: Fraction) -> str:
 def _claim(claim: Claim) -> ClaimRow:
     return ClaimRow(
         claim.state,
-        _claim_text(claim.state, claim.deadline),
+        _claim_text(claim),
         claim.deadline.isoformat() if claim.deadline else None,
         clean(claim.obstacle),
+        claim.filed.isoformat() if claim.filed else None,
+        clean(claim.reference),
+        figures.money(claim.granted),
     )
 
 
-def _claim_text(state: str, deadline: date | None) -> str:
-    until = f" until {deadline.isoformat()}" if deadline else ""
+def _claim_text(claim: Claim) -> str:
+    until = f" until {claim.deadline.isoformat()}" if claim.deadline else ""
+    claimed = f"claimed on {claim.filed.isoformat()}" if claim.filed else "claimed"
+    claimed += f" ({clean(claim.reference)})" if claim.reference else ""
+    granted = f": {claim.granted}" if claim.granted else ""
     return {
         "not_due": f"can be claimed when the window is over{until and ',' + until}",
         "automatic": "owed without a claim",
         "open": f"can be claimed{until}",
-        "filed": "claimed",
-        "accepted": "claimed and accepted",
-        "rejected": "claimed and rejected",
+        "filed": f"{claimed}, not answered yet",
+        "accepted": f"{claimed} and accepted{granted}",
+        "rejected": f"{claimed} and rejected",
         "lapsed": f"not claimed{until}: lapsed",
-    }[state]
+    }[claim.state]
 
 
 def chronic(finding: ChronicFinding) -> ChronicRow:

@@ -183,12 +183,16 @@ class RepairRow:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRow:
-    """Where the claim for a credit stands. deadline: last local date, ISO 8601."""
+    """Where the claim for a credit stands. deadline, filed: local dates, ISO 8601. granted: what was accepted of it,
+    null where no sum was named."""
 
     state: str
     text: str
     deadline: str | None
     obstacle: str
+    filed: str | None
+    reference: str
+    granted: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,10 @@ class CreditNote:
     notes: tuple[str, ...]
     claim_by: str | None
     """earliest date by which something must be claimed"""
+    lapsed: Figure
+    """of the total: in lines that nobody claimed in time"""
+    hindered: Figure
+    """of the total: in lines that can be claimed still, and something stands in the way, such as a missing ticket"""
 
 
 @dataclass(frozen=True, slots=True)

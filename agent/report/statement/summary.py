@@ -43,7 +43,9 @@ def _headline(content: Content) -> tuple[Literal["good", "bad", "warn", "unknown
     if tally.breached:
         if tally.results == 1:
             return "bad", "The one promise was broken"
-        return "bad", f"{_count(tally.breached, 'result')} of {tally.results} {_was(tally.breached)} not as promised"
+        broken = len({result.objective for result in content.results if result.state == "breached"})
+        promises = len({result.objective for result in content.results})
+        return "bad", f"{_count(broken, 'promise')} of {promises} {_was(broken)} broken"
     if tally.at_risk:
         return "warn", f"Nothing is broken yet; {_count(tally.at_risk, 'result')} of {tally.results} at risk"
     if open_results == tally.results:
@@ -126,9 +128,16 @@ def _owed(content: Content) -> str:
     if not credit.total.exact:
         return "No credit is owed."
     share = f", {credit.share.shown} of the monthly charge" if credit.share.exact is not None else ""
+    if credit.lapsed.exact == credit.total.exact:
+        return f"{credit.total.shown}{share}, were earned; nobody claimed them in time, so that nothing is owed."
     until = f"; to be claimed by {credit.claim_by}" if credit.claim_by else ""
     provisional = " so far" if any(line.provisional for line in credit.lines) else ""
-    return f"{_provider(content)} owes {credit.total.shown}{provisional}{share}{until}."
+    told = f"{_provider(content)} owes {credit.total.shown}{provisional}{share}{until}."
+    if credit.lapsed.exact:
+        told += f" Of it {credit.lapsed.shown} were not claimed in time."
+    if credit.hindered.exact:
+        told += f" Something stands in the way of the claim for {credit.hindered.shown}: see there."
+    return told
 
 
 def _stake(content: Content) -> str:

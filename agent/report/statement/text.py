@@ -114,7 +114,7 @@ def _credit(statement: Statement, width: int) -> Lines:
         yield from between(head, line.amount.shown + provisional, width)
         for number, step in enumerate(line.steps, 1):
             yield from wrapped(step, width, f"  {number}. ", "     ")
-        if line.limited_by:
+        if line.limited_by and line.limited_by not in " ".join(line.steps):
             yield from wrapped(f"limited by {line.limited_by}", width, "  ", "    ")
         if line.claim is not None:
             obstacle = f"; {line.claim.obstacle}" if line.claim.obstacle else ""

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Literal
 
 from agent.sla.credit.credit_values import span
+from agent.sla.credit.prices import month_of
 from agent.sla.terms.contract import Contract
 from agent.sla.terms.incidents import Incident, Stamp
 from agent.sla.terms.money import Money
@@ -47,7 +48,7 @@ def deadline_of(
     contract: Contract, deadline: Deadline, window: WindowInstants, incidents: Sequence[Incident], as_of_ns: int
 ) -> date | None:
     """Last local date; None while what it runs from has not happened. Of several outages the first one's counts."""
-    begin = _runs_from(deadline, window, incidents, as_of_ns)
+    begin = _runs_from(contract, deadline, window, incidents, as_of_ns)
     if begin is None:
         return None
     zone = contract.time_zone
@@ -73,16 +74,20 @@ def claim(
     if filed is not None:
         if deadline is not None and filed.filed > deadline:
             obstacle = f"made on {filed.filed}, after the last day {deadline}"
-        return Claim(filed.state, deadline, obstacle)
-    if not _due(rules, window, incidents, as_of_ns):
+        return Claim(filed.state, deadline, obstacle, filed.filed, filed.reference, filed.amount)
+    if not _due(contract, window, incidents, as_of_ns):
         return Claim("not_due", deadline, obstacle)
     if deadline is not None and local_date(as_of_ns, contract.time_zone) > deadline:
         return Claim("lapsed", deadline, obstacle)
     return Claim("open", deadline, obstacle)
 
 
-def _runs_from(deadline: Deadline, window: WindowInstants, incidents: Sequence[Incident], as_of_ns: int) -> int | None:
+def _runs_from(
+    contract: Contract, deadline: Deadline, window: WindowInstants, incidents: Sequence[Incident], as_of_ns: int
+) -> int | None:
     """An instant on the date that the days are counted from."""
+    if deadline.after == "month_end":
+        return month_of(contract, window.end_ns - 1).end_ns - 1
     if deadline.after == "window_end" or not incidents:
         return window.end_ns - 1
     if deadline.after == "incident_start":
@@ -96,11 +101,12 @@ def _runs_from(deadline: Deadline, window: WindowInstants, incidents: Sequence[I
     return min(closed, default=None)
 
 
-def _due(rules: ClaimTerms | None, window: WindowInstants, incidents: Sequence[Incident], as_of_ns: int) -> bool:
+def _due(contract: Contract, window: WindowInstants, incidents: Sequence[Incident], as_of_ns: int) -> bool:
     """Whether it can be claimed yet."""
-    if rules is None or rules.deadline.after == "window_end" or not incidents:
+    deadline = contract.claims.deadline if contract.claims is not None else None
+    if deadline is None or deadline.after in ("window_end", "month_end") or not incidents:
         return window.closed(as_of_ns)
-    return _runs_from(rules.deadline, window, incidents, as_of_ns) is not None
+    return _runs_from(contract, deadline, window, incidents, as_of_ns) is not None
 
 
 def _obstacle(rules: ClaimTerms, incidents: Sequence[Incident], as_of_ns: int) -> str:

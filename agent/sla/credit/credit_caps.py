@@ -13,10 +13,11 @@ from fractions import Fraction
 from typing import Final
 
 from agent.sla.credit.credit_lines import Draft
-from agent.sla.credit.prices import month_of, year_of
+from agent.sla.credit.prices import year_of
 from agent.sla.terms.contract import Contract, Metric
 from agent.sla.terms.money import Money, Rounding
 from agent.sla.terms.remedies import Cap, CreditTerms
+from agent.sla.terms.settlement import Paid
 
 _PER: Final = {
     "incident": "an outage",
@@ -46,11 +47,10 @@ class _Pool:
 
 @dataclass(slots=True)
 class _Pools:
-    """All pools of a settlement, made as lines meet them. paid: earlier in the year, of all terms together."""
+    """All pools of a settlement, made as lines meet them. paid: for months before its period."""
 
     contract: Contract
-    first_year_ns: int
-    paid: Fraction
+    paid: Sequence[Paid]
     found: dict[Hashable, _Pool] = field(default_factory=dict)
 
     def of_terms(self, draft: Draft) -> list[_Pool]:
@@ -92,16 +92,21 @@ class _Pools:
         left = costs.text(cap.price, basis, pro_rata=pro_rata)
         text = f"at most {left}" + ("" if cap.price.kind == "amount" else f" = {costs.money(limit)}")
         text += f" for {_PER[cap.per]}" + (f" by {terms.id}" if terms else ", all credits together")
-        earlier = _NOTHING
-        if cap.per in ("year", "contract") and self._counts_paid(draft, terms):
-            earlier = self.paid
-        return _Pool(text, limit, earlier=earlier)
+        return _Pool(text, limit, earlier=self._earlier(draft, cap, terms))
 
-    def _counts_paid(self, draft: Draft, terms: CreditTerms | None) -> bool:
-        """What was paid earlier is known for all terms together and for the first year of the period only."""
-        if terms is not None and len(self.contract.credits) > 1:
-            return False
-        return _year(self.contract, draft) == self.first_year_ns
+    def _earlier(self, draft: Draft, cap: Cap, terms: CreditTerms | None) -> Fraction:
+        """What was paid under the same cap before the period: of the same year, or ever."""
+        if cap.per not in ("year", "contract"):
+            return _NOTHING
+        year_ns = _year(self.contract, draft) if cap.per == "year" else None
+        return sum(
+            (
+                item.amount.exact
+                for item in self.paid
+                if year_ns in (None, item.year_ns) and (terms is None or item.terms == terms.id)
+            ),
+            _NOTHING,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +117,11 @@ class Owed:
     amount: Money
 
 
-def owed(contract: Contract, drafts: Sequence[Draft], period_start_ns: int, paid: Fraction) -> tuple[Owed, ...]:
-    """All lines in the contract's order, each after all caps. paid: earlier in the year of the period's start."""
-    first_year = year_of(contract, month_of(contract, period_start_ns).end_ns - 1).start_ns
+def owed(contract: Contract, drafts: Sequence[Draft], paid: Sequence[Paid]) -> tuple[Owed, ...]:
+    """All lines in the contract's order, each after all caps. paid: for months before the period."""
 
     def pools() -> _Pools:
-        return _Pools(contract, first_year, paid)
+        return _Pools(contract, paid)
 
     ordered = sorted((replace(item, earned=item.exact) for item in drafts), key=_in_time)
     ordered = _capped(ordered, pools().of_terms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -18,12 +18,12 @@ from agent.sla.credit.credit_values import (
     shown,
     span,
 )
-from agent.sla.credit.prices import Tariff, in_service, month_of, month_unit, tariff
+from agent.sla.credit.prices import Tariff, in_service, month_of, tariff
 from agent.sla.terms.contract import Contract, Metric, Objective, Unit
 from agent.sla.terms.incidents import Incident, Responsible
 from agent.sla.terms.money import Money
 from agent.sla.terms.remedies import CreditBasis, CreditTerms
-from agent.sla.time.calendar import WindowInstants, windows_within
+from agent.sla.time.calendar import WindowInstants, month_unit, windows_within
 from agent.sla.verdict import DOWNTIME, Verdict, VerdictState
 from agent.sla.words.definitions import name
 from agent.sla.words.wording import moment, plural
@@ -147,13 +147,27 @@ def _of_breach(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verd
         order,
         terms,
         objective.id,
-        verdict.window,
+        _named(verdict, costs),
         costs,
         (_promise(verdict), *_part(costs, terms), *steps),
         earned.exact,
         _behind(occasion, verdict),
-        provisional=doubtful or verdict.remark == "disputed" or not verdict.window.closed(occasion.as_of_ns),
+        provisional=doubtful or verdict.remark == "disputed" or not _over(occasion, verdict),
     )
+
+
+def _over(occasion: Occasion, verdict: Verdict) -> bool:
+    """The window has passed, and of a rolling one the period that it is settled with."""
+    rolling = verdict.objective.window.rolling_ns is not None
+    return (occasion.period if rolling else verdict.window).closed(occasion.as_of_ns)
+
+
+def _named(verdict: Verdict, costs: Tariff) -> WindowInstants:
+    """The window of a line. A rolling one is called as the month that it is settled with: its own name is the same in
+    every month, and a claim goes by it."""
+    if verdict.objective.window.rolling_ns is None:
+        return verdict.window
+    return replace(verdict.window, label=costs.month.label)
 
 
 def _behind(occasion: Occasion, verdict: Verdict) -> tuple[Incident, ...]:
@@ -181,7 +195,8 @@ def _of_doubt(occasion: Occasion, order: int, terms: CreditTerms, verdict: Verdi
     could = " to ".join(costs.money(item) for item in sorted(set(bounds)))
     known = f"it could be {could}" if verdict.worst is not None else "what it could be is not known"
     steps = (_promise(verdict), *_part(costs, terms), f"without a verdict nothing is paid; {known}")
-    yield Draft(order, terms, verdict.objective.id, verdict.window, costs, steps, Fraction(0), provisional=True)
+    window = _named(verdict, costs)
+    yield Draft(order, terms, verdict.objective.id, window, costs, steps, Fraction(0), provisional=True)
 
 
 def _most(contract: Contract, terms: CreditTerms, costs: Tariff) -> Fraction | None:

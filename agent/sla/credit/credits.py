@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
 
 from agent.sla.credit.chronic import History, findings
 from agent.sla.credit.claims import Filing, claim, filing
 from agent.sla.credit.credit_caps import Owed, owed
 from agent.sla.credit.credit_lines import Draft, Occasion, drafts, excused
-from agent.sla.credit.prices import UnpayableError, charge_of, month_of, tariff
+from agent.sla.credit.prices import UnpayableError, charge_of, month_of, tariff, year_of
 from agent.sla.terms.contract import Contract
 from agent.sla.terms.incidents import Incident
 from agent.sla.terms.money import Money
 from agent.sla.terms.remedies import CreditBasis, CreditTerms
-from agent.sla.terms.settlement import ChronicFinding, CreditLine, Settlement
+from agent.sla.terms.settlement import ChronicFinding, CreditLine, Paid, Settlement
 from agent.sla.time.calendar import WindowInstants
 from agent.sla.verdict import Verdict, VerdictState
 from probes.core.model import Circuit
@@ -35,13 +34,13 @@ def settle(
     as_of_ns: int,
     earlier: Sequence[Verdict] = (),
     earlier_incidents: Sequence[Incident] = (),
-    paid_this_year: Money | None = None,
+    paid: Sequence[Paid] = (),
     filed: Mapping[str, Filing] | None = None,
 ) -> Settlement:
     """Everything owed for the windows that end in the period, and for its outages.
 
     earlier, earlier_incidents: of the time before, for chronic rules and for windows that began before the period.
-    paid_this_year: under all terms, before the period. filed: claims made, by claims.key().
+    paid: for months before the period. filed: claims made, by claims.key().
     """
     known = _merged(incidents, earlier_incidents)
     chronic = findings(History(contract, period, known, (*earlier, *verdicts), as_of_ns))
@@ -52,8 +51,7 @@ def settle(
         occasion = Occasion(contract, charge, period, tuple(verdicts), known, as_of_ns)
         _check_currencies(contract, charge)
         found = [*drafts(occasion), *_extra(occasion, chronic)]
-        paid = paid_this_year.exact if paid_this_year is not None else Fraction(0)
-        lines = owed(contract, found, period.start_ns, paid)
+        lines = owed(contract, found, paid)
     except UnpayableError as problem:
         return Settlement((), None, _charge(contract, circuit), chronic, obstacle=str(problem))
     currency = contract.currency or (charge.currency if charge else "")
@@ -63,7 +61,7 @@ def settle(
         Money(total, currency) if currency else None,
         charge,
         chronic,
-        notes=tuple(_notes(occasion, paid_this_year)),
+        notes=tuple(_notes(occasion, paid)),
     )
 
 
@@ -142,7 +140,7 @@ def _line(contract: Contract, circuit: Circuit, line: Owed, as_of_ns: int, filed
     )
 
 
-def _notes(occasion: Occasion, paid: Money | None) -> Iterable[str]:
+def _notes(occasion: Occasion, paid: Sequence[Paid]) -> Iterable[str]:
     """What a reader would look for among the lines in vain."""
     for incident in occasion.incidents:
         reason = excused(incident)
@@ -156,5 +154,13 @@ def _notes(occasion: Occasion, paid: Money | None) -> Iterable[str]:
             yield f"{verdict.objective.id} in {verdict.window.label} is excused and pays nothing"
         elif verdict.window.end_ns > occasion.period.end_ns:
             yield f"{verdict.objective.id}: {verdict.window.label} is settled when it is over"
-    if paid is not None:
-        yield f"{paid} were paid earlier in the year and count towards its caps"
+    caps = {cap.per for cap in occasion.contract.credit_caps}
+    caps |= {cap.per for item in occasion.contract.credits for cap in item.caps}
+    year_ns = year_of(occasion.contract, month_of(occasion.contract, occasion.period.start_ns).end_ns - 1).start_ns
+    for per, when, taken in (
+        ("year", "in the year", [item for item in paid if item.year_ns == year_ns]),
+        ("contract", "under the contract", paid),
+    ):
+        total = sum((item.amount.amount for item in taken), Decimal(0))
+        if per in caps and total:
+            yield f"{Money(total, taken[0].amount.currency)} were paid earlier {when} and count towards its caps"

@@ -15,12 +15,11 @@ from typing import Final
 from agent.sla.terms.contract import Contract, Window
 from agent.sla.terms.money import Money, parse, told
 from agent.sla.terms.remedies import DayBasis, Price
-from agent.sla.time.calendar import WindowInstants, resolve, window_at, within_validity
+from agent.sla.time.calendar import WindowInstants, month_unit, resolve, window_at, within_validity
 from agent.sla.time.wall_clock import DAY_NS, local_date
 from probes.core.errors import LocalError, ValueFormatError
 from probes.core.model import Circuit
 
-_MONTH_NS: Final = (28 * DAY_NS, 31 * DAY_NS)
 _HOURS: Final = 24
 _MOST_PLACES: Final = 6
 
@@ -124,16 +123,6 @@ def charge_of(contract: Contract, circuit: Circuit) -> Money | None:
             hint="write both in the same currency",
         )
     return charge
-
-
-def month_unit(contract: Contract) -> Window:
-    """What a month of this contract is: its billing month or its month of 720 h where an objective has one."""
-    for objective in contract.objectives:
-        window = objective.window
-        fixed = window.fixed_ns or 0
-        if window.calendar == "billing_month" or _MONTH_NS[0] <= fixed <= _MONTH_NS[1]:
-            return window
-    return Window("month")
 
 
 def month_of(contract: Contract, instant_ns: int) -> WindowInstants:

@@ -44,6 +44,8 @@ class Intervals:
 
     def decided(self, c: Fraction) -> Flags:
         """Known intervals whose H(k) would be the same whatever had become of the packets that were not sent."""
+        if not self.not_sent.any():
+            return self.known
         limit = (self.sent + self.not_sent) * c.numerator
         at_best = self.lost * c.denominator > limit
         at_worst = (self.lost + self.not_sent) * c.denominator > limit

@@ -19,6 +19,7 @@ from typing import Final
 from agent.sla.assessment import RepairFigures
 from agent.sla.case import Evaluation, Moment, UnusableError, portion
 from agent.sla.downtime.outages import Fault, Readings, Terms, counted_from, measured_alone, untimed
+from agent.sla.faults.joining import contract_clock
 from agent.sla.faults.outage_values import REPAIRS, Bounds, Case, bounds, counts, value_of
 from agent.sla.statistic.statistics import Estimate
 from agent.sla.terms.contract import Objective, StatisticType
@@ -103,20 +104,45 @@ def evaluate_outages(
     )
 
 
-def figures(incidents: Sequence[Incident], start_ns: int, end_ns: int, up_ns: int) -> RepairFigures:
+def figures(
+    incidents: Sequence[Incident],
+    start_ns: int,
+    end_ns: int,
+    up_ns: int,
+    *,
+    clock: ClockTerms | None = None,
+    out: Spans = NOWHERE,
+) -> RepairFigures:
     """Over the incidents that start in [start_ns, end_ns) and of which some time counts; up_ns: time up in it.
 
-    A clock that still runs is in no mean. Whole ns, rounded down.
+    out: excluded or credited time, which neither clock runs in (MEF 61.1). A clock that still runs is in no mean. Whole
+    ns, rounded down.
     """
     taken = [item for item in incidents if start_ns <= item.start_ns < end_ns and (item.counted_ns or not item.down_ns)]
-    contract = [item.repair.contract_ns for item in taken if item.repair.contract_ns is not None]
-    clock = [
-        item.repair.measured_ns for item in taken if item.repair.measured_ns is not None and item.end_ns is not None
-    ]
+    contract = [ns for item in taken if (ns := _contract_ns(item, clock or ClockTerms(), out)) is not None]
+    ours = [ns for item in taken if (ns := _measured_ns(item, out)) is not None and item.end_ns is not None]
     mttr = sum(contract) // len(contract) if contract else None
-    ours = sum(clock) // len(clock) if clock else None
+    measured = sum(ours) // len(ours) if ours else None
     mttf = up_ns // len(taken) if taken else None
-    return RepairFigures(len(taken), mttr, ours, mttf, mttf + ours if mttf is not None and ours is not None else None)
+    mtbf = mttf + measured if mttf is not None and measured is not None else None
+    return RepairFigures(len(taken), mttr, measured, mttf, mtbf)
+
+
+def _contract_ns(item: Incident, clock: ClockTerms, out: Spans) -> int | None:
+    """Its reading on the contract's clock without what is out; None while it has none."""
+    repair = item.repair
+    if repair.contract_ns is None or repair.start_ns is None or repair.stop_ns is None:
+        return repair.contract_ns
+    if not len(out.within(repair.start_ns, repair.stop_ns)):
+        return repair.contract_ns
+    return contract_clock(item.stamps, item.tickets, clock, excluded=out).contract_ns
+
+
+def _measured_ns(item: Incident, out: Spans) -> int | None:
+    """First to last interval down without what is out; None where nothing was measured."""
+    if item.repair.measured_ns is None or not len(item.down):
+        return item.repair.measured_ns
+    return item.repair.measured_ns - out.within(int(item.down.start_ns[0]), int(item.down.end_ns[-1])).length_ns
 
 
 def _case(objective: Objective, incidents: Sequence[Incident], moment: Moment, start: int, end: int) -> Case:

@@ -13,6 +13,7 @@ from typing import Final
 
 from agent.sla.samples.columns import SampleColumns
 from agent.sla.samples.measured import feeds_verdict, held
+from agent.sla.samples.texts import Texts
 from agent.sla.time.spans import NOWHERE, Spans
 from agent.sla.words.wording import spoken
 from probes.core.clock import SECOND
@@ -92,6 +93,7 @@ def causes(missing: Spans, columns: SampleColumns, known: Circumstances, stands_
     claims = [
         (SHARED_FATE, known.shared),
         *exact,
+        *_by_row(columns, stands_for_ns),
         ("host in trouble or loading the circuit", held(columns, impaired, stands_for_ns)),
         ("nothing could be sent or kept", held(columns, ~impaired & ~feeds_verdict(columns), stands_for_ns)),
         *beside,
@@ -105,6 +107,18 @@ def causes(missing: Spans, columns: SampleColumns, known: Circumstances, stands_
     found = [Cause(reason, ns) for reason, ns in taken.items()]
     found.sort(key=lambda cause: -cause.ns)
     return (*found, *((Cause(UNRECORDED, missing.length_ns),) if len(missing) else ()))
+
+
+def _by_row(columns: SampleColumns, stands_for_ns: int) -> list[tuple[str, Spans]]:
+    """Rows that say nothing of the direction asked for, by why."""
+    if columns.withheld is None:
+        return []
+    told = Texts.of(columns.withheld)
+    return [
+        (word, held(columns, told.code == code, stands_for_ns))
+        for code, word in enumerate(told.words, 1)
+        if (told.code == code).any()
+    ]
 
 
 def _by_reason(gaps: Iterable[Gap], extent: Callable[[Gap], tuple[int, int]]) -> list[tuple[str, Spans]]:

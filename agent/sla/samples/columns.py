@@ -10,15 +10,33 @@ import numpy as np
 
 from probes.core.arrays import ABSENT, Histogram, Int64
 
-INTEGER_COLUMNS = (
+BASIC_COLUMNS = (
     "start_ns", "span_ns", "state",
     "sent", "received", "lost", "late", "duplicate", "reordered", "corrupt", "not_sent",
     "rtt_count", "rtt_sum_ns", "rtt_min_ns", "rtt_max_ns", "rtt_p50_ns", "rtt_p95_ns", "rtt_p99_ns", "rtt_stddev_ns",
     "ipdv_pairs", "ipdv_abs_sum_ns", "ipdv_p95_ns", "pdv_p95_ns", "rfc3550_ns",
     "forward_bps", "backward_bps", "forward_bytes", "backward_bytes", "forward_ns", "backward_ns",
 )  # fmt: skip
-"""Numeric columns of a sample, in the order of the store. `state` holds SampleState.code."""
-
+"""Numeric columns that samples of any kind may have, in the order of the store. `state` holds SampleState.code."""
+DIRECTIONS = ("forward", "backward")
+ONE_WAY_COLUMNS = (
+    "sent", "lost",
+    "delay_count", "delay_sum_ns", "delay_min_ns", "delay_max_ns", "delay_p50_ns", "delay_p95_ns", "delay_p99_ns",
+    "delay_stddev_ns",
+    "ipdv_pairs", "ipdv_abs_sum_ns", "ipdv_p95_ns", "pdv_p95_ns", "rfc3550_ns",
+    "error_ns", "dscp",
+)  # fmt: skip
+"""Of one direction, without its name. Delays may be negative, within `error_ns`."""
+RESIDENCE_COLUMNS = ("residence_count", "residence_sum_ns", "residence_min_ns", "residence_max_ns")
+FAR_COLUMNS = (*(f"{way}_{name}" for way in DIRECTIONS for name in ONE_WAY_COLUMNS), *RESIDENCE_COLUMNS)
+"""Numeric columns that only a far end with a clock of its own fills, in the order of the store."""
+INTEGER_COLUMNS = (*BASIC_COLUMNS, *FAR_COLUMNS)
+"""Every numeric column of a sample."""
+WITHHELD_COLUMNS = ("forward_withheld", "backward_withheld")
+"""Texts: why there is no one-way delay although packets arrived."""
+HISTOGRAM_COLUMNS = ("histogram", "forward_histogram", "backward_histogram")
+READABLE_COLUMNS = (*INTEGER_COLUMNS, *HISTOGRAM_COLUMNS, *WITHHELD_COLUMNS)
+"""What a reader can be asked for."""
 
 CHOICES = 8
 """Choices of rows remembered, at most, for each thing that is worked out."""
@@ -31,8 +49,10 @@ Made = TypeVar("Made")
 class SampleColumns:
     """Rows in ascending start_ns; every array int64 of shape (rows,), ABSENT where the sample has no such value.
 
-    A column that was not asked for is None. `histogram` holds one entry per row, None where there is none. forward_*
-    and backward_* from sent to histogram are of one direction: only probes with a clock at both ends fill them.
+    A column that was not asked for is None. Histograms and texts hold one entry per row, None where there is none.
+    forward_* and backward_* from sent to histogram are of one direction: only probes with a clock at both ends fill
+    them. way: whose packets the columns without such a name are about; `round_trip` unless a view of one direction
+    says otherwise, which has error_ns, and withheld: why a row says nothing of it.
     """
 
     circuit: str
@@ -75,6 +95,18 @@ class SampleColumns:
     forward_delay_sum_ns: Int64 | None = None
     forward_delay_min_ns: Int64 | None = None
     forward_delay_max_ns: Int64 | None = None
+    forward_delay_p50_ns: Int64 | None = None
+    forward_delay_p95_ns: Int64 | None = None
+    forward_delay_p99_ns: Int64 | None = None
+    forward_delay_stddev_ns: Int64 | None = None
+    forward_ipdv_pairs: Int64 | None = None
+    forward_ipdv_abs_sum_ns: Int64 | None = None
+    forward_ipdv_p95_ns: Int64 | None = None
+    forward_pdv_p95_ns: Int64 | None = None
+    forward_rfc3550_ns: Int64 | None = None
+    forward_error_ns: Int64 | None = None
+    forward_dscp: Int64 | None = None
+    forward_withheld: Sequence[str | None] | None = None
     forward_histogram: Sequence[Histogram | None] | None = None
     backward_sent: Int64 | None = None
     backward_lost: Int64 | None = None
@@ -82,7 +114,26 @@ class SampleColumns:
     backward_delay_sum_ns: Int64 | None = None
     backward_delay_min_ns: Int64 | None = None
     backward_delay_max_ns: Int64 | None = None
+    backward_delay_p50_ns: Int64 | None = None
+    backward_delay_p95_ns: Int64 | None = None
+    backward_delay_p99_ns: Int64 | None = None
+    backward_delay_stddev_ns: Int64 | None = None
+    backward_ipdv_pairs: Int64 | None = None
+    backward_ipdv_abs_sum_ns: Int64 | None = None
+    backward_ipdv_p95_ns: Int64 | None = None
+    backward_pdv_p95_ns: Int64 | None = None
+    backward_rfc3550_ns: Int64 | None = None
+    backward_error_ns: Int64 | None = None
+    backward_dscp: Int64 | None = None
+    backward_withheld: Sequence[str | None] | None = None
     backward_histogram: Sequence[Histogram | None] | None = None
+    residence_count: Int64 | None = None
+    residence_sum_ns: Int64 | None = None
+    residence_min_ns: Int64 | None = None
+    residence_max_ns: Int64 | None = None
+    way: str = "round_trip"
+    error_ns: Int64 | None = None
+    withheld: Sequence[str | None] | None = None
 
     derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     """what has been worked out from these rows; a copy with other values begins with nothing"""

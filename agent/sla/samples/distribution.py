@@ -13,10 +13,10 @@ from typing import Final, Literal
 import numpy as np
 
 from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.from_packets import answered
 from agent.sla.samples.histograms import Histograms
 from agent.sla.time.spans import Flags
-from probes.core.arrays import Int64, Packets
-from probes.core.model import PacketState
+from probes.core.arrays import ABSENT, Int64, Packets
 from probes.metrics.histogram import bounds as bucket_bounds
 from probes.metrics.histogram import bucket_of
 
@@ -84,10 +84,22 @@ def _delays(columns: SampleColumns, rows: Flags) -> Distribution:
         there = rows & stored.there
         index, weight = stored.taken(there).merged()
     bare = np.flatnonzero(rows & ~there)
-    lower, upper = bucket_bounds(index)
+    lower, upper = _edges(index, columns, there)
     summaries = _from_summaries(columns, bare)
     found = Distribution(lower, upper - 1, weight) + summaries
     return replace(found, without=len(bare))
+
+
+def _edges(index: Int64, columns: SampleColumns, rows: Flags) -> tuple[Int64, Int64]:
+    """Lower and upper bound of buckets of those rows, half-open. In bucket 0 is also what is below zero: a one-way
+    delay within the error of its clocks."""
+    lower, upper = bucket_bounds(index)
+    if len(index) and int(index[0]) == 0 and columns.rtt_min_ns is not None:
+        least = columns.rtt_min_ns[rows]
+        least = least[least != ABSENT]
+        lower = lower.copy()
+        lower[0] = min(0, int(least.min(initial=0)))
+    return lower, upper
 
 
 def resolved(found: Distribution, columns: SampleColumns, rows: Flags, value_ns: int, packets: Packed) -> Distribution:
@@ -106,16 +118,17 @@ def resolved(found: Distribution, columns: SampleColumns, rows: Flags, value_ns:
         some = asked[first : first + _AT_ONCE]
         wanted = count[inside][first : first + _AT_ONCE]
         for item, number in zip(packets(columns.probe, columns.start_ns[some]), wanted.tolist(), strict=True):
-            if item is None:
+            told = None if item is None else answered(item, columns.way)
+            if told is None:
                 continue
-            answered = item.rtt_ns[item.state == PacketState.ANSWERED]
-            values = answered[bucket_of(answered) == bucket]
+            values = told[1][bucket_of(told[1]) == bucket]
             if len(values) == number:  # else these are not the packets of this histogram
                 exact.append(values)
                 settled += number
     if not settled:
         return found
-    lower, upper = (int(edge[0]) for edge in bucket_bounds(np.array([bucket], np.int64)))
+    edges = _edges(np.array([bucket], np.int64), columns, rows & stored.there)
+    lower, upper = (int(edge[0]) for edge in edges)
     here = (found.low == lower) & (found.high == upper - 1)
     position = int(np.flatnonzero(here & (found.weight >= settled))[0])
     weight = found.weight.copy()

@@ -16,8 +16,8 @@ STREAM_KINDS: Final = ("stamp", "twamp", "udp", "icmp")
 DELAY_KINDS: Final = (*STREAM_KINDS, "tcp")
 """Preferred first: protocols made for measuring, then echo (often rate-limited), then single attempts."""
 RATE_KINDS: Final = ("throughput",)
-ONE_WAY_KINDS: Final[tuple[str, ...]] = ()
-"""Kinds that stamp packets at both ends: there is none yet."""
+ONE_WAY_KINDS: Final = ("stamp", "twamp")
+"""Kinds whose packets are stamped at both ends."""
 
 
 def one_way(objective: Objective) -> bool:
@@ -52,8 +52,9 @@ def feed(objective: Objective, circuit: Circuit) -> ProbeSetting | None:
     outages and events."""
     if not needs_probe(objective):
         return None
-    if objective.probe is not None and not one_way(objective):
-        return next((probe for probe in circuit.probes if probe.name == objective.probe), None)
+    if objective.probe is not None:
+        named = next((probe for probe in circuit.probes if probe.name == objective.probe), None)
+        return named if named is None or not one_way(objective) or named.kind in ONE_WAY_KINDS else None
     for kind in kinds_for(objective):
         for probe in circuit.probes:
             if probe.kind == kind:
@@ -93,8 +94,10 @@ def mismatches(contract: Contract, circuit: Circuit, span_ns: int) -> tuple[str,
 
 def missing_feed(objective: Objective) -> str:
     """Why there is nothing to judge."""
-    if one_way(objective):
-        return "no kind of probe of this version measures one way: state a round trip, or have the other side measure"
-    if objective.probe is not None:
+    if objective.probe is not None and not one_way(objective):
         return f"the circuit has no probe named {objective.probe}"
+    if one_way(objective):
+        kinds = " or ".join(kinds_for(objective) or ONE_WAY_KINDS)
+        named = f" named {objective.probe}" if objective.probe is not None else ""
+        return f"the circuit has no probe{named} of kind {kinds}, which stamps packets at both ends"
     return f"the circuit has no probe of kind {' or '.join(kinds_for(objective))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agent.sla.downtime.timeline import WARM_UP_NS, beside_ns, machine_of
-from agent.sla.statistic.direction import one_way
+from agent.sla.statistic.direction import by_delay, one_way
 from agent.sla.terms.contract import JitterDefinition, Metric, Objective, StatisticType
 from probes.core.clock import SECOND
 
@@ -52,10 +52,15 @@ def _single_values(objective: Objective) -> bool:
 
 
 def _one_way(objective: Objective) -> tuple[str, ...]:
+    """Of the round trip, what tells that packets were asked and answered; the rest of the direction, or of both."""
     way = objective.statistic.direction
-    names = ("sent", "lost", "delay_count", "delay_sum_ns", "delay_min_ns", "delay_max_ns", "histogram")
+    names = {"sent", "lost", "delay_count"}
+    if objective.metric is not Metric.LOSS:
+        names |= {name.replace("rtt_", "delay_") for name in _delays(objective)}
+    if by_delay(objective):
+        names |= {"withheld", "error_ns"}
     ways = (way,) if way in ("forward", "backward") else ("forward", "backward")
-    return ("not_sent", *(f"{each}_{name}" for each in ways for name in names))
+    return ("sent", "lost", "not_sent", *(f"{each}_{name}" for each in ways for name in sorted(names)))
 
 
 def margins(objective: Objective) -> tuple[int, int]:

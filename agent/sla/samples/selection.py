@@ -116,7 +116,10 @@ def select(
     period = judged_period(window, columns, pace, grid, now_ns=moment.now_ns, since_ns=moment.since_ns)
     excluded = (moment.excluded | moment.credited).widened(grid)
     every = countable(objective, feed, period)
-    rows = every & ~excluded.touches(columns.start_ns, columns.start_ns + (1 if pace.attempts else columns.span_ns))
+    rows = every
+    if len(excluded):
+        last = columns.start_ns + (1 if pace.attempts else columns.span_ns)
+        rows = every & ~excluded.touches(columns.start_ns, last)
     out, doubtful = np.zeros_like(rows), np.zeros_like(rows)
     if available is not None:
         out, doubtful = _unavailable(*available, columns, period, moment)
@@ -144,14 +147,19 @@ def carrying(objective: Objective, feed: Feed) -> Flags:
     rows = feeds_verdict(columns)
     if objective.metric is Metric.THROUGHPUT:
         return rows & present(run_rates(columns, objective.statistic.direction))
-    return rows & (columns.column("sent") > 0)
+    return columns.once("carrying", lambda: rows & (columns.column("sent") > 0))
 
 
 def countable(objective: Objective, feed: Feed, period: Period) -> Flags:
     """Rows that may feed the statistic and lie wholly inside the judged period (attempts: start inside it)."""
-    columns = feed.columns
-    last = columns.start_ns + (1 if feed.pace.attempts else columns.span_ns)
-    return carrying(objective, feed) & (columns.start_ns >= period.start_ns) & (last <= period.end_ns)
+    columns, attempts = feed.columns, feed.pace.attempts
+
+    def inside() -> Flags:
+        last = columns.start_ns + (1 if attempts else columns.span_ns)
+        found: Flags = (columns.start_ns >= period.start_ns) & (last <= period.end_ns)
+        return found
+
+    return carrying(objective, feed) & columns.once(("inside", period.start_ns, period.end_ns, attempts), inside)
 
 
 def by_sample(objective: Objective) -> bool:

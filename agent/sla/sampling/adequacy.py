@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from agent.sla.samples.feeds import every_ns, feed, makes_attempts, missing_feed, needs_probe, one_way
+from agent.sla.samples.feeds import (
+    ONE_WAY_KINDS,
+    RATE_KINDS,
+    every_ns,
+    feed,
+    makes_attempts,
+    missing_feed,
+    needs_probe,
+    one_way,
+)
 from agent.sla.sampling import adequacy_availability, adequacy_statistic
 from agent.sla.sampling.concerns import Concern, Key
 from agent.sla.sampling.schedules import longest, round_up
@@ -58,7 +67,7 @@ def _without_probe(objective: Objective, contract: Contract, at: Key) -> Iterato
     if not needs_probe(objective):
         return
     if one_way(objective) and contract.measurement.record == "theirs":
-        message = "no kind of probe of this version measures one way: only the other side's record can show this"
+        message = "the circuit has no probe that measures one way: only the other side's record can show this"
         yield Concern((*at, "metric"), "warning", message)
     else:
         yield Concern((*at, "metric"), "error", missing_feed(objective))
@@ -163,6 +172,7 @@ def _other_packets(contract: Contract, circuit: Circuit) -> Iterator[Concern]:
                 f"{probe.name} sends {size} octets, the contract is about {terms.packet_size}: `size: "
                 f"{terms.packet_size}B` would do",
             )
+        yield from _other_pace(probe, contract)
         own = probe.parameters.get("dscp")
         dscp = own if isinstance(own, int) else circuit.dscp
         if terms.dscp is not None and dscp != terms.dscp:
@@ -172,6 +182,25 @@ def _other_packets(contract: Contract, circuit: Circuit) -> Iterator[Concern]:
                 f"{probe.name} sends code point {code_point(dscp)}, the contract is about {code_point(terms.dscp)}: "
                 f"`dscp: {terms.dscp}` would do",
             )
+
+
+def _other_pace(probe: ProbeSetting, contract: Contract) -> Iterator[Concern]:
+    """A slower pace than the contract's, and a way that the probe does not measure."""
+    terms, every = contract.measurement, every_ns(probe)
+    if terms.interval_ns is not None and every is not None and every > terms.interval_ns and not makes_attempts(probe):
+        yield Concern(
+            ("measurement", "interval"),
+            "warning",
+            f"{probe.name} sends one packet in {length(every)}, the contract is about one in "
+            f"{length(terms.interval_ns)}: `every: {format_duration(terms.interval_ns)}` would do",
+        )
+    if terms.path in ("forward", "backward", "both") and probe.kind not in (*ONE_WAY_KINDS, *RATE_KINDS):
+        yield Concern(
+            ("measurement", "path"),
+            "warning",
+            f"{probe.name} measures the way there and back together, the contract is about "
+            f"{'each way' if terms.path == 'both' else f'the way {terms.path}'}",
+        )
 
 
 def _time_out(probe: ProbeSetting, timeout: int, wanted: int) -> Iterator[Concern]:

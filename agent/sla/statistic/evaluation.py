@@ -137,6 +137,7 @@ def _evaluation(
         "samples_excluded_unavailable": int(np.count_nonzero(chosen.out)),
         "samples_excluded": int(np.count_nonzero(chosen.every & ~chosen.rows)),
         **_method(chosen.objective, source),
+        **_clock_error(chosen),
     }
     return Evaluation(
         period,
@@ -167,6 +168,14 @@ def _method(objective: Objective, source: Source) -> dict[str, EvidenceValue]:
             "delay_beside_the_network_ns": JITTER_BUFFER_NS + CODINGS[codec].delay_ns,
         }
     return found
+
+
+def _clock_error(chosen: Selection) -> dict[str, EvidenceValue]:
+    """How far each one-way delay may be wrong by its clocks: the most of any sample that counts."""
+    error, objective = chosen.feed.columns.error_ns, chosen.objective
+    if error is None or objective.metric not in (Metric.DELAY, Metric.MOS):
+        return {}
+    return {"clock_error_at_most_ns": int(error[chosen.taken].max(initial=0))}
 
 
 def _details(objective: Objective, reduction: Reduction) -> str:

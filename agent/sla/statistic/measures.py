@@ -80,7 +80,7 @@ def mos_of_samples(objective: Objective, columns: SampleColumns) -> tuple[Int64,
     sent, lost, count = (columns.column(name) for name in ("sent", "lost", "rtt_count"))
     there = (sent > 0) & (lost >= 0) & ((count > 0) | (lost == sent))
     mean = -(-np.where(count > 0, columns.column("rtt_sum_ns"), 0) // np.maximum(count, 1))
-    delay = mean if one_way(objective) else -(-mean // 2)
+    delay = np.maximum(mean, 0) if one_way(objective) else -(-mean // 2)
     values = sample_mos(delay, np.maximum(lost, 0), np.maximum(sent, 1), objective.statistic.codec)
     return np.where(there, values, 0), there
 
@@ -107,8 +107,6 @@ def _pairs(chosen: Selection) -> Values:
     """|IPDV| or |IFDV| of single packets."""
     objective, feed = chosen.objective, chosen.feed
     what, reader = objective.statistic.definition, chosen.moment.packets
-    if one_way(objective):
-        raise UnusableError(f"{what} of single packets in one direction is not kept by this version")
     if reader is None:
         raise UnusableError(f"{what} of single packets needs the packets themselves, and none are kept here")
     found = answers(feed.columns, chosen.taken, reader)

@@ -1,8 +1,8 @@
 """One number from many samples, exact, with the bounds that unmeasured packets leave. Pure; every value a Fraction.
 
 Bounds hold for whatever the `unknown` packets were: `best` if they were all good, `worst` if they were all bad; None
-is no finite bound. Delays are ns and cannot be below 0; a lost packet has no delay (RFC 8912 conditional
-distribution).
+is no finite bound. Delays are ns and cannot be below 0, though a measured one-way delay can, by the error of its
+clocks; a lost packet has no delay (RFC 8912 conditional distribution).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def mean(total: int, count: int, counts: dict[str, int], limit: int | None = Non
 
     def at(unknown: int) -> Estimate:
         value = Fraction(total, count) if count else None
-        best = Fraction(total, count + unknown) if count else ZERO
+        best = ZERO if value is None else min(value, Fraction(total, count + unknown))
         if not unknown or value is None:
             return Estimate(value, best, value)
         worst = None if limit is None else max(value, Fraction(total + unknown * limit, count + unknown))
@@ -95,7 +95,7 @@ def percentile(
             return _ends(None, Fraction(least), None if limit is None or not low_is_bad else Fraction(limit))
         rank, widened = -(-p * count // 1), -(-p * (count + unknown) // 1)
         floor, ceiling = lows.value(int(rank)), highs.value(int(rank))
-        lowest = Fraction(least if widened <= unknown else lows.value(int(widened) - unknown))
+        lowest = Fraction(min(least, lows.value(1)) if widened <= unknown else lows.value(int(widened) - unknown))
         if widened <= count:
             top: int | None = highs.value(int(widened))
         else:
@@ -138,7 +138,9 @@ def less_minimum(distribution: Reduction, minimum_ns: int) -> Reduction:
         of = distribution.at(unknown)
         value = None if of.value is None else max(ZERO, of.value - minimum_ns)
         best = None if of.best is None else max(ZERO, of.best - minimum_ns)
-        floor = 0 if unknown else minimum_ns  # an unmeasured packet may have been faster than all others
+        floor = (
+            min(0, minimum_ns) if unknown else minimum_ns
+        )  # an unmeasured packet may have been faster than all others
         return Estimate(value, best, None if of.worst is None else max(ZERO, of.worst - floor))
 
     counts = {**distribution.counts, "rtt_minimum_ns": minimum_ns}

@@ -49,6 +49,8 @@ __all__ = [
     "Objective",
     "Party",
     "PartyRole",
+    "Path",
+    "Priority",
     "Redundancy",
     "Scope",
     "Service",
@@ -56,6 +58,7 @@ __all__ = [
     "Statistic",
     "StatisticType",
     "Target",
+    "Tie",
     "Unit",
     "Window",
 ]
@@ -70,6 +73,12 @@ MonthBasis = Literal["calendar", "fixed_720h"]
 
 Record = Literal["ours", "theirs", "agreed"]
 """Whose measurement is final: that of this agent, that of the other side (shown beside ours), or one both agree on."""
+
+Tie = Literal["ours", "theirs", "mean", "better", "worse"]
+"""Where both records are good and differ: which of them counts, their mean, or the better or worse for the customer."""
+
+Path = Literal["round_trip", "forward", "backward", "both"]
+"""What is measured: there and back, one way, or both ways each for itself. Forward is away from the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +101,18 @@ class Redundancy:
 
 
 @dataclass(frozen=True, slots=True)
+class Priority:
+    """A priority by the name that this contract's promises use. also: what tickets and events call it."""
+
+    name: str
+    also: tuple[str, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """What was bought. monthly_charge: of a circuit that has no charge of its own. layer: that of the rates."""
+    """What was bought. monthly_charge: of a circuit that has no charge of its own. layer: that of the rates. id: the
+    provider's name for it."""
 
     kind: str = ""
     service_class: str = ""
@@ -103,12 +122,25 @@ class Service:
     eir_bps: int | None = None
     layer: str = ""
     redundancy: Redundancy | None = None
+    id: str = ""
+    priorities: tuple[Priority, ...] = ()
+
+    def priority(self, written: str) -> str:
+        """What this contract calls a priority that a ticket or an event has; as it is where it names no such."""
+        for item in self.priorities:
+            if written.casefold() in (name.casefold() for name in (item.name, *item.also)):
+                return item.name
+        return written
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """Who measures, how, and whose record is final. Everything here is said in the report; `record` decides nothing by
-    itself: where it is not ours, the verdict says that the other record is final by contract."""
+    itself: where it is not ours, the verdict says that the other record is final by contract.
+
+    sources: who measures, by name. interval_ns: between two packets. tie: how a difference between two records is
+    settled, by people.
+    """
 
     record: Record = "ours"
     method: str = ""
@@ -118,6 +150,10 @@ class Measurement:
     dscp: int | None = None
     timeout_ns: int | None = None
     note: str = ""
+    sources: tuple[str, ...] = ()
+    path: Path | None = None
+    interval_ns: int | None = None
+    tie: Tie | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,6 +220,12 @@ class Statistic:
     count_from: Literal["start", "threshold"] = "start"
     clock: Literal["measured", "contract"] = "measured"
     codec: Codec = "g711"
+    limit_days: int | None = None
+    """of events, in place of limit: the end of the so manieth business day after the day they start on"""
+
+    @property
+    def limited(self) -> bool:
+        return self.limit is not None or self.limit_days is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +286,8 @@ class EventTerms:
     kind: of the events, such as call, mail, response, notice. start, end: names of the two stamps. priorities: only
     these, all if empty. hours: only this time counts, None is all. abandoned: what becomes of events that their
     originator gave up: left out, or counted as late if they were over the limit by then, or always as late.
-    open: an event without end counts as late once over the limit, else not at all.
+    unfinished: an event without its end is late once it is over the limit, and not decided until then; or it is left
+    out until it has its end; or it is late until then.
     """
 
     kind: str
@@ -292,6 +299,7 @@ class EventTerms:
     pauses: tuple[str, ...] = ()
     """reasons for which the clock stops"""
     pause_cap_ns: int | None = None
+    unfinished: Literal["late_if_over", "excluded", "late"] = "late_if_over"
 
 
 @dataclass(frozen=True, slots=True)

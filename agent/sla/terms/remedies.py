@@ -115,11 +115,11 @@ Stacking = Literal["sum", "highest", "same_cause_highest"]
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """So many days after something. business: only days that are neither weekend nor holiday count. The last moment is
-    the end of that local day."""
+    the end of that local day. month_end: of the month that a line is settled with, which a day's window has as well."""
 
     days: int
     business: bool = False
-    after: Literal["incident_start", "incident_end", "ticket_close", "window_end"] = "window_end"
+    after: Literal["incident_start", "incident_end", "ticket_close", "window_end", "month_end"] = "window_end"
 
 
 @dataclass(frozen=True, slots=True)

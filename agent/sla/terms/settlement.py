@@ -17,11 +17,25 @@ ClaimState = Literal["not_due", "automatic", "open", "filed", "accepted", "rejec
 @dataclass(frozen=True, slots=True)
 class Claim:
     """State of the claim for one line. deadline: last local date on which it can be made. obstacle: why it cannot be
-    made any more or will fail, such as no ticket in time."""
+    made any more or will fail, such as no ticket in time. filed: when it was made; granted: what was accepted of it,
+    None where all of it was."""
 
     state: ClaimState
     deadline: date | None = None
     obstacle: str = ""
+    filed: date | None = None
+    reference: str = ""
+    granted: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What a term has paid, or is going to, for a month before the period. year_ns: start of the year of caps that the
+    month ends in."""
+
+    amount: Money
+    terms: str
+    year_ns: int
 
 
 @dataclass(frozen=True, slots=True)

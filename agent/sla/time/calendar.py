@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from agent.sla.terms.contract import SECOND_NS, CalendarUnit, Contract, Objective, Window
-from agent.sla.time.wall_clock import day_start, from_datetime, local_date, local_time
+from agent.sla.time.wall_clock import DAY_NS, day_start, from_datetime, local_date, local_time
 from agent.sla.time.zones import zone as zone_named
 from probes.core.errors import ValueFormatError
 from probes.core.units import format_duration
@@ -26,6 +26,7 @@ __all__ = [
     "day_start",
     "from_datetime",
     "local_time",
+    "month_unit",
     "parse",
     "parse_instant",
     "previous",
@@ -120,6 +121,15 @@ def window_at(window: Window, zone: str, now_ns: int) -> WindowInstants:
 def resolve(contract: Contract, window: Window, now_ns: int) -> WindowInstants:
     """The contract's window that holds `now`: contract years begin with its service. Raises ValueFormatError."""
     return window_at(_anchored(contract, window), contract.time_zone, now_ns)
+
+
+def month_unit(contract: Contract) -> Window:
+    """What a month of this contract is: its billing month or its month of 720 h where an objective has one."""
+    for objective in contract.objectives:
+        window = objective.window
+        if window.calendar == "billing_month" or 28 * DAY_NS <= (window.fixed_ns or 0) <= 31 * DAY_NS:
+            return window
+    return Window("month")
 
 
 def windows_ending_in(contract: Contract, objective: Objective, period: WindowInstants) -> tuple[WindowInstants, ...]:

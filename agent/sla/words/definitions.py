@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from agent.sla.terms.contract import Direction, JitterDefinition, Metric, Objective, Statistic, StatisticType
-from agent.sla.words.wording import DELAY, LOSS, QUALITY, RATE, Plain, quantity
+from agent.sla.words.wording import DELAY, LOSS, QUALITY, RATE, Plain, plural, quantity
 from probes.core.units import format_duration
 
 _JITTER: Final = {
@@ -231,6 +231,8 @@ def _span(ns: int | None) -> str:
 
 def _span_of(objective: Objective) -> str:
     limit = objective.statistic.limit
+    if objective.statistic.limit_days is not None:
+        return plural(objective.statistic.limit_days, "business day")
     if limit is None:
         return "its limit"
     if objective.metric is Metric.EVENT:

@@ -123,6 +123,8 @@ def _bound(objective: Objective) -> str:
 
 def _limit(objective: Objective) -> str:
     limit = objective.statistic.limit
+    if objective.statistic.limit_days is not None:
+        return counted(objective.statistic.limit_days, "business day")
     unit = unit_of(objective.metric, StatisticType.MEAN if objective.metric is not Metric.LOSS else StatisticType.RATIO)
     return "its limit" if limit is None else value(unit, limit)
 
@@ -136,9 +138,9 @@ def _measured(objective: Objective) -> str:
     statistic, what = objective.statistic, measure(objective)
     match statistic.type:
         case StatisticType.PERCENTILE if statistic.p is not None:
-            good = 1 - statistic.p if _low_is_bad(objective) else statistic.p
+            good = f"more than {percent(1 - statistic.p)}" if _low_is_bad(objective) else percent(statistic.p)
             reach = "reach at least" if _low_is_bad(objective) else "have at most"
-            return f"{percent(good)} of the {thing(objective)}s shall {reach} {target_text(objective)} of {what}"
+            return f"{good} of the {thing(objective)}s shall {reach} {target_text(objective)} of {what}"
         case StatisticType.RATIO_WITHIN:
             side = "or more" if _low_is_bad(objective) else "or less"
             return (
@@ -219,7 +221,7 @@ def _throughput(objective: Objective) -> str:
         case StatisticType.MINIMUM:
             return f"every capacity run shall reach at least {target}{where}"
         case StatisticType.PERCENTILE if statistic.p is not None:
-            return f"{percent(1 - statistic.p)} of the capacity runs shall reach at least {target}{where}"
+            return f"more than {percent(1 - statistic.p)} of the capacity runs shall reach at least {target}{where}"
         case StatisticType.CAPACITY:
             every = length(statistic.bin_ns or 0)
             return f"the best capacity run of every {every} shall reach at least {target}{where}"

@@ -19,6 +19,7 @@ _AFTER: Final = {
     "incident_end": "the end of the outage",
     "ticket_close": "the closing of the ticket",
     "window_end": "the end of the period",
+    "month_end": "the end of the month",
 }
 
 
@@ -53,7 +54,9 @@ def _claim(terms: ClaimTerms) -> Iterator[str]:
 def _dated(deadline: Deadline, contract: Contract, last: date) -> str:
     """The deadline of a period that ends on `last`, or of an outage in the middle of it."""
     day_of, what = last, "a period that ends on"
-    if deadline.after != "window_end":
+    if deadline.after == "month_end":
+        what = "a month that ends on"
+    elif deadline.after != "window_end":
         day_of = last - timedelta(days=14)
         what = {
             "incident_start": "an outage that starts on",

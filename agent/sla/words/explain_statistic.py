@@ -179,6 +179,8 @@ def _ratio(objective: Objective, each: str) -> Iterator[str]:
 def _limit(objective: Objective) -> str:
     limit = objective.statistic.limit
     units = {Metric.THROUGHPUT: Unit.RATE, Metric.LOSS: Unit.RATIO, Metric.MOS: Unit.MOS}
+    if objective.statistic.limit_days is not None:
+        return plural(objective.statistic.limit_days, "business day")
     if limit is None:
         return "the limit"
     if objective.metric in (Metric.EVENT, Metric.OUTAGE):
@@ -305,8 +307,16 @@ def _events(objective: Objective) -> Iterator[str]:
         "out.",
         "late": f"A {kind} that was given up counts as late.",
     }[terms.abandoned]
-    if statistic.type in (StatisticType.RATIO_WITHIN, StatisticType.RATIO_OVER):
-        yield f"A {kind} that has no “{terms.end}” yet counts as late once it is over the limit, and not before."
+    if statistic.limit_days is not None:
+        yield (
+            "The day it begins on does not count; weekends and the holidays of this contract are no business days; it "
+            "is in time until the end of the last day."
+        )
+    if terms.unfinished == "excluded":
+        yield f"A {kind} that has no “{terms.end}” yet is left out until it has."
+    elif statistic.type in (StatisticType.RATIO_WITHIN, StatisticType.RATIO_OVER):
+        when = "until it has" if terms.unfinished == "late" else "once it is over the limit, and not before"
+        yield f"A {kind} that has no “{terms.end}” yet counts as late {when}."
     elif statistic.type is not StatisticType.COUNT:
         yield f"A {kind} that has no “{terms.end}” yet has taken the time that passed so far, and maybe more."
     noun = noun_of(objective.window)

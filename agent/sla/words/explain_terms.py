@@ -20,6 +20,19 @@ _RECORDS: Final = {
     "theirs": "The other side's record is final; this measurement is shown beside it, with the difference",
     "agreed": "A record that both sides agree on is final; this measurement is shown beside it, with the difference",
 }
+_TIES: Final = {
+    "ours": "Where two records differ, that of this measurement counts",
+    "theirs": "Where two records differ, that of the other side counts",
+    "mean": "Where two records differ, the mean of both counts",
+    "better": "Where two records differ, the one that is better for the customer counts",
+    "worse": "Where two records differ, the one that is worse for the customer counts",
+}
+_PATHS: Final = {
+    "round_trip": "What is measured is the way there and back",
+    "forward": "What is measured is the way there",
+    "backward": "What is measured is the way back",
+    "both": "What is measured is the way there and the way back, each for itself",
+}
 _STAMPS: Final = {
     Stamp.FAULT: "the beginning of the fault as measured",
     Stamp.DETECTED: "the moment the fault was detected",
@@ -51,16 +64,24 @@ def measurement(contract: Contract, circuit: Circuit | None) -> Iterator[Clause]
     """Who measures what between which points."""
     terms = contract.measurement
     how = [_RECORDS[terms.record]]
+    if terms.tie is not None:
+        how.append(_TIES[terms.tie])
+    if terms.sources:
+        how.append(f"Measured by {listed(terms.sources)}")
     if terms.method:
         how.append(f"Method: {terms.method}")
     if terms.point_a or terms.point_b or any(_is_directed(item) for item in contract.objectives):
         how.append(f"Measured from {terms.point_a or 'the measuring host'} (A) to {terms.point_b or 'the target'} (B)")
+    if terms.path is not None:
+        how.append(_PATHS[terms.path])
     packet = [f"{terms.packet_size} octets"] if terms.packet_size is not None else []
     packet += [f"code point {code_point(terms.dscp)}"] if terms.dscp is not None else []
     if packet:
         how.append(f"The packets have {listed(packet)}")
     if terms.timeout_ns is not None:
         how.append(f"A packet without an answer after {length(terms.timeout_ns)} is lost")
+    if terms.interval_ns is not None:
+        how.append(f"One packet is sent in {length(terms.interval_ns)}")
     if terms.note:
         how.append(terms.note)
     yield Clause("Whose record is final", tuple(sentence(text) for text in how))
@@ -231,7 +252,7 @@ def _clock(contract: Contract) -> Iterator[str]:
 def service(contract: Contract, circuit: Circuit | None) -> Iterator[Clause]:
     """What was bought."""
     bought = contract.service
-    what = []
+    what = [f"The provider calls the service {bought.id}"] if bought.id else []
     if bought.kind or bought.service_class:
         named = " ".join(
             word for word in (bought.kind, bought.service_class and f"class {bought.service_class}") if word
@@ -261,6 +282,10 @@ def service(contract: Contract, circuit: Circuit | None) -> Iterator[Clause]:
         what.append(f"The monthly charge is {bought.monthly_charge}, for a circuit that has none of its own")
     if what:
         yield Clause("What was bought", tuple(sentence(text) for text in what))
+    if bought.priorities:
+        rows = tuple((item.name, ", ".join(item.also), item.text) for item in bought.priorities)
+        told = "A priority of a ticket or an event is one of these, whatever it is called there."
+        yield Clause("Priorities", (told,), table=Table(("priority", "also called", "meaning"), rows))
 
 
 def parties(contract: Contract) -> Clause:

@@ -10,14 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from agent.store.far_end import GROUPS, columns_of
 from agent.store.sealed import layout, manifest, parquet
-from agent.store.sealed.extract import Rows
-from agent.store.sealed.layout import BUCKETS, STORED_INTEGERS, TEXT_COLUMNS
+from agent.store.sealed.extract import Rows, Shapes
+from agent.store.sealed.layout import BUCKETS, OWN_INTEGERS, TEXT_COLUMNS
 from agent.store.sealed.manifest import SealedFile, SealedSeries, SeriesKey
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError
 
-BUNDLES: Final = (((manifest.SAMPLES, manifest.HISTOGRAMS), 8_192), ((manifest.PACKETS,), 32_768))
+BUNDLES: Final = (((manifest.SAMPLES, *manifest.HISTOGRAMS_OF.values()), 8_192), ((manifest.PACKETS,), 32_768))
 """What is written together, and from how many rows on: a day of a stream at 10 s has a file of samples to itself, so
 that nothing beside it is read."""
 HISTOGRAM_GROUP: Final = 102_400
@@ -27,6 +28,7 @@ MANY_TEXTS: Final = 500
 """Different texts in a column beyond which they are written one by one."""
 
 _ALL: Final = "true"
+_SHAPE_OF: Final = {what: name for name, what in manifest.HISTOGRAMS_OF.items()}
 _Array = np.ndarray[Any, Any]
 
 
@@ -100,41 +102,64 @@ class Bundle:
         return [file for what in self._sorts if self._rows for file in self._write(directory, what)]
 
     def _write(self, directory: Path, what: str) -> list[SealedFile]:
-        table, lengths = {
-            manifest.SAMPLES: (self._samples, [len(rows) for rows in self._rows]),
-            manifest.HISTOGRAMS: (self._histograms, [len(rows.buckets) for rows in self._rows]),
-            manifest.PACKETS: (self._packets, [len(rows.packets) for rows in self._rows]),
-        }[what]
+        groups: tuple[str, ...] = ()
+        if what == manifest.SAMPLES:
+            groups, lengths = self._groups(), [len(rows) for rows in self._rows]
+            built = self._samples(groups) if any(lengths) else _Table(0)
+        elif what == manifest.PACKETS:
+            lengths = [len(rows.packets) for rows in self._rows]
+            built = self._packets() if any(lengths) else _Table(0)
+        else:
+            lengths = [len(self._shapes(rows, _SHAPE_OF[what]).buckets) for rows in self._rows]
+            built = self._histograms(_SHAPE_OF[what]) if any(lengths) else _Table(0)
         keys = [key for key, length in zip(self._keys, lengths, strict=True) if length]
         if not keys:
             return []
         path = directory / f"{what}.{self._number:04}.parquet"
-        built = table()
         self._name(built, lengths)
         _write_durably(path, built)
         _compare(path, built, sum(lengths))
         size, checksum = path.stat().st_size, manifest.digest(path)
-        return [SealedFile(path.name, what, size, checksum, sum(lengths), keys[0], keys[-1])]
+        return [SealedFile(path.name, what, size, checksum, sum(lengths), keys[0], keys[-1], groups)]
 
-    def _samples(self) -> _Table:
+    def _groups(self) -> tuple[str, ...]:
+        """Those of which any row has something."""
+        return tuple(group for group in GROUPS if any(group in rows.groups for rows in self._rows))
+
+    def _samples(self, groups: Sequence[str]) -> _Table:
         table = _Table(parquet.ROW_GROUP)
-        values = {
-            name: np.concatenate([rows.integers[name] for rows in self._rows]) for name in ("seq", *STORED_INTEGERS)
-        }
+        integers, texts, histograms = columns_of(groups)
+        values = {name: self._joined(name) for name in ("seq", *OWN_INTEGERS, *integers)}
         for name, column in layout.to_written(values).items():
             table.integer(name, column)
-        for name in TEXT_COLUMNS:
-            table.texts(name, [_text(value) for rows in self._rows for value in rows.others[name]])
+        for name in (*TEXT_COLUMNS, *texts):
+            nothing: list[str | float | None] = [None]
+            parts = (rows.others.get(name) or nothing * len(rows) for rows in self._rows)
+            table.texts(name, [_text(value) for part in parts for value in part])
         table.object("load", [value for rows in self._rows for value in rows.others["load"]], "DOUBLE")
-        table.integer(BUCKETS, np.concatenate([rows.sizes for rows in self._rows]), "INTEGER")
+        for name in ("histogram", *histograms):
+            sizes = np.concatenate([self._shapes(rows, name).sizes for rows in self._rows])
+            table.integer(BUCKETS[name], sizes, "INTEGER")
         return table
 
-    def _histograms(self) -> _Table:
+    def _joined(self, name: str) -> Int64:
+        parts = [rows.integers.get(name) for rows in self._rows]
+        return np.concatenate(
+            [np.full(len(rows), ABSENT) if part is None else part for part, rows in zip(parts, self._rows, strict=True)]
+        )
+
+    @staticmethod
+    def _shapes(rows: Rows, name: str) -> Shapes:
+        return rows.shapes.get(name) or Shapes(np.full(len(rows), ABSENT), np.empty((0, 2), np.uint32))
+
+    def _histograms(self, name: str) -> _Table:
         table = _Table(HISTOGRAM_GROUP)
+        shapes = [self._shapes(rows, name) for rows in self._rows]
         starts = [
-            np.repeat(rows.integers["start_ns"], np.where(rows.sizes == ABSENT, 0, rows.sizes)) for rows in self._rows
+            np.repeat(rows.integers["start_ns"], np.where(one.sizes == ABSENT, 0, one.sizes))
+            for rows, one in zip(self._rows, shapes, strict=True)
         ]
-        pairs = np.concatenate([rows.buckets for rows in self._rows]).astype(np.int64)
+        pairs = np.concatenate([one.buckets for one in shapes]).astype(np.int64)
         table.integer("start_ns", np.concatenate(starts))
         table.integer("bucket", pairs[:, 0].copy(), "UINTEGER")
         table.integer("packets", pairs[:, 1].copy(), "UINTEGER")

@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from agent.store.sealed.layout import OTHER_COLUMNS, STORED_INTEGERS
+from agent.store.far_end import GROUPS, PRESENT, columns_of
+from agent.store.sealed.layout import OTHER_COLUMNS, OWN_INTEGERS
 from agent.store.sealed.manifest import DAY_NS
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError
@@ -18,7 +19,7 @@ CHUNK: Final = 50_000
 """Rows read at once."""
 _PAIR: Final = 8
 """Octets of one bucket of a stored histogram."""
-_INTEGERS: Final = ("seq", *STORED_INTEGERS)
+_ASKED: Final = tuple(name for names in GROUPS.values() for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +33,30 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Consecutive rows of one series; every list and array has one entry per row, but for buckets and packets.
+class Shapes:
+    """Histograms of consecutive rows. sizes: buckets of each row, ABSENT without a histogram; buckets: of all of them
+    in the order of rows, shape (sum of sizes, 2), uint32."""
 
-    buckets: of all histograms in the order of rows, shape (sum of sizes, 2), uint32; sizes: buckets of each row,
-    ABSENT without a histogram. packets: (start_ns, bytes) of the rows that have some.
+    sizes: Int64
+    buckets: np.ndarray[tuple[int, ...], np.dtype[np.uint32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Consecutive rows of one series; every array and list has one entry per row.
+
+    groups: of agent.store.far_end, those of which a row has something; columns of others are not here. shapes: by the
+    name of the histogram. packets: (start_ns, bytes) of the rows that have some.
     """
 
     integers: dict[str, Int64]
     others: dict[str, list[str | float | None]]
-    sizes: Int64
-    buckets: np.ndarray[tuple[int, ...], np.dtype[np.uint32]]
+    shapes: dict[str, Shapes]
     packets: list[tuple[int, bytes]]
+    groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.sizes)
+        return len(self.integers["seq"])
 
 
 def counts(connection: sqlite3.Connection, width_ns: int = DAY_NS) -> list[Count]:
@@ -87,29 +97,34 @@ def _inner(names: Sequence[str]) -> str:
 
 
 def _chunk(connection: sqlite3.Connection, where: tuple[int, ...]) -> Rows:
-    others = connection.execute(_inner((*OTHER_COLUMNS, "histogram")), where).fetchall()
-    columns = list(zip(*others, strict=True)) or [()] * (len(OTHER_COLUMNS) + 1)
-    sizes, buckets = _buckets(columns[-1])
+    present = connection.execute(f"SELECT {PRESENT} FROM ({_inner(_ASKED)})", where).fetchone()
+    groups = tuple(group for group, there in zip(GROUPS, present, strict=True) if there)
+    integers, texts, histograms = columns_of(groups)
+    names, blobs = (*OTHER_COLUMNS, *texts), ("histogram", *histograms)
+    others = connection.execute(_inner((*names, *blobs)), where).fetchall()
+    columns = list(zip(*others, strict=True)) or [()] * (len(names) + len(blobs))
     packets = connection.execute(
         f"SELECT s.start_ns, p.data FROM ({_inner(('start_ns', 'seq'))}) s JOIN packets p ON p.seq = s.seq "
         "ORDER BY s.start_ns",
         where,
     ).fetchall()
     return Rows(
-        _integers(connection, where, len(others)),
-        {name: list(values) for name, values in zip(OTHER_COLUMNS, columns[:-1], strict=True)},
-        sizes,
-        buckets,
+        _integers(connection, where, len(others), ("seq", *OWN_INTEGERS, *integers)),
+        {name: list(values) for name, values in zip(names, columns, strict=False)},
+        {name: _shapes(values) for name, values in zip(blobs, columns[len(names) :], strict=True)},
         packets,
+        groups,
     )
 
 
-def _integers(connection: sqlite3.Connection, where: tuple[int, ...], total: int) -> dict[str, Int64]:
+def _integers(
+    connection: sqlite3.Connection, where: tuple[int, ...], total: int, names: Sequence[str]
+) -> dict[str, Int64]:
     """Joined by SQLite and parsed by numpy; columns without any value, most of some kinds', cost nothing."""
-    wanted = ", ".join(f"count({name}), group_concat({name})" for name in _INTEGERS)
-    found = connection.execute(f"SELECT {wanted} FROM ({_inner(_INTEGERS)})", where).fetchone()
+    wanted = ", ".join(f"count({name}), group_concat({name})" for name in names)
+    found = connection.execute(f"SELECT {wanted} FROM ({_inner(names)})", where).fetchone()
     values, mixed = {}, []
-    for name, number, text in zip(_INTEGERS, found[::2], found[1::2], strict=True):
+    for name, number, text in zip(names, found[::2], found[1::2], strict=True):
         if number == total:
             values[name] = _parsed(name, text, total)
         elif number:
@@ -120,7 +135,7 @@ def _integers(connection: sqlite3.Connection, where: tuple[int, ...], total: int
         wanted = ", ".join(f"group_concat(ifnull({name}, {ABSENT}))" for name in mixed)
         texts = connection.execute(f"SELECT {wanted} FROM ({_inner(mixed)})", where).fetchone()
         values |= {name: _parsed(name, text, total) for name, text in zip(mixed, texts, strict=True)}
-    return {name: values[name] for name in _INTEGERS}
+    return {name: values[name] for name in names}
 
 
 def _parsed(name: str, text: str | None, total: int) -> Int64:
@@ -133,10 +148,10 @@ def _parsed(name: str, text: str | None, total: int) -> Int64:
     return values
 
 
-def _buckets(blobs: Sequence[bytes | None]) -> tuple[Int64, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]:
+def _shapes(blobs: Sequence[bytes | None]) -> Shapes:
     lengths = np.array([ABSENT if blob is None else len(blob) for blob in blobs], np.int64)
     there = lengths != ABSENT
     if (lengths[there] % _PAIR).any():
         raise LocalError("a stored histogram cannot be read", hint="the day stays in the live database")
     joined = np.frombuffer(b"".join(blob or b"" for blob in blobs), "<u4").reshape(-1, 2).astype(np.uint32)
-    return np.where(there, lengths // _PAIR, ABSENT), joined
+    return Shapes(np.where(there, lengths // _PAIR, ABSENT), joined)

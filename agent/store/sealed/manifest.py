@@ -15,7 +15,7 @@ import json
 import os
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from agent.store.far_end import FAR_HISTOGRAMS, GROUPS
 from agent.store.sealed.tables import Table
 from probes.core.clock import SECOND
 from probes.core.errors import LocalError
@@ -30,8 +31,8 @@ from probes.core.errors import LocalError
 FOLDER: Final = "sealed"
 """Directory of the sealed days inside the store's."""
 FORMAT: Final = "linkwitness.sealed"
-VERSION: Final = 2
-"""2: with `epochs`, and slices of a day."""
+VERSION: Final = 3
+"""2: with `epochs`, and slices of a day; 3: with columns that only some files of samples have."""
 DAY_NS: Final = 86_400 * SECOND
 MANIFEST: Final = "manifest.json"
 UNFINISHED: Final = ".unfinished"
@@ -41,8 +42,13 @@ RETIRED: Final = ".retired"
 
 SAMPLES: Final = "samples"
 HISTOGRAMS: Final = "histograms"
+HISTOGRAMS_OF: Final = {
+    "histogram": HISTOGRAMS, **{name: f"{name}s" for name in FAR_HISTOGRAMS},
+}  # fmt: skip
+"""Sort of the files that hold the histograms of a column."""
 PACKETS: Final = "packets"
 
+_GROUPS: Final = tuple(GROUPS)
 _WHAT, _FIRST, _LAST = 1, 2, 3
 """places among the names of a file"""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,8 +73,9 @@ class DamagedSeal(LocalError):  # noqa: N818 # a finding, named as the users rea
 
 @dataclass(frozen=True, slots=True)
 class SealedFile:
-    """One Parquet file. name: within the part's directory; what: samples, histograms or packets; first and
-    last: its series in order."""
+    """One Parquet file. name: within the part's directory; what: samples, histograms (of one column) or packets; first
+    and last: its series in order; groups: of columns that only some files of samples have, agent.store.far_end.GROUPS.
+    """
 
     name: str
     what: str
@@ -77,6 +84,7 @@ class SealedFile:
     rows: int
     first: SeriesKey
     last: SeriesKey
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +191,18 @@ def day_text(day: int) -> str:
 def encode(part: Part) -> bytes:
     """The manifest's text, signed with the SHA-256 of its own content."""
     document = {"format": FORMAT, "version": VERSION, "date": day_text(part.day)} | dataclasses.asdict(part)
-    document["files"] = [dataclasses.asdict(item) for item in part.files]
+    document["files"] = [_written(item) for item in part.files]
     document["series"] = [list(dataclasses.astuple(item)) for item in part.series]
     body = json.dumps(document, ensure_ascii=True, sort_keys=True)
     signature = hashlib.sha256(body.encode("ascii")).hexdigest()
     return f"{body}\n{signature}\n".encode("ascii")
+
+
+def _written(file: SealedFile) -> dict[str, Any]:
+    found = dataclasses.asdict(file)
+    if not file.groups:
+        del found["groups"]
+    return found
 
 
 def decode(path: Path, data: bytes) -> Part:
@@ -221,12 +236,21 @@ def decode(path: Path, data: bytes) -> Part:
 
 def _files(items: list[dict[str, Any]]) -> Table[SealedFile]:
     names = tuple((item["name"], item["what"], _key(item["first"]), _key(item["last"])) for item in items)
-    numbers = np.array([(item["bytes"], item["rows"]) for item in items], np.int64).reshape(len(items), 2)
-    return Table(_file, names, numbers, b"".join(bytes.fromhex(item["sha256"]) for item in items))
+    numbers = np.array([(item["bytes"], item["rows"], _mask(item.get("groups", ()))) for item in items], np.int64)
+    checksums = b"".join(bytes.fromhex(item["sha256"]) for item in items)
+    return Table(_file, names, numbers.reshape(len(items), 3), checksums)
 
 
-def _file(name: str, what: str, first: SeriesKey, last: SeriesKey, sha256: bytes, size: int, rows: int) -> SealedFile:
-    return SealedFile(name, what, size, sha256.hex(), rows, first, last)
+def _mask(groups: Iterable[str]) -> int:
+    """One bit for each group. Raises ValueError for one that is not known."""
+    return sum(1 << _GROUPS.index(group) for group in groups)
+
+
+def _file(
+    name: str, what: str, first: SeriesKey, last: SeriesKey, sha256: bytes, size: int, rows: int, mask: int
+) -> SealedFile:
+    groups = tuple(group for bit, group in enumerate(_GROUPS) if mask >> bit & 1)
+    return SealedFile(name, what, size, sha256.hex(), rows, first, last, groups)
 
 
 def _series(items: list[list[Any]]) -> Table[SealedSeries]:

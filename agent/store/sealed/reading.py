@@ -7,19 +7,22 @@ snapshot is then in a part, and what is in both is told apart by `Part.through_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from agent.sla.samples.histograms import AnyInt, Histograms
+from agent.sla.samples.texts import Texts
 from agent.store import rows as row_form
+from agent.store.far_end import columns_of
 from agent.store.records import NOTHING_LEFT, Owed, StoredSample
 from agent.store.rows import SAMPLE_COLUMNS
 from agent.store.samplebatch import BATCH_INTEGERS, BATCH_TEXTS, Buckets, SampleBatch, join
 from agent.store.sealed import layout, manifest
-from agent.store.sealed.layout import BUCKETS, OTHER_COLUMNS, STORED_INTEGERS
-from agent.store.sealed.manifest import HISTOGRAMS, PACKETS, SAMPLES, DamagedSeal, Part, SealedFile
+from agent.store.sealed.layout import BUCKETS, OTHER_COLUMNS, OWN_INTEGERS
+from agent.store.sealed.manifest import HISTOGRAMS_OF, PACKETS, SAMPLES, DamagedSeal, Part, SealedFile
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.verification import check_file
 from probes.core.arrays import ABSENT, Int64
@@ -37,6 +40,8 @@ _BETWEEN: Final = (
     "(circuit < ? OR (circuit = ? AND (probe < ? OR (probe = ? AND kind <= ?))))"
 )
 """Series from one to another; values: _steps of both."""
+
+_EVERYTHING: Final[tuple[str, tuple[str, ...]]] = ("true", ())
 
 _File = tuple[Path, SealedFile]
 
@@ -83,9 +88,17 @@ class SealedDays:
         found = dict(zip(written, values, strict=True))
         return layout.from_written(names, found.__getitem__)
 
-    def histograms(self, key: manifest.SeriesKey, sizes: Int64, start_ns: int, end_ns: int) -> Histograms:
-        """One for each row of `integers`, whose number of buckets is `sizes`."""
-        files = self._files(HISTOGRAMS, key, start_ns, end_ns)
+    def texts(self, key: manifest.SeriesKey, name: str, start_ns: int, end_ns: int) -> Texts:
+        """One for each row of `integers`."""
+        files = self._files(SAMPLES, key, start_ns, end_ns)
+        if not any(name in columns_of(file.groups)[1] for _path, file in files):
+            found: Int64 = self.integers(key, ("start_ns",), start_ns, end_ns)["start_ns"]
+            return Texts(np.zeros(len(found), np.int64))
+        return Texts.of(row[0] for row in self._rows(files, (name,), key, start_ns, end_ns))
+
+    def histograms(self, key: manifest.SeriesKey, name: str, sizes: Int64, start_ns: int, end_ns: int) -> Histograms:
+        """One for each row of `integers`, whose number of buckets is `sizes`. name: of the column."""
+        files = self._files(HISTOGRAMS_OF[name], key, start_ns, end_ns)
         index: AnyInt = np.empty(0, np.int64)
         count: AnyInt = index
         if files:
@@ -101,16 +114,22 @@ class SealedDays:
         files = self._files(SAMPLES, key, start_ns, end_ns)
         if not files:
             return []
-        integers = self.integers(key, ("seq", *STORED_INTEGERS, BUCKETS), start_ns, end_ns)
-        others = self._parquet().rows(_paths(files), OTHER_COLUMNS, *self._where(files, key, start_ns, end_ns))
-        histograms = self.histograms(key, integers[BUCKETS], start_ns, end_ns)
-        columns: dict[str, Iterable[Any]] = {
-            name: (None if value == ABSENT else value for value in column.tolist()) for name, column in integers.items()
-        }
-        columns |= dict(zip(OTHER_COLUMNS, zip(*others, strict=True), strict=True)) if others else {}
-        columns["histogram"] = (None if item is None else item.to_bytes() for item in histograms)
+        more, texts, shapes = columns_of({group for _path, file in files for group in file.groups})
+        named = ["histogram", *shapes]
+        wanted = ("seq", *OWN_INTEGERS, *more, *(BUCKETS[name] for name in named))
+        integers = self.integers(key, wanted, start_ns, end_ns)
+        names = (*OTHER_COLUMNS, *texts)
+        others = self._rows(files, names, key, start_ns, end_ns)
         if not others:
             return []
+        columns: dict[str, Iterable[Any]] = dict.fromkeys(SAMPLE_COLUMNS, (None,) * len(others))
+        columns |= {
+            name: (None if value == ABSENT else value for value in column.tolist()) for name, column in integers.items()
+        }
+        columns |= dict(zip(names, zip(*others, strict=True), strict=True))
+        for name in named:
+            found = self.histograms(key, name, integers[BUCKETS[name]], start_ns, end_ns)
+            columns[name] = (None if item is None else item.to_bytes() for item in found)
         return [
             StoredSample(seq, row_form.decode(*key, row))
             for seq, *row in zip(columns["seq"], *(columns[name] for name in SAMPLE_COLUMNS), strict=True)
@@ -141,27 +160,35 @@ class SealedDays:
         sizes = np.array([item.rows for item in series])
         if sizes.sum() != file.rows:
             raise DamagedSeal(path, "its rows are not those of its series")
-        wanted = ("seq", *BATCH_INTEGERS, BUCKETS)
+        more, texts, shapes = columns_of(file.groups)
+        named = ["histogram", *shapes]
+        wanted = ("seq", *BATCH_INTEGERS, *more, *(BUCKETS[name] for name in named))
         written = list(dict.fromkeys(layout.written_name(name) for name in layout.needed(wanted)))
-        everything: tuple[str, tuple[str, ...]] = ("true", ())
-        columns = dict(zip(written, self._parquet().integers([path], written, *everything), strict=True))
+        columns = dict(zip(written, self._parquet().integers([path], written, *_EVERYTHING), strict=True))
         integers = layout.from_written(wanted, columns.__getitem__)
-        texts = self._parquet().rows([path], BATCH_TEXTS, *everything)
-        remote, reason = ([row[at] for row in texts] for at in range(2))
-        shapes = [other for other in part.of(HISTOGRAMS) if other.first <= file.last and other.last >= file.first]
-        index = count = np.empty(0, np.int64)
-        if shapes:
-            within = all(file.first <= other.first and other.last <= file.last for other in shapes)
-            condition = everything if within else (_BETWEEN, _steps(file.first) + _steps(file.last))
-            paths = [self._usable(part, other) for other in shapes]
-            index, count = self._parquet().integers(paths, ["bucket", "packets"], *condition)
-        size = integers.pop(BUCKETS)
-        if len(index) != np.where(size == ABSENT, 0, size).sum():
-            raise DamagedSeal(path, "histograms and samples do not fit")
+        told = self._parquet().rows([path], (*BATCH_TEXTS, *texts), *_EVERYTHING)
+        remote, reason, *others = ([row[at] for row in told] for at in range(2 + len(texts)))
+        buckets = {name: self._buckets(part, file, path, name, integers.pop(BUCKETS[name])) for name in named}
         return SampleBatch(
             tuple(item.key for item in series), np.repeat(np.arange(len(series)), sizes), integers.pop("seq"),
-            integers, remote, reason, Buckets(size, index, count),
+            integers, remote, reason, buckets.pop("histogram"), texts=dict(zip(texts, others, strict=True)),
+            shapes=buckets,
         )  # fmt: skip
+
+    def _buckets(self, part: Part, file: SealedFile, path: Path, name: str, size: Int64) -> Buckets:
+        """The histograms of a file's samples. size: buckets of each."""
+        found = [
+            other for other in part.of(HISTOGRAMS_OF[name]) if other.first <= file.last and other.last >= file.first
+        ]
+        index = count = np.empty(0, np.int64)
+        if found:
+            within = all(file.first <= other.first and other.last <= file.last for other in found)
+            condition = _EVERYTHING if within else (_BETWEEN, _steps(file.first) + _steps(file.last))
+            paths = [self._usable(part, other) for other in found]
+            index, count = self._parquet().integers(paths, ["bucket", "packets"], *condition)
+        if len(index) != np.where(size == ABSENT, 0, size).sum():
+            raise DamagedSeal(path, "histograms and samples do not fit")
+        return Buckets(size, index, count)
 
     def packets(self, key: manifest.SeriesKey, start_ns: int) -> bytes | None:
         """Encoded packets of the sample that starts at start_ns."""
@@ -214,10 +241,25 @@ class SealedDays:
         end_ns: int,
         room: int = 0,
     ) -> list[Int64]:
-        found: list[Int64] = self._parquet().integers(
-            _paths(files), names, *self._where(files, key, start_ns, end_ns), layout.NARROW, room
-        )
-        return found
+        where, narrow = self._where(files, key, start_ns, end_ns), layout.NARROW
+        alike = _alike(files)
+        found: list[list[Int64]] = [
+            self._parquet().integers(
+                _paths(some), layout.selected(names, groups), *where, narrow, room if number == len(alike) else 0
+            )
+            for number, (groups, some) in enumerate(alike, 1)
+        ]
+        return found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+    def _rows(
+        self, files: Sequence[_File], names: Sequence[str], key: manifest.SeriesKey, start_ns: int, end_ns: int
+    ) -> list[tuple[Any, ...]]:
+        where = self._where(files, key, start_ns, end_ns)
+        return [
+            row
+            for groups, some in _alike(files)
+            for row in self._parquet().rows(_paths(some), layout.selected(names, groups), *where)
+        ]
 
     def _where(
         self, files: Sequence[_File], key: manifest.SeriesKey, start_ns: int, end_ns: int
@@ -237,6 +279,11 @@ class SealedDays:
         from agent.store.sealed import parquet
 
         return parquet
+
+
+def _alike(files: Sequence[_File]) -> list[tuple[tuple[str, ...], list[_File]]]:
+    """Files that follow one another and have the same columns, with the groups that they have."""
+    return [(groups, list(some)) for groups, some in groupby(files, key=lambda item: item[1].groups)]
 
 
 def _steps(key: manifest.SeriesKey) -> tuple[str, ...]:

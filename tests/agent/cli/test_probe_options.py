@@ -80,3 +80,11 @@ def test_single_attempts_are_repeated_every_second_by_hand() -> None:
     assert isinstance(tcp, FlowKind)
     assert {p.name: p.default for p in tcp.parameters}["every"] == 10_000 * MS
     assert {p.name: p.default for p in _parameters(tcp)}["every"] == 1_000 * MS
+
+
+def test_a_secret_is_a_file_and_what_is_on_can_be_turned_off() -> None:
+    parameter = Parameter("key", "secret", None, "")
+    assert parameters.flags(parameter) == ("--key-file",)
+    assert parameters.metavar(parameter) == "FILE"
+    assert str(parameters.read(parameter, "/run/key")) == "file /run/key"
+    assert parameters.flags(Parameter("follow_up", "boolean", True, "")) == ("--follow-up/--no-follow-up",)

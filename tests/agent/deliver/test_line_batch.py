@@ -17,9 +17,9 @@ from agent.deliver.linebatch import BatchEncoder, LineBatch
 from agent.store import StoredSample
 from agent.store.samplebatch import of_samples
 from probes.core.arrays import Histogram
-from probes.core.model import Circuit, Counts, Delay, Rate, Sample, SampleState, Variation
+from probes.core.model import Circuit, Counts, Delay, OneWay, Rate, Residence, Sample, SampleState, Variation
 from tests.fakes import samples as shapes
-from tests.fakes.samples import MAXIMUM, ping
+from tests.fakes.samples import MAXIMUM, ping, stamped
 
 kinds = st.sampled_from(("icmp", "udp", "tcp", "throughput", "other"))
 names = st.sampled_from(("ACME-1", "é", "a b,c=d", "bad\n", "", "x" * 300, "tail\\"))
@@ -50,7 +50,17 @@ usual = st.builds(
     rate=some(Rate, layer=st.just("t"), **dict.fromkeys(("forward_bps", "backward_bps"), st.none() | number)),
     remote=texts, reason=texts, histogram=st.none() | histograms(),
 )  # fmt: skip
-repeated = st.lists(st.tuples(usual | shapes.samples, st.integers(1, 40)), max_size=5)
+direction = st.builds(
+    OneWay, sent=st.none() | number, lost=st.none() | number, delay=some(Delay),
+    variation=some(Variation, ipdv_p95_ns=st.none() | number, rfc3550_ns=st.none() | number),
+    error_ns=st.none() | number, withheld=texts, dscp=st.none() | st.integers(0, 63),
+    histogram=st.none() | histograms(),
+).filter(lambda one: one != OneWay())  # fmt: skip
+far = st.builds(
+    replace, usual, forward=st.none() | direction, backward=st.none() | direction, residence=some(Residence),
+    path=st.none() | shapes.paths,
+)  # fmt: skip
+repeated = st.lists(st.tuples(usual | far | shapes.samples, st.integers(1, 40)), max_size=5)
 """Samples, and how many there are that differ in little: enough of a layout to be written by table, or not."""
 
 
@@ -64,6 +74,9 @@ def similar(sample: Sample, count: int, chance: np.random.Generator) -> list[Sam
             one = replace(one, delay=Delay(one.delay.count, *drawn))
         if one.variation is not None and chance.random() < 0.9:
             one = replace(one, variation=replace(one.variation, ipdv_abs_sum_ns=int(10 ** chance.uniform(0, 10))))
+        if one.forward is not None and one.forward.delay is not None:
+            drawn = [int(value) for value in 10 ** chance.uniform(0, 12, 7)]
+            one = replace(one, forward=replace(one.forward, delay=Delay(one.forward.delay.count, *drawn)))
         found.append(one)
     return found
 
@@ -123,6 +136,63 @@ def test_regular_samples_are_written_by_table(monkeypatch: pytest.MonkeyPatch) -
     meant = plainly(LineEncoder("ams", {}), samples, True)
     monkeypatch.setattr(LineEncoder, "encode", None)
     assert at_once(LineEncoder("ams", {}), samples, True).lines() == meant
+
+
+def both_ways(count: int) -> list[Sample]:
+    """Of a STAMP probe: every delay another, none below zero, nothing withheld."""
+    chance = np.random.default_rng(5)
+    return [
+        stamped(number, *(chance.integers(10**6, 10**8, 8).tolist() for _ in range(2)), circuit=f"ACME-{number % 2}")
+        for number in range(count)
+    ]
+
+
+def test_samples_of_both_ways_are_written_by_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = both_ways(400)
+    assert samples[0].forward is not None
+    why = "the far end's clock is not synchronised"
+    none = replace(samples[0].forward, delay=None, histogram=None, withheld=why)
+    samples += [replace(sample, forward=none, backward=replace(none, lost=None)) for sample in both_ways(100)]
+    meant = plainly(LineEncoder("ams", {}), samples, True)
+    assert b"forward_delay_p99_ns=" in meant[0]
+    monkeypatch.setattr(LineEncoder, "encode", None)
+    assert at_once(LineEncoder("ams", {}), samples, True).lines() == meant
+
+
+@pytest.mark.parametrize("value", LIMITS)
+def test_one_way_integers_at_their_limits_among_regular_ones(value: int) -> None:
+    """A delay below zero is written as it is, by whichever encoder."""
+    samples = both_ways(60)
+    for place, name in enumerate(("sum_ns", "minimum_ns", "p50_ns", "maximum_ns")):
+        way = samples[10 * place].backward
+        assert way is not None
+        assert way.delay is not None
+        changed = replace(way, delay=replace(way.delay, **{name: value}), error_ns=value)
+        samples[10 * place] = replace(samples[10 * place], backward=changed)
+    samples[51] = replace(samples[51], residence=Residence(value, value, value, value))
+    found = same(LineEncoder("ams", {}), samples, True)
+    assert not found.unwritable
+    assert f"backward_delay_min_ns={value}i".encode() in found.lines()[10]
+
+
+def test_half_of_a_part_is_for_the_plain_encoder() -> None:
+    batch = of_samples([StoredSample(n, sample) for n, sample in enumerate(both_ways(60))])
+    batch.integers["forward_delay_p50_ns"][5] = batch.integers["residence_sum_ns"][6] = np.iinfo(np.int64).min
+    batch.integers["backward_ipdv_p95_ns"][7] = np.iinfo(np.int64).min
+    found = BatchEncoder(LineEncoder("ams", {}), text=True).encode(batch)
+    assert sorted(found.unwritable) == [5, 6]
+    assert b"backward_ipdv_pairs" in found.lines()[7]
+    assert b"backward_ipdv_p95_ns" not in found.lines()[7]
+
+
+def test_every_shape_is_a_number_of_its_own() -> None:
+    bits = [*layout._BIT.values(), *layout._FAR_BIT.values()]
+    assert len(set(bits)) == len(bits)
+    assert max(layout._BIT.values()) < layout._CLASS
+    assert min(layout._FAR_BIT.values()) == layout._CLASS + layout._CLASS_BITS
+    most = int(layout._classes(np.array([layout.MOST_BUCKETS]))[0])
+    assert most < 1 << layout._CLASS_BITS
+    assert most << layout._FAR_CLASS < 1 << 63
 
 
 @pytest.mark.parametrize("value", LIMITS)

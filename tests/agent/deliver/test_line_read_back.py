@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.deliver.line import MAXIMUM_TAG, LineEncoder, LineError, measurement
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import HISTOGRAM_COLUMNS, INTEGER_COLUMNS
 from agent.store import rows
+from agent.store.far_end import FAR_TEXTS
 from probes.core.arrays import Histogram
 from probes.core.model import Circuit, Counts, Delay, ProbeSetting, Quality, Rate, Sample, SampleState, Variation
+from probes.core.path_text import from_text
 from tests.fakes import samples as shapes
 from tests.fakes.line_parser import NotALineError, parse
 from tests.fakes.samples import ping
@@ -71,15 +73,20 @@ def read_as_meant(line: str, sample: Sample, site: str, circuit: Circuit, text: 
     assert point.tags.get("provider", "") == (circuit.provider or "")
     assert list(point.tag_order) == sorted(point.tag_order)
     assert len(point.tags) <= 10
-    stored = dict(zip(INTEGER_COLUMNS, rows.encode(sample), strict=False))
+    stored = dict(zip(rows.SAMPLE_COLUMNS, rows.encode(sample), strict=True))
     for name in INTEGER_COLUMNS[1:]:
         assert point.fields.get(name) == stored[name]
         assert name not in point.fields or type(point.fields[name]) is int
     texts = {name for name, value in point.fields.items() if isinstance(value, str)}
-    assert texts <= ({"reason", "remote", "histogram"} if text else set())
-    if "histogram" in texts and sample.histogram is not None:
-        again = Histogram.from_text(str(point.fields["histogram"]))
-        assert again.to_text() == sample.histogram.to_text()
+    assert texts <= ({"reason", "remote", *HISTOGRAM_COLUMNS, *FAR_TEXTS} if text else set())
+    ways = (sample.forward, sample.backward)
+    shapes = [sample.histogram, *(None if one is None else one.histogram for one in ways)]
+    for name, shape in zip(HISTOGRAM_COLUMNS, shapes, strict=True):
+        if name in texts and shape is not None:
+            assert Histogram.from_text(str(point.fields[name])).to_text() == shape.to_text()
+    if sample.path is not None:
+        assert point.fields["hop_count"] == len(sample.path.hops)
+        assert not text or from_text(str(point.fields["path"])) == sample.path
 
 
 @given(any_sample)
@@ -122,8 +129,8 @@ def test_measurements_and_fields_of_the_kinds() -> None:
         "percentile95_ms=12.0,percentile99_ms=12.0,jitter_ipdv_ms=0.0,result_code=0i,"
         'remote="192.0.2.7" 1790000010000000000'
     )
-    assert [measurement(kind) for kind in ("icmp", "udp", "tcp", "throughput")] == [
-        "ping", "udp_echo", "net_response", "throughput",
+    assert [measurement(kind) for kind in ("icmp", "udp", "tcp", "throughput", "stamp", "twamp", "path")] == [
+        "ping", "udp_echo", "net_response", "throughput", "stamp", "twamp", "route",
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from agent.report.statement.fingerprint import columns_of, data_sha256, series_sha256
 from agent.sla.samples.columns import SampleColumns
 from agent.sla.samples.histograms import Histograms
+from agent.sla.samples.texts import Texts
 from agent.store import Store, StoreReader
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Counts, Delay, Sample, SampleState
@@ -27,7 +28,9 @@ def series() -> SampleColumns:
         {"start_ns": 10**10, "sent": 2},
         {"start_ns": 2 * 10**10, "sent": 1, "histogram": build(np.array([10**9], np.int64))},
     ]
-    return columns(made, circuit="c 1", probe="icmp")
+    shapes = [None, build(np.array([-5, 7], np.int64)), None]
+    made_of = columns(made, circuit="c 1", probe="icmp")
+    return replace(made_of, forward_withheld=[None, "Käse, no clock", ""], backward_histogram=shapes)
 
 
 def slowly(item: SampleColumns) -> str:
@@ -37,10 +40,15 @@ def slowly(item: SampleColumns) -> str:
         f'linkwitness.columns/1 "{item.circuit}" "{item.probe}" "{item.kind}" {len(item)} {" ".join(names)}\n'.encode()
     )
     for name in names:
-        if name != "histogram":
+        if name.endswith("withheld"):
+            octets = [None if text is None else text.encode() for text in getattr(item, name)]
+            data += b"".join(struct.pack("<q", -1 if one is None else len(one)) for one in octets)
+            data += b"".join(one for one in octets if one is not None)
+            continue
+        if not name.endswith("histogram"):
             data += b"".join(struct.pack("<q", value) for value in item.column(name).tolist())
             continue
-        found = list(item.histogram or ())
+        found = list(getattr(item, name))
         data += b"".join(struct.pack("<q", -1 if one is None else len(one.index)) for one in found)
         for one in found:
             if one is not None:
@@ -58,6 +66,10 @@ def test_the_bytes_are_as_documented() -> None:
 def test_the_form_in_memory_does_not_matter() -> None:
     item = series()
     flat = replace(item, histogram=Histograms.of(item.histogram or ()))
+    assert item.forward_withheld is not None
+    flat = replace(flat, forward_withheld=Texts.of(item.forward_withheld))
+    other = replace(item, forward_withheld=[None, "another", ""])
+    assert series_sha256(other) == slowly(other) != series_sha256(item)
     assert series_sha256(flat) == series_sha256(item)
     rows = replace(flat.between(10**10, 10**12))
     assert series_sha256(rows) == slowly(rows)

@@ -89,7 +89,7 @@ def test_spare_columns_are_left_out_where_every_sample_has_its_histogram(
 
 
 def test_every_narrow_column_is_one_of_the_files() -> None:
-    written = {layout.written_name(name) for name in layout.STORED_INTEGERS} | {layout.BUCKETS}
+    written = {layout.written_name(name) for name in layout.STORED_INTEGERS} | set(layout.BUCKETS.values())
     assert set(layout.NARROW) <= written
 
 

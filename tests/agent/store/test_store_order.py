@@ -149,7 +149,7 @@ def test_runs_and_events_newest_first(store: Store, reader: StoreReader) -> None
     skipped = RunRecord("A", "tput", "throughput", RunState.SKIPPED, 200, reason="another run on this circuit")
     failed = RunRecord("A", "tcp", "tcp", RunState.FAILED, 300, 301, "name not resolved: \udc80")
     for record in (ran, skipped, failed):
-        store.run(record)
+        store.note(record)
     store.event(EventRecord("clock_step", 50, "wall clock +1 s"))
     store.event(EventRecord("gap", 10, "frozen", end_ns=70, reason="freeze", count=2, circuit="A"))
     assert store.flush(10.0)

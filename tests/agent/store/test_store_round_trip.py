@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import BASIC_COLUMNS, INTEGER_COLUMNS, READABLE_COLUMNS
 from agent.store import Store, StoreReader
 from agent.store.columnar import CHUNK
 from probes.core.arrays import ABSENT
 from probes.core.errors import LocalError
-from probes.core.model import Sample
-from tests.fakes.samples import MAXIMUM, START, SteppedClock, listed_packets, ping, plain, samples
+from probes.core.model import Delay, Residence, Sample, Variation
+from tests.fakes.samples import MAXIMUM, START, SteppedClock, listed_histogram, listed_packets, ping, plain, samples
 
 FRESH = itertools.count()
 
@@ -42,12 +42,25 @@ def naive_value(sample: Sample, column: str) -> int:
                         "rtt_max_ns": "maximum_ns", "rtt_p50_ns": "p50_ns", "rtt_p95_ns": "p95_ns",
                         "rtt_p99_ns": "p99_ns", "rtt_stddev_ns": "stddev_ns"}),
         (sample.variation, dict(zip(INTEGER_COLUMNS[19:24], INTEGER_COLUMNS[19:24], strict=True))),
-        (sample.rate, dict(zip(INTEGER_COLUMNS[24:], INTEGER_COLUMNS[24:], strict=True))),
+        (sample.rate, dict(zip(BASIC_COLUMNS[24:], BASIC_COLUMNS[24:], strict=True))),
+        *naive_far_end(sample),
     ):  # fmt: skip
         if column in names:
             value = None if part is None else getattr(part, names[column])
             return ABSENT if value is None else int(value)
     raise AssertionError(column)
+
+
+def naive_far_end(sample: Sample) -> Iterator[tuple[object, dict[str, str]]]:
+    """Parts of a sample and the columns of their attributes."""
+    words = {"minimum_ns": "min_ns", "maximum_ns": "max_ns"}
+    for way, one in (("forward", sample.forward), ("backward", sample.backward)):
+        yield one, {f"{way}_{name}": name for name in ("sent", "lost", "error_ns", "dscp")}
+        names = [field.name for field in dataclasses.fields(Delay)]
+        yield one and one.delay, {f"{way}_delay_{words.get(name, name)}": name for name in names}
+        yield one and one.variation, {f"{way}_{field.name}": field.name for field in dataclasses.fields(Variation)}
+    names = [field.name for field in dataclasses.fields(Residence)]
+    yield sample.residence, {f"residence_{words.get(name, name)}": name for name in names}
 
 
 @settings(max_examples=80, deadline=None)
@@ -74,13 +87,18 @@ def test_columns_hold_what_the_samples_hold(both: tuple[Store, StoreReader], dra
     own = [dataclasses.replace(sample, circuit=circuit, probe="p", kind="k") for sample in drawn]
     store.append(own)
     assert store.flush(10.0)
-    columns = reader.read(circuit, "p", (*INTEGER_COLUMNS, "histogram"), -MAXIMUM, MAXIMUM)
+    columns = reader.read(circuit, "p", READABLE_COLUMNS, -MAXIMUM, MAXIMUM)
     expected = sorted((sample for sample in own if sample.start_ns < MAXIMUM), key=lambda sample: sample.start_ns)
     for name in INTEGER_COLUMNS:
         assert columns.column(name).tolist() == [naive_value(sample, name) for sample in expected]
-    assert columns.histogram is not None
-    for histogram, sample in zip(columns.histogram, expected, strict=True):
-        assert plain(dataclasses.replace(sample, histogram=histogram)) == plain(sample)
+    ways = [(None if one is None else one) for sample in expected for one in (sample.forward, sample.backward)]
+    assert [listed_histogram(item) for item in columns.histogram or ()] == [
+        listed_histogram(sample.histogram) for sample in expected
+    ]
+    for at, way in enumerate(("forward", "backward")):
+        own = [None if one is None else (listed_histogram(one.histogram), one.withheld) for one in ways[at::2]]
+        found = zip(getattr(columns, f"{way}_histogram"), getattr(columns, f"{way}_withheld"), strict=True)
+        assert [(listed_histogram(item), text) for item, text in found] == [one or (None, None) for one in own]
 
 
 def test_only_the_columns_asked_for_are_read(store: Store, reader: StoreReader) -> None:

@@ -39,7 +39,7 @@ def test_a_first_start_has_no_gap(store: Store, reader: StoreReader) -> None:
     assert store.flush(10.0)
     assert [event.kind for event in reader.events()] == ["start"]
     status = reader.status()
-    assert (status.running, status.site, status.rows, status.schema_version) == (True, "ams-edge-01", 0, 2)
+    assert (status.running, status.site, status.rows, status.schema_version) == (True, "ams-edge-01", 0, 3)
     assert status.owner is not None
     assert status.owner.pid == os.getpid()
     assert len(status.epoch) == 16

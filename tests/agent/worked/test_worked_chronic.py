@@ -344,6 +344,15 @@ CLAIMS: list[Case[Asked, tuple[str, date | None, str]]] = [
         ("open", date(2026, 11, 11), ""),
     ),
     Case(
+        "Of a day, seven business days after its month",
+        """
+        The window is 5 October, and it is over. Its month ends on Saturday 31 October: as above, 10 November. After the
+        end of the window itself it would be 14 October.
+        """,
+        Asked(Deadline(7, True, "month_end"), "2026-10-06 00:00", window="2026-10-05"),
+        ("open", date(2026, 11, 10), ""),
+    ),
+    Case(
         "A ticket that is not closed yet",
         "The days run from its close: no last day yet.",
         Asked(

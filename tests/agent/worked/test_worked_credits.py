@@ -8,10 +8,12 @@ from fractions import Fraction
 import pytest
 
 from agent.sla.credit.credits import settle
+from agent.sla.credit.prices import year_of
 from agent.sla.terms.contract import Contract, Metric, Objective, Statistic, StatisticType, Target, Window
 from agent.sla.terms.incidents import Attribution, Incident, Responsible
 from agent.sla.terms.money import Money, Rounding, parse
 from agent.sla.terms.remedies import Band, Cap, CreditBasis, CreditTerms, CreditUnit, Price
+from agent.sla.terms.settlement import Paid
 from agent.sla.time import calendar
 from agent.sla.time.calendar import from_datetime
 from agent.sla.time.zones import zone
@@ -467,6 +469,7 @@ CASES: list[Case[Given, tuple[str, ...]]] = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_worked_credits(case: Case[Given, tuple[str, ...]]) -> None:
     given = case.given
+    year = year_of(given.contract, calendar.parse(given.period, BERLIN).end_ns - 1)
     settlement = settle(
         given.contract,
         replace(CIRCUIT, monthly_charge=given.charge),
@@ -474,7 +477,7 @@ def test_worked_credits(case: Case[Given, tuple[str, ...]]) -> None:
         given.verdicts,
         given.incidents,
         as_of_ns=ns(given.as_of),
-        paid_this_year=parse(given.paid) if given.paid else None,
+        paid=(Paid(parse(given.paid), given.contract.credits[0].id, year.start_ns),) if given.paid else (),
     )
     assert not settlement.obstacle
     assert tuple(str(line.amount.amount) for line in settlement.lines) == case.expected

@@ -16,6 +16,7 @@ from agent.sla.time.calendar import from_datetime
 from agent.sla.time.hours import Daily, Hours
 from agent.sla.time.zones import zone
 from agent.sla.verdict import VerdictState, decide
+from tests.fakes.contracts import contract
 from tests.fakes.worked import Case
 
 SECOND = 10**9
@@ -45,7 +46,8 @@ def promise(
     target: str | Fraction, kind: StatisticType = StatisticType.RATIO_WITHIN, limit_ns: int | None = 20 * SECOND,
     p: Fraction | None = None, **terms: object,
 ) -> Objective:  # fmt: skip
-    statistic = Statistic(kind, p=p, limit=None if limit_ns is None else Fraction(limit_ns))
+    days = terms.pop("days", None)
+    statistic = Statistic(kind, p=p, limit=None if limit_ns is None else Fraction(limit_ns), limit_days=days)  # type: ignore[arg-type]
     wanted = Target(Fraction(target), str(target))
     return Objective("o", Metric.EVENT, statistic, wanted, Window("month"), events=EventTerms("call", **terms))  # type: ignore[arg-type]
 
@@ -55,6 +57,7 @@ class Given:
     objective: Objective
     events: tuple[Event, ...]
     now: str = "2026-12-31 00:00"
+    holidays: tuple[date, ...] = ()
     window: calendar.WindowInstants = field(default=OCTOBER)
 
 
@@ -279,6 +282,61 @@ CASES: list[Case[Given, Expected]] = [
         Given(promise("1", StatisticType.COUNT, 15 * MINUTE), calls(600, 960, 1200)),
         (VerdictState.BREACHED, Fraction(2), Fraction(2), Fraction(2)),
     ),
+    Case(
+        "Five business days, to the last moment and one second more",
+        """
+        Both placed on Monday 5 October, which does not count: 6, 7, 8, 9 and, after the weekend, 12 October. Until the
+        12th 24:00 is in time: the first is, at 23:59:59; the second, at 24:00, is not. 1/2.
+        """,
+        Given(
+            promise("0.9", limit_ns=None, days=5),
+            (
+                event("a", "2026-10-05 16:00", "2026-10-12 23:59:59"),
+                event("b", "2026-10-05 08:00", "2026-10-13 00:00"),
+            ),
+        ),
+        (VerdictState.BREACHED, Fraction(1, 2), Fraction(1, 2), Fraction(1, 2)),
+    ),
+    Case(
+        "Three business days over a holiday and a change of the clocks",
+        """
+        Placed on Friday 23 October. The weekend does not count, in which the clocks are set back, nor does Monday 26, a
+        holiday: 27, 28 and 29 October. Delivered on the 29th at 17:00: in time.
+        """,
+        Given(
+            promise("1", limit_ns=None, days=3), (event("a", "2026-10-23 10:00", "2026-10-29 17:00"),),
+            holidays=(date(2026, 10, 26),),
+        ),
+        (VerdictState.MET, Fraction(1), Fraction(1), Fraction(1)),
+    ),
+    Case(
+        "An order that nobody delivered, before its last day is over and after",
+        """
+        Placed on Monday 5 October with 2 business days, to the end of the 7th. On the 8th at 00:00 it is late, of two:
+        the other was delivered the same day. 1/2.
+        """,
+        Given(
+            promise("0.9", limit_ns=None, days=2),
+            (event("a", "2026-10-05 10:00"), event("b", "2026-10-05 10:00", "2026-10-05 12:00")),
+            now="2026-11-08 00:00",
+        ),
+        (VerdictState.BREACHED, Fraction(1, 2), Fraction(1, 2), Fraction(1, 2)),
+    ),
+    Case(
+        "Open cases are left out where the contract says so",
+        "Two answered in 5 s, one open for months: of the two, two are in time.",
+        Given(promise("1", unfinished="excluded"), (*calls(5, 5), event("x", "2026-10-06 10:00"))),
+        (VerdictState.MET, Fraction(1), Fraction(1), Fraction(1)),
+    ),
+    Case(
+        "Open cases are late where the contract says so",
+        "Two answered in 5 s, one that began 10 s ago: within its limit still, and late until it has its end: 2/3.",
+        Given(
+            promise("0.6", unfinished="late"), (*calls(5, 5), event("x", "2026-10-31 23:59:55")),
+            now="2026-11-01 00:00:05",
+        ),
+        (VerdictState.MET, Fraction(2, 3), Fraction(2, 3), Fraction(2, 3)),
+    ),
 ]  # fmt: skip
 
 
@@ -286,7 +344,8 @@ CASES: list[Case[Given, Expected]] = [
 def test_worked_events(case: Case[Given, Expected]) -> None:
     given = case.given
     now = ns(given.now)
-    found = evaluate_events(given.objective, given.events, given.window, Moment(now, 0)).findings
+    signed = contract(given.objective, zone=BERLIN, holidays=given.holidays)
+    found = evaluate_events(given.objective, given.events, given.window, Moment(now, 0, contract=signed)).findings
     decision = decide(given.objective, given.objective.target.value, found, closed=given.window.closed(now))
     estimate = found.estimate
     assert (decision.state, estimate.value, estimate.best, estimate.worst) == case.expected

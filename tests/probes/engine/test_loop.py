@@ -355,6 +355,21 @@ def test_removing_a_stream_reports_its_interval_and_loses_nothing(bench: Bench) 
     assert len(bench.of("C2")) >= 2
 
 
+def test_a_stream_whose_far_end_gave_it_up_counts_no_packet_that_may_have_gone_unanswered(bench: Bench) -> None:
+    """Neither the open interval nor the one before it whose packets are still out; other streams go on."""
+    bench.network.fate = lambda sent: [Reply(20 * MILLISECOND)] if sent.at_ns < 5_019 * SECOND else []
+    bench.add(replace(SPEC, every_ns=100 * MILLISECOND), replace(SPEC, circuit="C2", every_ns=100 * MILLISECOND))
+    bench.run(20.5)
+    bench.engine.remove([("C1", "udp")], "the far end has stopped")
+    bench.run(15)
+    first, *rest = bench.of()
+    assert (first.state, first.counts.lost) == (SampleState.OK, 0)
+    assert [sample.state for sample in rest] == [SampleState.IMPAIRED] * 2
+    assert {sample.reason for sample in rest} == {"the far end has stopped"}
+    assert sum(sample.counts.lost for sample in rest) > 0
+    assert SampleState.IMPAIRED not in {sample.state for sample in bench.of("C2")}
+
+
 def test_slots_are_used_again_and_sequences_never(bench: Bench) -> None:
     seen: set[tuple[int, int]] = set()
     for _ in range(4):

@@ -112,6 +112,33 @@ def reordered(packets: list[Packet]) -> set[int]:
     return found
 
 
+def arrivals(packets: list[Packet]) -> list[int]:
+    """Sequence numbers in order of arrival."""
+    return [sequence for _, sequence in sorted((p.sent_ns + (p.rtt_ns or 0), p.sequence) for p in packets if p.arrived)]
+
+
+def extent(arrived: list[int], i: int) -> int:
+    """RFC 4737 section 4.2.2, word by word: i - j for the smallest j < i with s[j] > s[i]."""
+    return next((i - j for j in range(i) if arrived[j] > arrived[i]), 0)
+
+
+def n_reordering(arrived: list[int], i: int) -> int:
+    """RFC 4737 section 5.4: the largest n with s[j] > s[i] for all i - n <= j < i."""
+    n = 0
+    while n < i and arrived[i - n - 1] > arrived[i]:
+        n += 1
+    return n
+
+
+def rating(one_way_ns: int, lost: int, sent: int, codec: str) -> Fraction:
+    """R of G.107 simplified, exact: delay in ms, loss in per cent, and what the codec adds."""
+    ie, bpl, own_ms = {"g711": (0, "4.3", 20), "g711_plc": (0, "25.1", 20), "g729a": (11, "19", 25)}[codec]
+    d = Fraction(one_way_ns, 10**6) + 40 + own_ms
+    delay = Fraction("0.024") * d + (Fraction("0.11") * (d - Fraction("177.3")) if d > Fraction("177.3") else 0)
+    ppl = Fraction(100 * lost, sent)
+    return Fraction("93.2") - delay - ie - (95 - ie) * ppl / (ppl + Fraction(bpl))
+
+
 def loss_periods(packets: list[Packet]) -> list[tuple[int, int]]:
     """(first sequence, length) of each run of lost packets among those sent."""
     found: list[tuple[int, int]] = []

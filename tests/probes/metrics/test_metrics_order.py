@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.metrics.order import Duplication, arrival_order, duplication, reordered
+from probes.metrics.order import Duplication, arrival_order, duplication, extents, n_reordering, reordered
+from tests.probes.metrics import naive
 
 
 def flags(arrivals: list[int], next_expected: int = 0) -> list[int]:
@@ -69,3 +70,43 @@ def test_next_expected_stepped_by_hand(arrivals: list[int]) -> None:
 @given(st.permutations(range(25)))
 def test_no_reordering_means_sorted(arrivals: list[int]) -> None:
     assert (flags(arrivals) == []) == (arrivals == sorted(arrivals))
+
+
+def values(arrived: list[int]) -> tuple[dict[int, int], dict[int, int]]:
+    """Extent and n of the packets that have one, by sequence number."""
+    at, none = np.argsort(np.array(arrived)), np.zeros(len(arrived), np.int64)
+    found = extents(none, at), n_reordering(none, at)
+    return tuple({n: int(v) for n, v in enumerate(column) if v} for column in found)  # type: ignore[return-value]
+
+
+def test_extent_and_n_by_hand() -> None:
+    """RFC 4737 section 8.2, table 3: 1 2 3 7 8 9 10 4 5 6 11 arrive: 4, 5, 6 are late by 4, 5, 6 places; before 4 there
+    are four greater ones in a row, before 5 and 6 none, as 4 and 5 are smaller.
+    """
+    assert values([0, 1, 2, 6, 7, 8, 9, 3, 4, 5, 10]) == ({3: 4, 4: 5, 5: 6}, {3: 4})
+
+
+def test_a_stream_in_order_has_no_extent() -> None:
+    assert values([0, 1, 2, 3]) == ({}, {})
+    assert values([]) == ({}, {})
+
+
+@given(st.lists(st.permutations(range(9)), min_size=1, max_size=4))
+def test_extent_and_n_are_the_rfcs(streams: list[list[int]]) -> None:
+    stream = np.repeat(np.arange(len(streams)), 9)
+    at = np.concatenate([np.argsort(np.array(arrived)) for arrived in streams])
+    expected = {name: np.zeros(9 * len(streams), np.int64) for name in ("extent", "n")}
+    for number, arrived in enumerate(streams):
+        for place, sequence in enumerate(arrived):
+            expected["extent"][9 * number + sequence] = naive.extent(arrived, place)
+            expected["n"][9 * number + sequence] = naive.n_reordering(arrived, place)
+    assert extents(stream, at).tolist() == expected["extent"].tolist()
+    assert n_reordering(stream, at).tolist() == expected["n"].tolist()
+
+
+@given(st.permutations(range(12)))
+def test_a_packet_is_reordered_if_and_only_if_it_has_an_extent(arrived: list[int]) -> None:
+    at, none = np.argsort(np.array(arrived)), np.zeros(12, np.int64)
+    late = reordered(none, np.arange(12), at, none)
+    assert ((extents(none, at) > 0) == late).all()
+    assert (n_reordering(none, at) <= extents(none, at)).all()
