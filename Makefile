@@ -52,7 +52,8 @@ faults:  ## the fault harnesses with their long counts: figures at the end (root
 	  tests/agent/test_sla_shared_fate.py tests/agent/test_sla_hours.py tests/agent/test_sla_calendar.py \
 	  tests/agent/test_sla_credits.py tests/agent/test_sla_chronic.py tests/agent/test_sla_availability.py \
 	  tests/agent/test_sla_every_availability.py tests/agent/test_sla_every_statistic.py \
-	  tests/agent/test_assessment_oracle.py tests/agent/test_assessment_invariances.py </dev/null
+	  tests/agent/test_assessment_oracle.py tests/agent/test_assessment_invariances.py \
+	  tests/probes/reflect/test_stamp_hostile.py </dev/null
 
 bench:  ## benchmarks, with peers beside us
 	@.ci/environment dev

@@ -58,7 +58,7 @@ class Daemon:
         self._config = configuration.load(path)
         self._contracts = contract_files.load(self._config.contracts)
         self._circuits: tuple[Circuit, ...] = ()
-        self._reflecting = Reflecting(clock)
+        self._reflecting = Reflecting(clock, lambda kind, text: self._note(kind, text))
         self._stalled: frozenset[str] = frozenset()
         self._troubles: dict[str, str] = {}
         """what is wrong until it is mended, by what it concerns"""
@@ -393,4 +393,4 @@ class Daemon:
         totals = self._live.totals()
         probes = sum(len(circuit.probes) for circuit in self._circuits)
         text = f"{len(self._circuits)} circuits, {probes} probes; {totals.samples} samples since the start"
-        return "; ".join([text, *self._ailments()])
+        return "; ".join([text, *self._reflecting.counted(), *self._ailments()])

@@ -14,7 +14,7 @@ FRESH = 10_000
 _NAMES = tuple(item.name for item in fields(Sample))
 _values = attrgetter(*_NAMES)
 _LET_GO = tuple(_NAMES.index(name) for name in ("packets", "histogram"))
-_WAYS = tuple(_NAMES.index(name) for name in ("forward", "backward"))
+_ONE_WAY = tuple(_NAMES.index(name) for name in ("forward", "backward"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,6 @@ class Totals:
 
     samples: int
     packets: int
-
-
-def _light_way(one: OneWay | None) -> OneWay | None:
-    return one if one is None or one.histogram is None else replace(one, histogram=None)
 
 
 class Live:
@@ -106,6 +102,8 @@ def _light(sample: Sample) -> Sample:
     values = list(_values(sample))
     for place in _LET_GO:
         values[place] = None
-    for place in _WAYS:
-        values[place] = _light_way(values[place])
+    for place in _ONE_WAY:
+        one = values[place]
+        if isinstance(one, OneWay) and one.histogram is not None:
+            values[place] = replace(one, histogram=None)
     return Sample(*values)

@@ -1,10 +1,26 @@
-"""Talk to the service manager: sd_notify(3) datagrams and the watchdog. Silent when not run by systemd."""
+"""Talk to the service manager: sd_notify(3), the watchdog, sockets it opened. Silent when not run by systemd."""
 
 import os
 import socket
 from collections.abc import Mapping
 
 MICROSECONDS = 1_000
+FIRST_DESCRIPTOR = 3
+"""of the sockets that systemd passes (sd_listen_fds(3))"""
+
+
+def passed_datagram_socket(environment: Mapping[str, str] | None = None) -> socket.socket | None:
+    """The UDP socket that a .socket unit opened for this process; None where there is none."""
+    source = os.environ if environment is None else environment
+    count = source.get("LISTEN_FDS", "")
+    if source.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
+        return None
+    for descriptor in range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + min(int(count), 16)):
+        passed = socket.socket(fileno=os.dup(descriptor))
+        if passed.type == socket.SOCK_DGRAM and passed.family in (socket.AF_INET, socket.AF_INET6):
+            return passed
+        passed.close()
+    return None
 
 
 class Notifier:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.columns import BASIC_COLUMNS
 from agent.store import Store, StoreReader, schema
 from agent.store.records import LIVE_FILE
 from agent.store.rows import SAMPLE_COLUMNS
@@ -38,7 +38,7 @@ from probes.metrics.histogram import bucket_of
 CIRCUITS, MONTH_CIRCUITS, DAYS, ROWS = 100, 8, 30, 8640
 FIRST_DAY = 20_700
 FOUR = ("start_ns", "sent", "received", "rtt_p95_ns")
-TWENTY = INTEGER_COLUMNS[:20]
+TWENTY = BASIC_COLUMNS[:20]
 _ID = "circuit-{:03}"
 
 
@@ -140,7 +140,7 @@ def seal(path: Path, days: int) -> None:
         size = sum(file.bytes for file in files)
         print(f"  {what:<12}{len(files):>4} files {size / 1e6:>8.1f} MB {size / rows:>7.2f} bytes for each sample")
     sizes = column_sizes(path, part)
-    for name, wanted in (("first 20 columns", TWENTY), ("all 31 columns", INTEGER_COLUMNS)):
+    for name, wanted in (("first 20 columns", TWENTY), ("all 31 columns", BASIC_COLUMNS)):
         print(f"  {name}: {sum(sizes[layout_name(item)] for item in wanted) / rows:.2f} bytes a row")
 
 
@@ -176,7 +176,7 @@ def read(path: Path) -> None:
         begin = time.perf_counter()
         reader.read(_ID.format(4), "icmp", ("sent",), start, start + DAY_NS)
         print(f"  {'first use of DuckDB':<28}{(time.perf_counter() - begin) * 1e3:>6.0f} ms")
-        for name, columns in (("4 columns", FOUR), ("20 columns", TWENTY), ("all 31 columns", INTEGER_COLUMNS),
+        for name, columns in (("4 columns", FOUR), ("20 columns", TWENTY), ("all 31 columns", BASIC_COLUMNS),
                               ("4 columns and histograms", (*FOUR, "histogram"))):  # fmt: skip
             times, spent = [], []
             for _ in range(9):

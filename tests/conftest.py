@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,45 @@ def pytest_runtest_makereport() -> Iterator[None]:
     return report
 
 
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Prints one line of figures when all tests are over, and at once under `-s`."""
+
+    def tell(text: str) -> None:
+        print(text)
+        record_property("figure", text)
+
+    return tell
+
+
+@pytest.fixture
+def tallied(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
+    """Adds a number to a subject; when all tests are over one line tells the sum and from how many cases it is."""
+
+    def tell(subject: str, number: int) -> None:
+        record_property("tallied", (subject, number))
+
+    return tell
+
+
+def figures(reports: Iterable[pytest.TestReport]) -> list[str]:
+    """What the tests have told, in their order; sums last."""
+    told: list[str] = []
+    sums: defaultdict[str, list[int]] = defaultdict(list)
+    for name, value in (item for report in reports for item in report.user_properties):
+        if name == "figure":
+            told.append(str(value))
+        elif name == "tallied":
+            subject, number = value
+            sums[subject].append(number)
+    return [*told, *(f"{subject}: {sum(found):,} in {len(found)} cases" for subject, found in sums.items())]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if told := figures([*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]):
+        terminalreporter.section("faults, in figures")
+        for text in told:
+            terminalreporter.line(text)
     reasons: defaultdict[str, list[str]] = defaultdict(list)
     for report in terminalreporter.getreports("skipped"):
         reasons[skip_reason(report)].append(report.nodeid)

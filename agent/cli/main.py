@@ -17,7 +17,7 @@ DONE, FAILED, USAGE, UNKNOWN, INTERRUPTED = 0, 1, 2, 3, 130
 
 COMMANDS = (
     Entry(
-        "probe", "Measure one target now: icmp, udp, tcp, throughput.", attribute("agent.cli.probe:app"), "Measure"
+        "probe", "Measure one target now, by any kind of probe.", attribute("agent.cli.probe:app"), "Measure"
     ),
     Entry("run", "Run the agent on its configuration.", attribute("agent.cli.run:command"), "Measure"),
     Entry("reflect", "Answer the probes of others.", attribute("agent.cli.reflect:command"), "Measure"),

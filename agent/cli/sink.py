@@ -59,7 +59,7 @@ def _states(config: Path, store: Path | None) -> list[SinkState]:
     if store is None:
         settings = load(config)
         store, configured = settings.store.path, [sink.name for sink in settings.sinks]
-    with StoreReader.open(store) as reader:
+    with StoreReader.open(store, ignore_damaged=True) as reader:
         return _read(reader, configured, SystemClock().wall())
 
 
@@ -157,7 +157,7 @@ def _oldest(store: Path, names: list[str]) -> dict[str, int | None]:
     from probes.core.errors import LocalError
 
     try:
-        with StoreReader.open(store) as reader:
+        with StoreReader.open(store, ignore_damaged=True) as reader:
             cursors = reader.cursors()
             return {name: oldest_lacking(reader, name, cursors[name]) for name in names if name in cursors}
     except LocalError:

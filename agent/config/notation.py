@@ -28,7 +28,7 @@ _RESERVED_LABELS: Final = frozenset((
 """Names of tags and fields that the databases get from us: a tag named like a field is refused by InfluxDB 3."""
 _FIELD_SUFFIXES: Final = (
     "_bps", "_bytes", "_count", "_dscp", "_histogram", "_loss", "_lost", "_ms", "_ns", "_pairs", "_received", "_sent",
-    "_transmitted", "_withheld",
+    "_stamped", "_transmitted", "_ttl", "_withheld",
 )  # fmt: skip
 _CHARGE: Final = r"\d+(\.\d{1,4})? [A-Z]{3}"
 _SECRET: Final = "{credential: NAME} or {file: PATH}"
@@ -234,6 +234,20 @@ def as_url() -> Reads:
         return text.rstrip("/")
 
     return _reader(read, pattern=r"^https?://[^\s?#@]+$")
+
+
+def as_port_or_off() -> Reads:
+    """A port, or `off`, which is read as 0."""
+
+    def read(value: object) -> int:
+        if value == "off":
+            return 0
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+            raise LocalError(f"{shown(value)} is neither a port (1 to 65535) nor `off`")
+        return value
+
+    schema = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"const": "off"}]}
+    return Reads(read, schema, lambda port: port or "off")
 
 
 def as_path() -> Reads:

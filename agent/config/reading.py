@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agent.config.probe_section import ProbeSection
 from agent.config.secret import SecretSource
-from agent.config.sections import CircuitSection, ConfigFile, SinkSection, config_file
+from agent.config.sections import CircuitSection, ConfigFile, ReflectorSection, SinkSection, config_file
 from agent.config.settings import AgentConfig, ReflectorSettings, Role, SinkSettings, StoreSettings
 from agent.document import Document, KeyPath, Problem, merge, read_file, require
 from probes.core import catalog
@@ -174,9 +174,7 @@ def _build(value: ConfigFile, home: Path, files: tuple[Path, ...]) -> AgentConfi
             store.live_bytes,
         ),
         sinks=tuple(_sink(item, home) for item in value.sinks),
-        reflector=None
-        if reflector is None
-        else ReflectorSettings(reflector.listen, reflector.echo_port, reflector.responder_port, reflector.allow),
+        reflector=None if reflector is None else _reflector(reflector, home),
         circuits=tuple(_circuit(item, home) for item in value.circuits),
         discover=roles,
         span_ns=value.interval,
@@ -208,6 +206,22 @@ def _sink(item: SinkSection, home: Path) -> SinkSettings:
         batch=item.batch,
         timeout_ns=item.timeout,
         histograms=item.histograms,
+    )
+
+
+def _reflector(item: ReflectorSection, home: Path) -> ReflectorSettings:
+    return ReflectorSettings(
+        listen=item.listen,
+        echo_port=item.echo_port,
+        responder_port=item.responder_port,
+        allow=item.allow,
+        stamp_port=item.stamp_port,
+        key=_located(item.key, home),
+        unauthenticated=item.unauthenticated,
+        stateful=item.stateful,
+        reply_dscp=item.reply_dscp,
+        stamp_rate=item.stamp_rate,
+        stamp_gather_ns=item.stamp_gather,
     )
 
 
@@ -255,6 +269,8 @@ def _written(value: ConfigFile, config: AgentConfig) -> dict[str, object]:
                 sink[key] = {"file": str(source.file)}
         if settings.ca_file is not None:
             sink["ca_file"] = str(settings.ca_file)
+    if config.reflector is not None and config.reflector.key is not None and config.reflector.key.file is not None:
+        data["reflector"]["key"] = {"file": str(config.reflector.key.file)}
     settings_of = (setting for circuit in config.circuits for setting in circuit.probes)
     probes = (probe for circuit in data["circuits"] for probe in circuit["probes"])
     for probe, setting in zip(probes, settings_of, strict=True):

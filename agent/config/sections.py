@@ -16,6 +16,7 @@ from agent.config.notation import (
     as_line,
     as_network,
     as_path,
+    as_port_or_off,
     as_secret,
     as_target,
     as_url,
@@ -136,9 +137,33 @@ class ReflectorSection(Model):
     responder_port: Annotated[int, as_integer(1, 65535)] = Field(
         default=8621, description="TCP port of the responder (tcp, throughput)"
     )
+    stamp_port: Annotated[int, as_port_or_off()] = Field(
+        default=862, description="UDP port of STAMP and TWAMP-Light (stamp), or off; below 1024 it needs a capability"
+    )
     allow: Annotated[Items[Annotated[str, as_network()]], Field(min_length=1)] = Field(
         description="networks that get an answer; everybody else is dropped and counted"
     )
+    key: Annotated[SecretSource | None, as_secret()] = Field(
+        default=None, description="STAMP: where the key is kept; with it, only what is signed is answered"
+    )
+    unauthenticated: Items[Annotated[str, as_network()]] = Field(
+        default=(), description="STAMP: networks of `allow` that need no key"
+    )
+    stateful: bool = Field(default=True, description="STAMP: number replies for each session, for loss each way")
+    reply_dscp: Items[Annotated[int, as_dscp()]] = Field(
+        default=(), description="STAMP: code points a sender may ask for; a reply keeps the request's otherwise"
+    )
+    stamp_rate: Annotated[int, as_integer(1, 10_000_000)] = Field(
+        default=20_000, description="STAMP: requests a second from one source that are answered"
+    )
+    stamp_gather: Annotated[int, as_duration(0, 100 * MILLISECOND)] = Field(
+        default=3 * MILLISECOND,
+        description="STAMP: how long requests that come fast may gather; it adds to the residence, not to the delay",
+    )
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.unauthenticated and self.key is None:
+            yield ("unauthenticated",), "has no meaning without `key`: then nobody needs one"
 
 
 class CircuitSection(Model):

@@ -64,6 +64,18 @@ class ReflectorSettings:
     """TCP throughput"""
     allow: tuple[str, ...]
     """networks that get an answer, CIDR"""
+    stamp_port: int = 0
+    """UDP STAMP; 0: off"""
+    key: SecretSource | None = None
+    """of STAMP; None: unauthenticated"""
+    unauthenticated: tuple[str, ...] = ()
+    """networks that need no key"""
+    stateful: bool = True
+    reply_dscp: tuple[int, ...] = ()
+    """code points that a sender may ask for"""
+    stamp_rate: int = 20_000
+    """a second, from one source"""
+    stamp_gather_ns: int = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)

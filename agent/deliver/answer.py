@@ -53,9 +53,12 @@ class Reply:
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
-    """By status code, as InfluxDB 1.x, 2.x, 3.x and VictoriaMetrics use them."""
+    """By status code, as InfluxDB 1.x, 2.x, 3.x and VictoriaMetrics use them.
+
+    All of them answer 204 to a write. Another 2xx is a login page, a proxy or a server of another kind.
+    """
     words = said(status, headers, body)
-    if 200 <= status <= 299:
+    if status == 204:
         return Reply(Answer.WRITTEN, status=status)
     if status in (400, 422):
         found = _DROPPED.search(_header(headers, "x-influxdb-error") or _message(_text(body)))
@@ -67,6 +70,8 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
         return Reply(Answer.TOO_LARGE, words, status=status)
     if status == 429 or status >= 500:
         return Reply(Answer.RETRY, words, retry_after_ns(headers), status)
+    if 200 <= status <= 299:
+        words = f"{words}: no database answers a write so, only 204 says that samples are kept"
     if 300 <= status <= 399:
         words = f"{words}: redirects are not followed, they would carry the token elsewhere"
     return Reply(Answer.HOLD, words, status=status)

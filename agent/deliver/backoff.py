@@ -1,4 +1,7 @@
-"""How long to wait before a sink is tried again. Pure: the random share comes in as an argument."""
+"""How long to wait before a sink is tried again, and when an HTTP 500 is about the lines.
+
+Pure: the random share comes in as an argument.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from probes.core.clock import SECOND
 
 HOLD_NS: Final = 30 * SECOND
 """While somebody has to change something, ask this often."""
+BROKEN_AFTER: Final = 5
+"""The same HTTP 500 so often in a row may be about the lines: they are then searched, as after a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +37,21 @@ class Backoff:
             return HOLD_NS
         bound = min(LONGEST_WAIT_NS, SHORTEST_WAIT_NS * 2 ** max(0, self.failures - 1))
         return int(bound * share)
+
+
+class Broken:
+    """How often in a row batches of one place were answered by HTTP 500 in the same words."""
+
+    def __init__(self) -> None:
+        self._times, self._words = 0, ""
+
+    @property
+    def suspicious(self) -> bool:
+        """The lines may be why."""
+        return self._times >= BROKEN_AFTER
+
+    def count(self, reply: Reply) -> None:
+        """One more answer."""
+        same = reply.status == 500 and reply.words == self._words
+        self._times = 0 if reply.status != 500 else self._times + 1 if same else 1
+        self._words = reply.words

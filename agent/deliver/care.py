@@ -17,9 +17,10 @@ from agent.config import SinkSettings
 from agent.deliver import parked, requests
 from agent.deliver.examination import Remark, remarks
 from agent.deliver.requests import Done, Request
+from agent.deliver.status import SinkStatus
 from agent.deliver.trial import attempt
 from agent.deliver.worker import CLOSE_S as CLOSE_DELIVERY_S
-from agent.deliver.worker import Delivery, SinkStatus
+from agent.deliver.worker import Delivery
 from agent.store import EventRecord, Store, StoreReader, sink_state
 from probes.core.clock import SECOND, Clock
 from probes.core.errors import LocalError
@@ -140,7 +141,7 @@ class SinkCare:
         if self._stop.is_set():
             return
         now_ns = self._clock.wall()
-        with StoreReader(self._path) as reader:
+        with StoreReader(self._path, ignore_damaged=True) as reader:
             known = {event.text for event in reader.events(now_ns - KNOWN_NS, kind=CHECK_EVENT)}
             oldest_ns = sink_state.oldest_lacking(reader, name, self._store.cursor(name))
         self._found[name] = tuple(remarks(trial, oldest_ns))

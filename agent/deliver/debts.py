@@ -26,10 +26,8 @@ class Debts:
         """part -> rows in file order that are done with"""
         self._skip: dict[str, int] = {}
         """part -> samples of the next batch that are done with"""
-        self._put_off: dict[str, int] = {}
-        """part -> until when"""
-        self.trouble = ""
-        """why a part is put off"""
+        self._put_off: dict[str, tuple[int, str]] = {}
+        """part -> until when, and why"""
 
     def oldest(self) -> Owed | None:
         """Of the oldest part that can be read, what is left."""
@@ -39,9 +37,13 @@ class Debts:
             kept = {note.part for note in self._notes}
             self._row = {part: row for part, row in self._row.items() if part in kept}
             self._skip = {part: skip for part, skip in self._skip.items() if part in kept}
-            self._put_off = {part: until for part, until in self._put_off.items() if until > now}
-            self.trouble = self.trouble if self._put_off else ""
+            self._put_off = {part: why for part, why in self._put_off.items() if why[0] > now and part in kept}
         return next((left for left in map(self._left, self._notes) if left and left.part not in self._put_off), None)
+
+    @property
+    def trouble(self) -> str:
+        """Why a part is put off; empty where none is."""
+        return next((words for _until, words in self._put_off.values()), "")
 
     @property
     def rows(self) -> int:
@@ -68,8 +70,7 @@ class Debts:
 
     def put_off(self, owed: Owed, words: str) -> None:
         """The part cannot be read now."""
-        self.trouble = words
-        self._put_off[owed.part] = self._clock.monotonic() + PUT_OFF_NS
+        self._put_off[owed.part] = (self._clock.monotonic() + PUT_OFF_NS, words)
 
     def _left(self, note: Owed) -> Owed | None:
         row = self._row.get(note.part, 0)

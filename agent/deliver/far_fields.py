@@ -52,7 +52,7 @@ def _one_way(one: OneWay) -> Iterator[tuple[str, int | None]]:
         yield from zip(DELAY, _READ_DELAY(one.delay), strict=True)
     if one.variation is not None:
         yield from zip(VARIATION, _READ_VARIATION(one.variation), strict=True)
-    yield from (("error_ns", one.error_ns), ("dscp", one.dscp))
+    yield from (("error_ns", one.error_ns), ("dscp", one.dscp), ("ttl", one.ttl), ("stamped", one.stamped))
 
 
 def _of_path(path: Path) -> Iterator[Pair]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Final
 import urllib3
 from urllib3.util import parse_url
 
+from agent.deliver.resolving import Resolver
 from probes.core.clock import SECOND
 
 MAXIMUM_BODY: Final = 64 * 1024
@@ -53,6 +54,7 @@ class Transport:
             tls = {"cert_reqs": "CERT_REQUIRED", "ca_certs": str(ca_file) if ca_file else None}
         self._pool = urllib3.connection_from_url(url, maxsize=1, retries=False, **tls)
         self._sockets: set[socket.socket] = set()
+        self._resolver = Resolver()
         self._expired = threading.Event()
         """of the request under way"""
         self._cut = False
@@ -125,6 +127,32 @@ class Transport:
 
         class Watched(plain):  # type: ignore[misc, valid-type] # the class is chosen by scheme at run time
             response_class = _WholeHead
+            host: str
+
+            def _new_conn(self) -> socket.socket:
+                """As urllib3's, to each address in turn: its own look-up of the name knows no deadline."""
+                name: str = getattr(self, "_dns_host", self.host)  # with its last dot, if it has one
+                expired = transport._expired
+                try:
+                    found = transport._resolver.addresses(name.strip("[]"), self.port, expired.is_set)
+                except socket.gaierror as error:
+                    raise urllib3.exceptions.NameResolutionError(name, self, error) from None
+                try:
+                    return self._first_of(found, expired)
+                finally:
+                    self.host = name  # what its certificate must be for
+
+            def _first_of(self, addresses: Sequence[str], expired: threading.Event) -> socket.socket:
+                for number, address in enumerate(addresses, 1):
+                    self.host = address
+                    try:
+                        channel: socket.socket = super()._new_conn()
+                    except urllib3.exceptions.HTTPError:
+                        if number == len(addresses) or expired.is_set():
+                            raise
+                    else:
+                        return channel
+                raise TimeoutError
 
             def connect(self) -> None:
                 super().connect()
@@ -155,6 +183,8 @@ class Transport:
         where = self._where()
         if self._cut:
             return f"{where} had not answered when it was time to stop"
+        if isinstance(error, urllib3.exceptions.NameResolutionError):
+            return f"{where} cannot be reached: {str(error).rpartition(': ')[2]}"
         # urllib3 counts a refused connection among its time-outs.
         refused = isinstance(error, urllib3.exceptions.NewConnectionError)
         if expired or (isinstance(error, urllib3.exceptions.TimeoutError) and not refused):

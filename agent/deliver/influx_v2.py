@@ -23,11 +23,15 @@ class _Pool:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self.encoding = "identity"
+        self.answered: Response | None = None
+        """the last answer, whatever it was"""
 
     def request(self, method: str, target: str, *, headers: dict[str, str], **more: object) -> Response:
-        return self._transport.request(
+        self.answered = None
+        self.answered = self._transport.request(
             method, target, headers=headers | {"Content-Encoding": self.encoding}, **more  # type: ignore[arg-type] # body and limit, as Transport takes them
         )  # fmt: skip
+        return self.answered
 
 
 class V2Writer:
@@ -48,7 +52,9 @@ class V2Writer:
         except ApiException as error:
             words = error.body if isinstance(error.body, bytes) else str(error.body or "").encode()
             return classify(int(error.status or 0), dict(error.headers or {}), words)
-        return classify(204, {}, b"")
+        answered = self._pool.answered
+        assert answered is not None, "the client asked, or raised"
+        return classify(answered.status, answered.headers, answered.data)
 
     def close(self) -> None:
         self._api.close()  # type: ignore[no-untyped-call] # the client has no annotation here

@@ -66,8 +66,11 @@ _FIRST: Final = tuple("rate_streams" if names == GROUPS[-1] else names[0] for na
 """The column that tells whether a sample has the group."""
 _REQUIRED: Final = ("start_ns", "span_ns", "state")
 
+_LEADER: Final = {name: names[0] for names in GROUPS[:2] for name in names[1:]}
+"""Column -> the one without which it never is: they have one bit."""
+_LEADERS: Final = tuple(name for name in BATCH_INTEGERS if name not in _LEADER)
 _BIT: Final = {name: bit for bit, name in enumerate((
-    *BATCH_INTEGERS, "tcp", "some sent", "some delay", "some pairs", "a reason", "a remote", "a histogram",
+    *_LEADERS, "tcp", "some sent", "some delay", "some pairs", "a reason", "a remote", "a histogram",
 ))}  # fmt: skip
 _CLASS: Final = len(_BIT)
 """From this bit on: how many buckets the histogram has, as a power of two, so that tables have little to take out."""
@@ -78,7 +81,7 @@ _PARTS: Final = {
         for way in DIRECTIONS
         for part, names in (
             ("sent", ("sent",)), ("lost", ("lost",)), ("delay", DELAY), ("variation", VARIATION),
-            ("error_ns", ("error_ns",)), ("dscp", ("dscp",)),
+            ("error_ns", ("error_ns",)), ("dscp", ("dscp",)), ("ttl", ("ttl",)), ("stamped", ("stamped",)),
         )
     },
     "residence": RESIDENCE_COLUMNS,
@@ -88,7 +91,7 @@ _FAR_BIT: Final = {
     name: bit for bit, name in enumerate((*_PARTS, *WITHHELD_COLUMNS, *FAR_HISTOGRAMS), _CLASS + _CLASS_BITS)
 }
 _FAR_CLASS: Final = _CLASS + _CLASS_BITS + len(_FAR_BIT)
-"""As _CLASS, of the greater histogram of both directions. With it the number has 63 bits, as many as it may have."""
+"""As _CLASS, of the greater histogram of both directions. All bits together may be 63."""
 _CODES: Final = len(SampleState)
 
 
@@ -110,18 +113,21 @@ class Shapes:
         columns = batch.integers
         shape = np.zeros(len(batch), np.int64)
         odd = np.zeros(len(batch), np.bool_)
+        known: dict[str, Truths | bool] = {}
         for name in BATCH_INTEGERS:
             values = columns[name]
             low, high = int(values.min()), int(values.max())
-            if low == ABSENT:
-                there = values != ABSENT
-                shape |= there.astype(np.int64) << _BIT[name]
-                if high == ABSENT:
-                    continue
-                low = int(values[there].min())
+            there = None if low != ABSENT else values != ABSENT
+            here: Truths | bool = True if there is None else there if high != ABSENT else False
+            if name in _LEADER:
+                odd |= np.not_equal(here, known[_LEADER[name]])
             else:
-                shape |= 1 << _BIT[name]
-                there = None
+                known[name] = here
+                shape |= np.int64(1 << _BIT[name]) * here
+            if high == ABSENT:
+                continue
+            if there is not None:
+                low = int(values[there].min())
             if low < 0 or (high >= HIGHEST and name != "start_ns"):
                 wrong = (values < 0) if name == "start_ns" else (values < 0) | (values >= HIGHEST)
                 odd |= wrong if there is None else wrong & there
@@ -252,7 +258,7 @@ def texts_of(batch: SampleBatch, column: str) -> Sequence[str | None]:
 
 
 def _has(shape: int, name: str) -> bool:
-    return bool(shape >> _BIT[name] & 1)
+    return bool(shape >> _BIT[_LEADER.get(name, name)] & 1)
 
 
 def _ping(shape: int) -> list[Field]:

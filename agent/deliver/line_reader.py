@@ -268,10 +268,11 @@ def _variation(fields: Fields, group: str) -> Variation | None:
 
 def _one_way(fields: Fields, way: str, histogram: Histogram | None) -> OneWay | None:
     """Each value may be missing, those of a delay together. Raises LineFault."""
-    sent, lost, error_ns, dscp = (_perhaps(fields, f"{way}_{name}") for name in ("sent", "lost", "error_ns", "dscp"))
+    names = ("sent", "lost", "error_ns", "dscp", "ttl", "stamped")
+    sent, lost, error_ns, dscp, ttl, stamped = (_perhaps(fields, f"{way}_{name}") for name in names)
     delay = Delay(*whole) if (whole := _whole(fields, f"{way}_delay")) else None
     variation, withheld = _variation(fields, f"{way}_variation"), _text(fields, f"{way}_withheld")
-    found = OneWay(sent, lost, delay, variation, error_ns, withheld, dscp, histogram)
+    found = OneWay(sent, lost, delay, variation, error_ns, withheld, dscp, histogram, ttl, stamped)
     return None if found == OneWay() else found
 
 

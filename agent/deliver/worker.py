@@ -13,18 +13,21 @@ import random
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from agent.config import SinkSettings
 from agent.deliver.answer import Answer, Reply
-from agent.deliver.backoff import Backoff
+from agent.deliver.backoff import Backoff, Broken
 from agent.deliver.batch import Batches, Outcome
 from agent.deliver.body import Body
 from agent.deliver.debts import Debts
 from agent.deliver.line import LineEncoder, LineError
 from agent.deliver.sink import Sink
+from agent.deliver.status import SinkStatus
 from agent.deliver.supply import Consignment, Order, Supply
 from agent.deliver.telling import IDLE, OK, Telling
 from agent.store import EventRecord, Store, StoreReader
@@ -32,7 +35,6 @@ from agent.store.records import NOTHING_LEFT, Owed
 from probes.core.clock import MILLISECOND, SECOND, Clock
 from probes.core.errors import LocalError
 from probes.core.model import Circuit, Sample
-from probes.core.units import format_duration
 
 log = logging.getLogger(__name__)
 
@@ -42,43 +44,13 @@ BACKLOG_BATCHES: Final = 2
 LIVE_NS: Final = 500 * MILLISECOND
 """While a backlog drains, the newest samples are sent at most this often."""
 WITNESSES: Final = 4
-BROKEN_AFTER: Final = 5
-"""The same HTTP 500 so often in a row may be about the lines: they are then searched, as after a refusal."""
-LAG_SHOWN_NS: Final = 60 * SECOND
 RATE_BATCHES: Final = 16
 CLOSE_S: Final = 5.0
 COMMIT_S: Final = 1.0
 """How much of that may go by until the last samples are in the store."""
+NO_ROOM: Final = "the store cannot write down what the server refuses"
 CUT_S: Final = 1.0
 """What a thread has left after its exchange was cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class SinkStatus:
-    """One sink now. words: what the trouble is, if there is any.
-
-    lag: samples after the cursor; lag_ns: age of the oldest of them; rate: samples delivered a second, lately.
-    """
-
-    name: str
-    server: str
-    state: str
-    cursor: int
-    lag: int
-    written: int
-    parked: int
-    words: str = ""
-    lag_ns: int | None = None
-    rate: float | None = None
-
-    def __str__(self) -> str:
-        behind = "up to date" if not self.lag else f"{self.lag} samples behind"
-        if self.lag and self.lag_ns is not None and self.lag_ns >= LAG_SHOWN_NS:
-            behind += f", the oldest from {format_duration(self.lag_ns // SECOND * SECOND)} ago"
-        text = f"{self.name} ({self.server or 'not recognised yet'}): {self.state}, {behind}, {self.written} delivered"
-        if self.parked:
-            text += f", {self.parked} refused for good"
-        return f"{text}; {self.words}" if self.words else text
 
 
 class Delivery:
@@ -135,9 +107,10 @@ class SinkWorker:
         self._live_turn = False
         self._live_at: int | None = None
         """monotonic ns when the newest were sent last"""
-        self._broken = 0
-        """batches of the oldest samples in a row answered by HTTP 500 in the words of `_broken_words`"""
-        self._broken_words = ""
+        self._broken_oldest, self._broken_newest, self._broken_owed = Broken(), Broken(), Broken()
+        """apart: while the ones are answered by HTTP 500 for their lines' sake, the others are accepted all the time"""
+        self._broken = self._broken_oldest
+        """of the batch that is being sent"""
         self._lately: deque[tuple[int, int]] = deque(maxlen=RATE_BATCHES)
         """monotonic ns and size of the batches delivered last"""
         self._telling = _remembered(self._reader, settings.name, IDLE)
@@ -202,8 +175,7 @@ class SinkWorker:
             self._live_from = self._live_to = 0
         if not live and owed is None:
             self.status = replace(self.status, lag_ns=None)
-            self._tell("idle" if self.status.state in ("starting", "idle") else "ok", "")
-            self.status = replace(self.status, words=self._debts.trouble)
+            self._tell_well("idle" if self.status.state in ("starting", "idle") else "ok")
             return POLL_NS
         outcome, count = self._send_next(cursor, newest, live, owed)
         self._live_turn = not self._live_turn
@@ -218,21 +190,23 @@ class SinkWorker:
         if live_turn and (backlog or owed is not None):
             self._live_at = self._clock.monotonic()
             if backlog:
-                return self._send_live(newest)
+                self._broken = self._broken_newest
+                outcome, count = self._send_live(newest)
+                self._broken.count(outcome.reply)
+                return outcome, count
         if owed is not None and not (live_turn and live):
+            self._broken = self._broken_owed
             outcome, count = self._send_owed(owed)
         else:
+            self._broken = self._broken_oldest
             outcome, count = self._send_oldest(cursor)
-        # Counted here only: while a backlog stands behind such samples, the newest ones are accepted all the time.
-        self._count_broken(outcome.reply)
+        self._broken.count(outcome.reply)
         return outcome, count
 
     def _live_rows(self, cursor: int) -> tuple[int, int]:
         """seq of the newest sample, and how many there are from the first that is to be sent."""
-        newest, first = self._reader.newest(1), self._reader.after(cursor, 1)
-        if not newest or not first:
-            return 0, 0
-        return newest[0].seq, newest[0].seq - first[0].seq + 1
+        extent = self._reader.extent_after(cursor)
+        return (0, 0) if extent is None else (extent[1], extent[1] - extent[0] + 1)
 
     def _is_live_turn(self) -> bool:
         """Every second request, but not so often that the newest samples come a few at a time."""
@@ -294,8 +268,7 @@ class SinkWorker:
                 self.status = replace(self.status, lag_ns=max(0, self._clock.wall() - consignment.oldest_ns))
             if consignment.full and consignment.following not in (self._live_from, NOTHING_LEFT):
                 self._supply.make_ready(order.following(consignment.following))
-        outcome = self._offer(consignment)
-        self._park(outcome)
+        outcome = self._parked(self._offer(consignment), consignment)
         if outcome.done:
             note(consignment, outcome.done)
         return outcome, outcome.done
@@ -315,17 +288,22 @@ class SinkWorker:
             consignment.single(), self._write, self._witnesses, self._stop.is_set, whole
         )  # fmt: skip
 
-    def _park(self, outcome: Outcome) -> None:
-        for refusal in outcome.refused:
-            self._store.park(self._settings.name, refusal.line.seq, refusal.line.text, refusal.words)
+    def _parked(self, outcome: Outcome, consignment: Consignment) -> Outcome:
+        """The outcome as far as what is refused could be parked: no sample is passed over that nothing tells of."""
+        for number, refusal in enumerate(outcome.refused):
+            line = refusal.line
+            if not self._store.park(self._settings.name, line.seq, line.text, refusal.words):
+                done = int(np.flatnonzero(consignment.lines.seq == line.seq)[0])
+                outcome = Outcome(done, outcome.refused[:number], Reply(Answer.RETRY, NO_ROOM))
+                break
         for words, count in Counter(refusal.words for refusal in outcome.refused).items():
             log.warning("sink %s refuses %d samples for good: %s", self._settings.name, count, words)
-        if outcome.refused:
-            self.status = replace(self.status, parked=self.status.parked + len(outcome.refused))
+        self.status = replace(self.status, parked=self.status.parked + len(outcome.refused))
+        return outcome
 
     def _write(self, lines: str | Body) -> Reply:
         reply = self._sink.write(lines)
-        if reply.status == 500 and self._broken >= BROKEN_AFTER:
+        if reply.status == 500 and self._broken.suspicious:
             return replace(reply, answer=Answer.REJECTED)
         return reply
 
@@ -338,17 +316,15 @@ class SinkWorker:
 
     def _witnesses(self) -> list[str]:
         """The newest samples of each kind, and what went before the batch: the server has taken some of them before."""
-        samples = self._reader.latest()
+        try:
+            samples = self._reader.latest()
+            before = self._reader.newest(WITNESSES, below=self.status.cursor + 1)
+        except LocalError:  # one of them is damaged: the rest of the batch has to do
+            return []
         by_kind = list({sample.kind: sample for sample in samples}.values())
-        before = self._reader.newest(WITNESSES, below=self.status.cursor + 1)
         offered = [*by_kind[:WITNESSES], *samples[:WITNESSES], *(item.sample for item in before)]
         lines = (self._line(sample) for sample in offered)
         return list(dict.fromkeys(line for line in lines if line is not None))
-
-    def _count_broken(self, reply: Reply) -> None:
-        same = reply.status == 500 and reply.words == self._broken_words
-        self._broken = 0 if reply.status != 500 else self._broken + 1 if same else 1
-        self._broken_words = reply.words
 
     def _settle(self, outcome: Outcome, count: int) -> int:
         reply = outcome.reply
@@ -359,11 +335,15 @@ class SinkWorker:
         if reply.answer is Answer.WRITTEN:
             self._lately.append((self._clock.monotonic(), count))
             self.status = replace(self.status, rate=_rate(self._lately))
-            self._tell("ok", "")
+            self._tell_well("ok")
             return 0
         wait_ns = self._backoff.wait_ns(reply, random.random())
         self._tell("held" if reply.answer is Answer.HOLD else "waiting", reply.words)
         return max(MILLISECOND, wait_ns)
+
+    def _tell_well(self, state: str) -> None:
+        """The server takes what it is sent; what cannot be read here is not sent."""
+        self._tell("put off" if self._debts.trouble else state, self._debts.trouble)
 
     def _tell(self, state: str, words: str) -> None:
         """Record a change of state once, not every try."""

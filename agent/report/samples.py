@@ -107,7 +107,8 @@ def _one_way(one: OneWay | None) -> Document | None:
         return None
     return {
         "sent": one.sent, "lost": one.lost, "delay": _delay(one.delay), "variation": _variation(one.variation),
-        "error_ns": one.error_ns, "withheld": one.withheld, "dscp": one.dscp,
+        "error_ns": one.error_ns, "withheld": one.withheld, "dscp": one.dscp, "ttl": one.ttl,
+        "stamped": one.stamped,
     }  # fmt: skip
 
 

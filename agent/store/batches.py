@@ -23,15 +23,21 @@ _INT64: Final = 1 << 63
 
 def after(connection: sqlite3.Connection, seq: int, limit: int) -> SampleBatch:
     """The oldest `limit` live samples kept after seq. Raises sqlite3.Error."""
+    unreadable: dict[int, str] = {}
     more, texts, shapes = _far(connection, seq, limit)
     names, strings, blobs = (*BATCH_INTEGERS, *more), (*BATCH_TEXTS, *texts), ("histogram", *shapes)
-    others = connection.execute(f"SELECT {', '.join((*strings, *blobs))} {_INNER}", (seq, limit)).fetchall()
+    try:
+        others = connection.execute(f"SELECT {', '.join((*strings, *blobs))} {_INNER}", (seq, limit)).fetchall()
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+        others = _undecoded(connection, seq, limit, (*strings, *blobs), unreadable)
     if not others:
         return empty()
-    unreadable: dict[int, str] = {}
     values = _joined(connection, seq, limit, len(others), names)
     if values is None:
-        values, unreadable = _one_by_one(connection, seq, limit, names)
+        values, wrong = _one_by_one(connection, seq, limit, names)
+        unreadable |= wrong
     columns = dict(zip((*strings, *blobs), (list(column) for column in zip(*others, strict=True)), strict=True))
     for row, told in enumerate(zip(*(columns[name] for name in strings), strict=True)):
         if any(value is not None and not isinstance(value, str) for value in told):
@@ -83,6 +89,24 @@ def _joined(
         ).fetchone()
         values |= {name: _parsed(text) for name, text in zip(mixed, texts, strict=True)}
     return values if all(len(column) == rows for column in values.values()) else None
+
+
+def _undecoded(
+    connection: sqlite3.Connection, seq: int, limit: int, names: Sequence[str], unreadable: dict[int, str]
+) -> list[tuple[Any, ...]]:
+    """Texts and histograms where a text is no UTF-8: that one is then missing, and its row unreadable."""
+    octets = ", ".join(f"CAST({name} AS BLOB), typeof({name})" for name in names)
+    found = []
+    for number, row in enumerate(connection.execute(f"SELECT {octets} {_INNER}", (seq, limit))):
+        values: list[Any] = []
+        for data, kind in zip(row[::2], row[1::2], strict=True):
+            try:
+                values.append(data.decode("utf-8") if kind == "text" else data)
+            except UnicodeDecodeError:
+                values.append(None)
+                unreadable[number] = "a stored text is none"
+        found.append(tuple(values))
+    return found
 
 
 def _parsed(text: str) -> Int64:

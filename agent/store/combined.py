@@ -16,7 +16,7 @@ from agent.store import columnar, owing, paths, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
 from agent.store.samplebatch import SampleBatch, empty
-from agent.store.sealed import extract, layout, overview
+from agent.store.sealed import extract, layout, manifest, overview
 from agent.store.sealed.manifest import PACKETS, Part, SealedSeries, SeriesKey, day_text, series_of
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.reading import SealedDays
@@ -234,23 +234,46 @@ class Combined:
 
     def owed(self, sink: str) -> list[Owed]:
         """As StoreReader.owed."""
-        rows = {part.name: part.rows for part in self._sealed.parts if not self._is_leaving(part)}
-        found = {note.part: note for note in owing.notes(self._connection, sink)}
-        return [
-            Owed(name, found[name].after_seq, found[name].next_row, left)
-            for name in rows
-            if name in found and (left := found[name].left(rows[name]))
-        ]
+        parts = {part.name: part for part in self._sealed.parts}
+        unknown = set(manifest.names(self._sealed.store)) - parts.keys()
+        found = []
+        for note in owing.notes(self._connection, sink):
+            part = parts.get(note.part)
+            if part is None:
+                left = note.left(note.next_row + note.rows) if note.part in unknown else 0
+            else:
+                left = 0 if self._is_leaving(part) else note.left(part.rows)
+            if left:
+                found.append(Owed(note.part, note.after_seq, note.next_row, left))
+        return sorted(found, key=lambda item: manifest.place_of(item.part))
+
+    def owed_since(self, sink: str) -> int | None:
+        """As StoreReader.owed_since."""
+        parts = {part.name: part for part in self._sealed.parts}
+        found = []
+        for owed in self.owed(sink):
+            part, end = parts.get(owed.part), 0
+            if part is None:
+                found.append(manifest.day_start(manifest.place_of(owed.part)[0]))
+                continue
+            for item in part.series:
+                end += item.rows
+                if end > owed.next_row:
+                    found.append(item.first_ns)
+        return min(found, default=None)
 
     def owed_rows(self) -> dict[str, int]:
         """Sink -> sealed samples it does not have; of a part still leaving, those that have left."""
         parts = {part.name: part for part in self._sealed.parts}
+        unknown = set(manifest.names(self._sealed.store)) - parts.keys()
         total: dict[str, int] = {}
         for note in owing.notes(self._connection):
             part = parts.get(note.part)
-            if part is not None:
+            if part is None:
+                left = note.rows if note.part in unknown else 0
+            else:
                 left = note.left(part.rows) - (self._live(part, note.after_seq) if part in self._leaving else 0)
-                total[note.sink] = total.get(note.sink, 0) + max(0, left)
+            total[note.sink] = total.get(note.sink, 0) + max(0, left)
         return total
 
     def owed_batch(self, owed: Owed, limit: int, cache: OwedFile) -> tuple[SampleBatch, int]:

@@ -85,6 +85,8 @@ def _direction(one: OneWay) -> Row:
         *(_NO_VARIATION if v is None else (v.ipdv_pairs, v.ipdv_abs_sum_ns, v.ipdv_p95_ns, v.pdv_p95_ns, v.rfc3550_ns)),
         one.error_ns,
         one.dscp,
+        one.ttl,
+        one.stamped,
     )
 
 
@@ -133,6 +135,8 @@ def _one_way(values: Row, way: str) -> OneWay | None:
         withheld,
         _integer(numbers[16]),
         None if octets is None else Histogram.from_bytes(octets),
+        _integer(numbers[17]),
+        _integer(numbers[18]),
     )
 
 

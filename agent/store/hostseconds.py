@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from probes.core.arrays import ABSENT, Int64
+from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 
 COLUMNS: Final = (
@@ -25,6 +26,8 @@ COLUMNS: Final = (
 latest send; replies dropped here; packets that could not be sent; how far the clock was set; its error bound;
 interfaces of circuits without carrier; and which limits were broken (Breach). ABSENT where the host does not tell."""
 AT: Final = {name: number for number, name in enumerate(COLUMNS)}
+LONGEST_ROW_NS: Final = 3600 * SECOND
+"""No row spans more time."""
 _FORMAT: Final = 1
 _MOST: Final = 3_600
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from agent.store import unreadable
 from agent.store.identity import shared_through
 from agent.store.livefile import LiveFile
 from agent.store.sealed.manifest import Part
@@ -55,3 +56,19 @@ class Release:
         self._first = False
         self.samples += samples
         return samples
+
+
+class Expulsion:
+    """Rows that are no samples any more."""
+
+    def __init__(self, found: Sequence[unreadable.Unreadable], now_ns: int) -> None:
+        self.samples = 0
+        self.finished = threading.Event()
+        self._left, self._now_ns = list(found), now_ns
+
+    def step(self, file: LiveFile, delivered_seq: int, limit: int) -> int:  # noqa: ARG002 # no sink is sent them
+        now, self._left = self._left[:limit], self._left[limit:]
+        with file.transaction():
+            gone = unreadable.remove(file.connection, now, self._now_ns)
+        self.samples += gone
+        return len(now)

@@ -178,7 +178,7 @@ class LiveFile:
             self.created = True
             row = (identity.fresh_epoch(), first_seq, 0, 0, "", 0, 0, 0, 0)
             owner = self._owner
-            with self._transaction():
+            with self.transaction():
                 execute(
                     "INSERT INTO meta(id, epoch, site, next_seq, running, pid, boot_id, session_ns, last_commit_ns) "
                     "VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?)",
@@ -246,7 +246,7 @@ class LiveFile:
         """
         earlier = self._table.snapshot()
         try:
-            with self._transaction():
+            with self.transaction():
                 if self._begins and signs:
                     self.connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?, ?, ?)", self._begins)
                     self.connection.execute(_DROP_EPOCHS, (EPOCHS,))
@@ -312,7 +312,7 @@ class LiveFile:
         self, packets_before_ns: int, samples_before_ns: int, up_to_seq: int, limit: int
     ) -> tuple[int, int, int]:
         """Remove at most `limit` of what is old, in one transaction: samples, packets, records removed."""
-        with self._transaction():
+        with self.transaction():
             samples = retention.drop_samples(self.connection, samples_before_ns, up_to_seq, limit)
             packets = retention.drop_packets(self.connection, packets_before_ns, limit)
             records = retention.drop_records(self.connection, samples_before_ns, limit)
@@ -323,7 +323,7 @@ class LiveFile:
 
         first: the step in which every sink that lacks some of the part's samples is noted to be owed them.
         """
-        with self._transaction():
+        with self.transaction():
             if first:
                 owing.note(self.connection, part, through_seq)
             return retention.drop_samples(self.connection, part.end_ns, through_seq, limit, from_ns=part.start_ns)
@@ -355,7 +355,8 @@ class LiveFile:
             self.connection.close()
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
+        """Synced to the disk at its end; a failure leaves nothing of it."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from agent.sla.samples.columns import SampleColumns
 from agent.store import batches, schema, status
 from agent.store.combined import Combined, stored
-from agent.store.hostseconds import HostSeconds, joined
+from agent.store.hostseconds import LONGEST_ROW_NS, HostSeconds, joined
 from agent.store.records import (
     GAP_REASONS,
     LIVE_FILE,
@@ -33,15 +33,12 @@ from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.parts import SealedParts
 from agent.store.session import unmeasured
 from probes.core.arrays import Int64, Packets
-from probes.core.clock import SECOND
 from probes.core.errors import LocalError
 from probes.core.model import Sample
 
 Answer = TypeVar("Answer")
 
 _FOREVER: Final = (1 << 63) - 1
-_HOST_ROW_NS: Final = 3600 * SECOND
-"""No row of seconds is longer."""
 
 
 class StoreReader:
@@ -120,14 +117,39 @@ class StoreReader:
         """
         return self._stored("WHERE s.seq > ? ORDER BY s.seq LIMIT ?", (seq, limit))
 
+    def extent_after(self, seq: int) -> tuple[int, int] | None:
+        """First and last seq of the live samples kept after seq; None where there are none. Looks at no values."""
+        with self._reading() as connection:
+            first, last = connection.execute(
+                "SELECT (SELECT min(seq) FROM samples INDEXED BY samples_seq WHERE seq > ?), "
+                "(SELECT max(seq) FROM samples INDEXED BY samples_seq)",
+                (seq,),
+            ).fetchone()
+        return None if first is None else (first, last)
+
+    def start_after(self, seq: int) -> int | None:
+        """UTC start of the live sample kept next after seq; None where there is none."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT start_ns FROM samples INDEXED BY samples_seq WHERE seq > ? ORDER BY seq LIMIT 1", (seq,)
+            ).fetchone()
+        return None if row is None else row[0]
+
     def after_batch(self, seq: int, limit: int) -> SampleBatch:
         """As `after`, as columns. A row that cannot be read is in it, and in its `unreadable`."""
         with self._reading() as connection:
             return batches.after(connection, seq, limit)
 
     def owed(self, sink: str) -> list[Owed]:
-        """What the sink lacks of samples that have been sealed and have left the live database, the oldest first."""
-        return self._combined(lambda store: store.owed(sink))
+        """What the sink lacks of samples that have been sealed and have left the live database, the oldest first.
+
+        Of a part whose manifest is damaged as well: `owed_batch` tells.
+        """
+        return self._combined(lambda store: store.owed(sink), about="")
+
+    def owed_since(self, sink: str) -> int | None:
+        """UTC start of the oldest of these samples, by the manifests; None where there are none."""
+        return self._combined(lambda store: store.owed_since(sink), about="")
 
     def owed_batch(self, owed: Owed, limit: int) -> tuple[SampleBatch, int]:
         """The next `limit` samples of a sealed part in file order, and the next_row after them.
@@ -135,7 +157,7 @@ class StoreReader:
         NOTHING_LEFT follows the last ones; of a part that is gone there are none. Raises DamagedSeal as `read` does.
         One file at a time is held in memory, for the next call.
         """
-        return self._combined(lambda store: store.owed_batch(owed, limit, self._owed_file))
+        return self._combined(lambda store: store.owed_batch(owed, limit, self._owed_file), about=owed.part)
 
     def newest(self, limit: int, *, above: int = 0, below: int | None = None) -> list[StoredSample]:
         """The newest `limit` live samples with above < seq < below, newest first, without packets."""
@@ -237,7 +259,7 @@ class StoreReader:
         with self._reading() as connection:
             found = connection.execute(
                 "SELECT data FROM host WHERE start_ns >= ? AND start_ns < ? ORDER BY id",
-                (since_ns - _HOST_ROW_NS, until_ns),
+                (since_ns - LONGEST_ROW_NS, until_ns),
             ).fetchall()
         return joined(HostSeconds.decode(data) for (data,) in found).between(since_ns, until_ns)
 
@@ -289,11 +311,11 @@ class StoreReader:
             sealed_rows=sum(part.rows for part in parts),
         )
 
-    def _combined(self, answer: Callable[[Combined], Answer]) -> Answer:
+    def _combined(self, answer: Callable[[Combined], Answer], about: str | None = None) -> Answer:
         """Live rows and sealed days at one instant. The snapshot comes first: what has left it by then is sealed."""
         with self._reading() as connection:
             connection.execute("SELECT id FROM meta").fetchone()
-            return self._sealed.read(lambda sealed: answer(Combined(connection, sealed)))
+            return self._sealed.read(lambda sealed: answer(Combined(connection, sealed)), about)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -90,7 +90,7 @@ _ADDED_IN_3: Final = (
         for name in (
             "sent", "lost", "delay_count", "delay_sum_ns", "delay_min_ns", "delay_max_ns", "delay_p50_ns",
             "delay_p95_ns", "delay_p99_ns", "delay_stddev_ns", "ipdv_pairs", "ipdv_abs_sum_ns", "ipdv_p95_ns",
-            "pdv_p95_ns", "rfc3550_ns", "error_ns", "dscp",
+            "pdv_p95_ns", "rfc3550_ns", "error_ns", "dscp", "ttl", "stamped",
         )
     ),
     "residence_count INTEGER", "residence_sum_ns INTEGER", "residence_min_ns INTEGER", "residence_max_ns INTEGER",

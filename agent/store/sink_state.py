@@ -47,10 +47,6 @@ def small_document(path: Path, limit: int) -> dict[str, Any] | None:
 
 
 def oldest_lacking(reader: StoreReader, sink: str, cursor: int) -> int | None:
-    """UTC start of the oldest sample that the sink does not have; sealed days come before live ones."""
-    for owed in reader.owed(sink):
-        batch, _next_row = reader.owed_batch(owed, 1)
-        if len(batch):
-            return int(batch.integers["start_ns"][0])
-    found = reader.after(cursor, 1)
-    return found[0].sample.start_ns if found else None
+    """UTC start of the oldest sample that the sink does not have; no value of a sample is looked at."""
+    found = [start for start in (reader.owed_since(sink), reader.start_after(cursor)) if start is not None]
+    return min(found, default=None)

@@ -129,12 +129,12 @@ class Waiting:
             for kept in self._events.over(now_ns):
                 self.put_note(kept)
 
-    def put_note(self, record: RunRecord | EventRecord | HostSeconds | ParkedLine | Unparked) -> None:
-        """Queue a record; beyond the bound it is dropped and counted."""
+    def put_note(self, record: RunRecord | EventRecord | HostSeconds | ParkedLine | Unparked) -> bool:
+        """Queue a record; beyond the bound it is dropped and counted, and False returned."""
         with self._changed:
             if self._accepted_notes - self._settled_notes >= WAITING_NOTES:
-                self.dropped_notes += 1
-                return
+                self.dropped_notes += not isinstance(record, ParkedLine)  # the sink offers it again
+                return False
             match record:
                 case RunRecord():
                     self._notes.runs.append(record)
@@ -148,6 +148,7 @@ class Waiting:
                     self._notes.unparked.append(record)
             self._accepted_notes += 1
             self.wake.set()
+            return True
 
     def put_cursor(self, sink: str, seq: int | None) -> None:
         """Queue a sink's position; None forgets the sink. Of several positions the last is written."""

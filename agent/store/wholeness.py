@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from agent.sla.samples.columns import DIRECTIONS
-from agent.store import directory, schema
+from agent.store import directory, schema, unreadable
 from agent.store.combined import stored
 from agent.store.importing import IMPORTED
 from agent.store.records import DAMAGED, GAP, LIVE_FILE, EventRecord
@@ -43,6 +43,7 @@ IMPOSSIBLE: Final = (
         for way in DIRECTIONS
         for condition in (
             "~_lost > ~_sent", "min(~_sent, ~_lost) < 0", "~_lost < 0", "~_error_ns < 0", "~_dscp NOT BETWEEN 0 AND 63",
+            "~_ttl NOT BETWEEN 0 AND 255", "~_stamped < 0",
             "~_delay_min_ns > ~_delay_p50_ns", "~_delay_p50_ns > ~_delay_p95_ns", "~_delay_p95_ns > ~_delay_p99_ns",
             "~_delay_p99_ns > ~_delay_max_ns", "~_delay_count * ~_delay_min_ns > ~_delay_sum_ns",
             "~_delay_count * ~_delay_max_ns < ~_delay_sum_ns", "~_delay_count < 0",
@@ -159,6 +160,7 @@ def _check_order(store: Path, parts: Sequence[Part], found: Wholeness) -> None:
                     reason = f"the position of sink {sink} is {seq}; samples end at {max(newest, highest)}"
                     found.findings.append(Finding(store / LIVE_FILE, reason))
             _name_missing(connection, [*runs, *live_runs], found)
+            found.findings += [Finding(store / LIVE_FILE, reason) for reason in _unreadable(connection)]
             found.findings += [Finding(store / LIVE_FILE, reason) for reason in _contradictions(connection)]
     except (sqlite3.Error, ValueError, TypeError) as error:  # a damaged database may hold a text where a number was
         if not any(finding.path == store / LIVE_FILE for finding in found.findings):
@@ -168,6 +170,14 @@ def _check_order(store: Path, parts: Sequence[Part], found: Wholeness) -> None:
         found.findings.append(
             Finding(store, f"samples {item.first} to {item.last}, {number} in number, are neither live nor sealed")
         )
+
+
+def _unreadable(connection: sqlite3.Connection) -> Iterator[str]:
+    rows = unreadable.find(connection)
+    if rows:
+        yield f"{len(rows)} samples hold what is no value; the next sealing takes them out; the first is of {rows[0]}"
+    # What is no text is named above and is no reason to look no further.
+    connection.text_factory = lambda octets: octets.decode("utf-8", "backslashreplace")
 
 
 def _contradictions(connection: sqlite3.Connection) -> Iterator[str]:

@@ -105,10 +105,10 @@ class Store:
         self._check_open()
         self._waiting.put_event(record, self._clock.monotonic())
 
-    def park(self, sink: str, seq: int, line: str, reason: str) -> None:
-        """Queue a line the sink's server refused: durable no later than a cursor advanced after this call."""
+    def park(self, sink: str, seq: int, line: str, reason: str) -> bool:
+        """Queue a line that a server refused: durable before a cursor advanced after this. False: there is no room."""
         self._check_open()
-        self._waiting.put_note(ParkedLine(sink, seq, self._clock.wall(), line, reason))
+        return self._waiting.put_note(ParkedLine(sink, seq, self._clock.wall(), line, reason))
 
     def unpark(self, ids: Sequence[int]) -> None:
         """Queue the removal of parked lines."""
@@ -167,19 +167,19 @@ class Store:
     def retire(self, *, packets_before_ns: int, samples_before_ns: int, timeout_s: float = 60.0) -> Retired:
         """Remove packets and samples that start before these UTC ns, in small steps between the commits.
 
-        Samples that a sink does not have yet stay. Waits; what timeout_s cuts off is left to the next call.
-        """
+        Samples that a sink does not have yet stay. Waits; what timeout_s cuts off is left to the next call."""
         retirement = Retirement(packets_before_ns, samples_before_ns)
-        done = self._leave(retirement, timeout_s)
+        done = self.leave(retirement, timeout_s)
         return Retired(retirement.samples, retirement.packets, done)
 
     def release(self, part: Part, still_sealed: Callable[[], bool] = lambda: True, timeout_s: float = 600.0) -> int:
         """Remove, as retire does, a part's samples, sealed and verified. Sinks are owed what they lack."""
         release = Release(part, still_sealed)
-        self._leave(release, timeout_s)
+        self.leave(release, timeout_s)
         return release.samples
 
-    def _leave(self, leaving: Leaving, timeout_s: float) -> bool:
+    def leave(self, leaving: Leaving, timeout_s: float) -> bool:
+        """Have it done step by step, between the commits; False where timeout_s cuts it off."""
         self._check_open()
         with self._lock:
             self._leaving.append(leaving)

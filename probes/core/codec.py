@@ -37,6 +37,8 @@ class Codec(Protocol):
     transport: Literal["icmp", "udp"]
     minimum_size: int
     """smallest payload in octets that holds the engine's own fields"""
+    timeless: bool
+    """a request says nothing about when it is sent, so it can be written before it is due"""
 
     def encode(
         self, out: Octets, *, family: int, identifier: int, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]
@@ -68,9 +70,9 @@ class Reflections:
     number: Int64
     """the far end's own sequence of its replies, 32 bits; one that keeps no state copies ours"""
     arrived_ns: Int64
-    """T2"""
+    """T2; ABSENT where the octets are no time"""
     departed_ns: Int64
-    """T3"""
+    """T3; likewise"""
     error_ns: Int64
     """bound of the far clock's error; ABSENT where it gives none"""
     synchronised: NDArray[np.bool_]
@@ -98,6 +100,8 @@ class SessionCodec(ABC):
     """Encodes requests and decodes replies of a socket whose streams are of one make and go to different peers."""
 
     transport: Literal["udp"] = "udp"
+    timeless = False
+    """its requests say when they are sent"""
     minimum_size: int
     """smallest UDP payload in octets"""
     minimum_reply: int

@@ -21,10 +21,10 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Stop a stream. impaired: why its open intervals do not count."""
+    """Stop a stream. impaired: why what it measured last does not count."""
 
     key: Key
-    impaired: str | None
+    impaired: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,18 @@ def message(level: int, kind: int, data: bytes) -> bytes:
     return struct.pack("=Qii", HEADER + len(data), level, kind) + data + bytes(-len(data) % 8)
 
 
+def messages(octets: bytes) -> list[tuple[tuple[int, int], bytes]]:
+    """The control messages of one packet: ((level, type), data), in order."""
+    found, at = [], 0
+    while at + HEADER <= len(octets):
+        size, level, kind = struct.unpack_from("=Qii", octets, at)
+        if size < HEADER:
+            break
+        found.append(((level, kind), octets[at + HEADER : at + size]))
+        at += (size + 7) & ~7
+    return found
+
+
 def outgoing(family: int, *, source: str | None, interface: int, dscp: int, ttl: int | None) -> bytes:
     """Source address, outgoing interface, DSCP and hop limit of one packet: ip(7), ipv6(7)."""
     parts = b""

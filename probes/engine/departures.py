@@ -23,8 +23,8 @@ from probes.engine.flight import FlightTable
 from probes.engine.nonce import Nonces
 from probes.engine.pacing import CATCH_UP_NS, NEVER, due_until
 from probes.engine.roundtrip import Reading
-from probes.engine.sessions import Channel
 from probes.engine.streams import StreamTable
+from probes.engine.transport import Channel
 
 Refused = Callable[[Channel, Int64, Int64, Int64, NDArray[np.int32]], None]
 """Told of packets the kernel did not take: streams, sequences, rows of the flight table and errno, arrays (n,)."""
@@ -64,7 +64,7 @@ class _Batch:
 
 
 class Departures:
-    """Packets that do not carry the time of sending, planned until the next reading."""
+    """Packets of the channels whose codec is timeless, planned until the next reading."""
 
     def __init__(
         self, table: StreamTable, flight: FlightTable, nonces: Nonces, watch: ClockWatch, refused: Refused
@@ -75,7 +75,7 @@ class Departures:
         self.earliest_ns = NEVER
         """first deadline that is planned and not done"""
         self.latest_ns = 0
-        """how late the latest packet began to leave, since whoever asks has set this to 0"""
+        """how late the latest packet began to leave"""
         self._short = False
 
     @property
@@ -86,16 +86,18 @@ class Departures:
     def plan(self, channels: Sequence[Channel], until_ns: int) -> None:
         """Write what is due before until_ns. Nothing may be planned; what is overdue already is not for here."""
         self._short = False
-        used = None if len(channels) == 1 else self._table.channel
-        for number, channel in enumerate(channels):
-            if isinstance(channel.codec, SessionCodec):
-                continue  # its requests carry the time of sending
+        ahead = np.array([channel.codec.timeless for channel in channels], np.bool_)
+        if not ahead.any():
+            return
+        used = None if ahead.all() and len(channels) == 1 else self._table.channel
+        for number in ahead.nonzero()[0].tolist():
             chosen = self._table.next_due_ns < until_ns
             if used is not None:
                 chosen &= used == number
             stream = chosen.nonzero()[0]
-            if len(stream):
-                self._write(channel, channel.codec, stream, until_ns)
+            codec = channels[number].codec
+            if len(stream) and not isinstance(codec, SessionCodec):
+                self._write(channels[number], codec, stream, until_ns)
         self._look()
 
     def send(self, now: Reading) -> bool:
@@ -110,7 +112,6 @@ class Departures:
             if now.monotonic_ns - moment > CATCH_UP_NS:
                 return False
             if moment <= now.monotonic_ns:
-                self.latest_ns = max(self.latest_ns, now.monotonic_ns - moment)
                 self._send(batch, now, min(now.monotonic_ns, moment + batch.shortest_ns - 1))
         self._look()
         return True
@@ -170,6 +171,7 @@ class Departures:
             at += 1
         first, end = batch.left, batch.ends[at - 1]
         called_ns = self._watch.monotonic()
+        self.latest_ns = max(self.latest_ns, called_ns - moments[batch.at])
         errors = batch.channel.transport.send(first, batch.rows[first:end])
         batch.at, batch.left = at, end
         batch.calls.append(_Call(first, end, called_ns, now.offset_ns))
@@ -194,10 +196,19 @@ class Departures:
         self.earliest_ns = min((batch.moments[batch.at] for batch in self._batches), default=NEVER)
 
 
+def lengths(table: StreamTable, stream: Int64) -> Iterator[tuple[int, int, int]]:
+    """Runs of equal lengths in a batch: first, end, octets."""
+    length, edges = table.length, [0, len(stream)]
+    if table.varied_lengths:
+        edges[1:1] = (np.flatnonzero(np.diff(length[stream])) + 1).tolist()
+    for first, end in pairwise(edges):
+        yield first, end, int(length[stream[first]])
+
+
 def encode(
     channel: Channel, codec: Codec, table: StreamTable, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]
 ) -> None:
-    """Write a batch into the transport's rows, from the first on."""
+    """Write a batch into the transport's rows, from the first on; runs of one length at a time."""
     for first, end, length in lengths(table, stream):
         codec.encode(
             channel.transport.outgoing(first, end, length),
@@ -207,15 +218,6 @@ def encode(
             sequence=sequence[first:end],
             nonce=nonce[first:end],
         )
-
-
-def lengths(table: StreamTable, stream: Int64) -> Iterator[tuple[int, int, int]]:
-    """Runs of equal lengths in a batch: first, end, octets."""
-    length, edges = table.length, [0, len(stream)]
-    if table.varied_lengths:
-        edges[1:1] = (np.flatnonzero(np.diff(length[stream])) + 1).tolist()
-    for first, end in pairwise(edges):
-        yield first, end, int(length[stream[first]])
 
 
 def _moments(due_ns: Int64) -> tuple[list[int], list[int]]:

@@ -56,6 +56,8 @@ class Numbered:
     sequence: Int64
     lag: Int64
     """ABSENT where no reply has come"""
+    number: Int64
+    """32 bits, as the far end wrote it; ABSENT likewise"""
     lost: NDArray[np.bool_]
     extra: Int64
     """further replies with numbers of their own: the request arrived more than once"""
@@ -144,7 +146,7 @@ class FarSide:
         """First replies, arrays (n,), `at` their place in `found`; takes their residence out of the round trips."""
         arrived, departed = found.arrived_ns[at], found.departed_ns[at]
         gross, held = self._flight.rtt_ns[rows], departed - arrived
-        believed = (held >= 0) & (held <= gross)
+        believed = (held >= 0) & (held <= gross) & (arrived != ABSENT) & (departed != ABSENT)
         self._flight.rtt_ns[rows] = gross - np.where(believed, held, 0)
         columns = np.zeros((len(rows), _COLUMNS), np.int64)
         columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3] = arrived, departed, ABSENT, received_ns
@@ -187,12 +189,12 @@ class FarSide:
 
     def delays(self, rows: Int64) -> OneWayDelays:
         """Of answered packets, arrays (n,). None where the clock was set in between, or a stamp is user space's."""
-        flight = self._flight
+        flight, arrived = self._flight, self._arrived[rows]
         steady = (flight.stamps[rows] != USER) & (self._received[rows] != ABSENT)
         departed = np.where(self._followed[rows] == ABSENT, self._departed[rows], self._followed[rows])
         return OneWayDelays(
-            np.where(steady, self._arrived[rows] - self._entered(rows), ABSENT),
-            np.where(steady, self._received[rows] - departed, ABSENT),
+            np.where(steady & (arrived != ABSENT), arrived - self._entered(rows), ABSENT),
+            np.where(steady & (departed != ABSENT), self._received[rows] - departed, ABSENT),
         )
 
     def told(self, rows: Int64, chosen: NDArray[np.bool_]) -> OneWayDelays:
@@ -250,6 +252,6 @@ class FarSide:
         which, rows = which[sent], rows[sent]
         heard = self._heard(rows)
         return Numbered(
-            which, self._flight.sequence[rows], np.where(heard, self._lag[rows], ABSENT), ~heard,
-            np.where(heard, self._extra[rows], 0),
+            which, self._flight.sequence[rows], np.where(heard, self._lag[rows], ABSENT),
+            np.where(heard, self._number[rows], ABSENT), ~heard, np.where(heard, self._extra[rows], 0),
         )  # fmt: skip

@@ -17,7 +17,6 @@ from probes.core.arrays import ABSENT, Int64
 from probes.core.model import PacketState
 from probes.engine.farside import FarSide, Reflected, held_of
 from probes.engine.flight import TIMED_OUT, FlightTable
-from probes.engine.pacing import NEVER
 from probes.engine.roundtrip import Reading
 from probes.engine.streams import FORGET, StreamSpec, StreamTable
 from probes.metrics.summary import IntervalPackets
@@ -220,12 +219,13 @@ class Intervals:
 
     def _awaiting(self, part: Closing, now: Reading) -> Flags:
         """Streams whose far end may have more to say about the interval, in the reply to the packet that comes next:
-        when its last reply really left, and whose the losses before that are."""
+        when its last reply really left, and whose the losses before that are. Only if it comes soon."""
         table = self._table
         waiting = table.start[part.stream] != ABSENT
         if part.last or not waiting.any():
             return np.zeros(len(part.stream), np.bool_)
-        unsent = (table.next_sequence[part.stream] == part.end) & (table.next_due_ns[part.stream] != NEVER)
+        soon = table.next_due_ns[part.stream] - now.monotonic_ns <= FORGET * self._flight.timeout_ns[part.stream]
+        unsent = (table.next_sequence[part.stream] == part.end) & soon
         sent = (table.next_sequence[part.stream] > part.end).astype(np.int64)
         in_flight = self._flight.open_packets(part.stream, part.end, part.end + sent, now, patience=FORGET) > 0
         return np.asarray(waiting & (unsent | in_flight))

@@ -99,7 +99,8 @@ class Engine:
         self._commands: deque[Add | Remove | Mark] = deque()
         self._marks = Marks(self._table, self._intervals)
         self._done = False
-        self._progress_ns, self._spacing_ns = clock.monotonic(), tick_ns // 2
+        self._progress_ns = clock.monotonic()
+        self._spacing_ns = tick_ns // 2
         self._earliest_ns = self._sent_at_ns = self._drained_at_ns = self._checked_at_ns = 0
         self._stopping = threading.Event()
         self._linger_until_ns = 0
@@ -126,8 +127,8 @@ class Engine:
             return self._sockets.local_port(spec, codec, route_of(spec, 0).family, avoid)
 
     def remove(self, keys: Sequence[Key], impaired: str | None = None) -> None:
-        """Stop streams. The open interval is reported once its packets in flight are settled; as IMPAIRED, with those
-        before it that still wait for packets, where a reason is given."""
+        """Stop streams. The open interval is reported as soon as the packets in flight are settled; as IMPAIRED, with
+        those before it that still wait for packets, where a reason is given."""
         with self._lock:
             for key in keys:
                 if key in self._keys:
@@ -177,7 +178,7 @@ class Engine:
         return {**self._traffic.counters, "reports_lost": self.reporter.refused}
 
     def take_lateness(self) -> int:
-        """How late the latest packet since the last call began to leave, ns; 0 when none was due."""
+        """How late, in ns, the latest packet since the last call began to leave."""
         return self._traffic.take_lateness()
 
     def step(self) -> int:
@@ -246,9 +247,7 @@ class Engine:
         if spec.key in self._keys:
             raise LocalError(f"{spec.circuit}/{spec.probe} is being measured already", hint="give probes unique names")
         if spec.every_ns < SHORTEST_PERIOD_NS or spec.timeout_ns <= 0:
-            raise LocalError(
-                "a stream needs a period of 1 ms or more and a timeout", hint="like every: 1s, timeout: 3s"
-            )
+            raise LocalError("a stream needs a period of 1 ms or more and a timeout", hint="like 1s and 3s")
         if self._packets_held(spec) > MOST_PACKETS:
             raise LocalError("too many packets would be in flight", hint="probe less often or with a shorter timeout")
         codec = self._sockets.codec(spec)

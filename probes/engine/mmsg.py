@@ -67,6 +67,10 @@ class MessageRows:
         self._messages["control"] = self.control.ctypes.data + each * np.uint64(control_width)
         self._messages["control_length"] = control_width
         self._base = self._messages.ctypes.data
+        self.headers = self._messages.view(np.uint8).data
+        self.vectors = self._vectors.view(np.uint8).data
+        """struct mmsghdr after struct mmsghdr, 64 octets each, and their struct iovec, 16 octets each: for code that
+        takes rows one by one"""
         # Views of the fields, made once: looking a field up costs more than a system call's share of a packet.
         self.vector_start = self._vectors["start"]
         self.vector_length = self._vectors["length"]
@@ -85,6 +89,10 @@ class MessageRows:
         """Fill rows from 0 on; how many were filled, or minus the errno."""
         self.control_length[:] = self.control_width
         self.name_length[:] = NAME_SIZE
+        return self.refill(descriptor, flags)
+
+    def refill(self, descriptor: int, flags: int) -> int:
+        """The same where name_length and control_length of every row already say how much room there is."""
         done: int = _libc.recvmmsg(descriptor, self._base, self.rows, flags, None)
         return done if done >= 0 else -ctypes.get_errno()
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
 from probes.core.clock import MILLISECOND, SECOND
-from probes.core.model import Counts, OneWay, PacketState, Residence
+from probes.core.model import Counts, Delay, OneWay, PacketState, Residence
 from probes.engine.farside import FAR_CLOCK, NO_ESTIMATE, OUR_CLOCK, Numbered, Reflected
 from probes.engine.intervals import Batch
 from probes.metrics.direction import Tally, joined, split_losses
+from probes.metrics.groups import Groups, count_per_stream
 from probes.metrics.summary import Carry, IntervalPackets, Summaries, summarise
 
 SEND_CALL_NS: Final = 2 * MILLISECOND
@@ -41,21 +43,28 @@ class Directions:
     residence: Residence | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """Rows of one stream in a Reflected."""
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a batch says of each of k streams beside delays; lists of length k, None where unknown."""
 
-    far: Reflected
-    rows: slice
-
-    def column(self, name: str) -> Int64:
-        """Known values."""
-        values: Int64 = getattr(self.far, name)[self.rows]
-        return np.asarray(values[values != ABSENT])
-
-    def newest(self, name: str) -> int | None:
-        values = self.column(name)
-        return int(values[-1]) if len(values) else None
+    lost_backward: list[int]
+    """ABSENT where the far end's numbers do not tell"""
+    heard: list[int]
+    worst: list[int]
+    """least error or reason code; ABSENT without replies"""
+    reasons: list[str | None]
+    """which clock is not fit"""
+    bound_ns: list[int]
+    forward_more_ns: list[int]
+    """what the stamp of sending adds to the bound"""
+    backward_more_ns: list[int]
+    forward_stamped: list[int]
+    backward_stamped: list[int]
+    forward_dscp: list[int | None]
+    backward_dscp: list[int | None]
+    forward_ttl: list[int | None]
+    backward_ttl: list[int | None]
+    residences: list[Residence | None]
 
 
 class DirectionMemory:
@@ -86,14 +95,11 @@ class DirectionMemory:
             setattr(self, name, carry.put(slots, after))
             one_ways.append(summaries)
         backward_lost = self._losses(far, chosen, slots, before)
-        edges = np.searchsorted(position[batch.packets.stream[far.at]], np.arange(len(chosen) + 1)).tolist()
-        found = {}
-        for number, stream in enumerate(chosen.tolist()):
-            part = _Part(far, slice(edges[number], edges[number + 1]))
-            numbers = far.numbered.lag[far.numbered.stream == stream]
-            lost = int(backward_lost[number]) if _counts(numbers) else ABSENT
-            found[stream] = _of(part, number, one_ways[0], one_ways[1], counts[stream], lost)
-        return found
+        facts = _facts(far, position[batch.packets.stream[far.at]], len(chosen), _told(far, position, backward_lost))
+        return {
+            stream: _directions(facts, number, one_ways[0], one_ways[1], counts[stream])
+            for number, stream in enumerate(chosen.tolist())
+        }
 
     def _losses(self, far: Reflected, chosen: Int64, slots: Int64, before: Int64) -> Int64:
         """Packets lost on the way back, shape (chosen,)."""
@@ -101,9 +107,12 @@ class DirectionMemory:
         number[chosen] = np.arange(len(chosen))
         known = np.full(max(int(self._tally.stream.max(initial=-1)), int(slots.max())) + 1, -1, np.int64)
         known[before[before >= 0]] = np.flatnonzero(before >= 0)
+        begun = np.zeros(len(far.reflecting), np.bool_)
+        begun[chosen] = before < 0
+        carry, _ = joined(self._tally.moved(known), _beginnings(far.numbered, begun).moved(number))
         split = split_losses(
-            self._tally.moved(known), _tally(far.numbered).moved(number), _tally(far.ahead).moved(number), len(chosen)
-        )
+            carry, _tally(far.numbered).moved(number), _tally(far.ahead).moved(number), len(chosen)
+        )  # fmt: skip
         others = self._tally.where(~np.isin(self._tally.stream, slots))
         self._tally, _ = joined(
             others, replace(split.carry, stream=slots[split.carry.stream]).moved(np.arange(int(slots.max()) + 1))
@@ -147,6 +156,20 @@ def _packets(batch: Batch, far: Reflected, position: Int64, entered_ns: Int64, d
     )
 
 
+def _beginnings(numbered: Numbered, begun: NDArray[np.bool_]) -> Tally:
+    """What comes before the first packet of streams that have just begun: a new session counts its replies from 0.
+
+    One that goes on from an earlier stream has a number that so few packets do not explain.
+    """
+    heard = np.flatnonzero(numbered.lag != ABSENT)
+    first = heard[Groups.of(numbered.stream[heard]).start]
+    before = first - np.searchsorted(numbered.stream, numbered.stream[first])
+    first = first[begun[numbered.stream[first]] & (numbered.number[first] <= before)]
+    zero = np.zeros(len(first), np.int64)
+    number = numbered.sequence[first] + numbered.lag[first] - numbered.number[first] - 1
+    return Tally(numbered.stream[first], number, zero, zero)
+
+
 def _tally(numbered: Numbered) -> Tally:
     number = np.where(
         numbered.lag == ABSENT, ABSENT, numbered.sequence + np.where(numbered.lag == ABSENT, 0, numbered.lag)
@@ -154,89 +177,132 @@ def _tally(numbered: Numbered) -> Tally:
     return Tally(numbered.stream, number, numbered.lost.astype(np.int64), numbered.extra)
 
 
-def _counts(lag: Int64) -> bool:
-    """Whether the far end numbers its replies itself; one that copies our numbers is never ahead of them."""
-    known = lag[lag != ABSENT]
-    return bool(len(known)) and bool((known != 0).any())
+def _told(far: Reflected, position: Int64, backward_lost: Int64) -> Int64:
+    """ABSENT where the far end does not number its replies itself: its numbers are never ahead of ours."""
+    lag = far.numbered.lag
+    own = np.zeros(len(backward_lost), np.bool_)
+    own[position[far.numbered.stream[(lag != ABSENT) & (lag != 0)]]] = True
+    return np.where(own, backward_lost, ABSENT)
 
 
-def _of(
-    part: _Part, number: int, forward: Summaries, backward: Summaries, counts: Counts, lost_backward: int
-) -> Directions:
-    errors = part.column("error_ns")
-    bound = int(errors.max()) if len(errors) and int(errors.min()) >= 0 else None
-    there, back = (
-        _one_way(part, summaries, number, way) for summaries, way in ((forward, "forward"), (backward, "backward"))
-    )
-    if lost_backward != ABSENT:
-        lost_forward = counts.lost - counts.late - lost_backward
-        there = replace(there, sent=counts.sent, lost=lost_forward)
-        back = replace(back, sent=counts.sent - lost_forward, lost=lost_backward + counts.late)
-    if bound is not None:
-        there, back = (
-            replace(way, error_ns=bound + extra)
-            for way, extra in ((there, _send_error(part)), (back, _stamp_error(part)))
-        )
-    reason = _reason(errors, there, back)
-    if reason is not None:
-        there, back = (replace(way, delay=None, histogram=None, withheld=reason) for way in (there, back))
-    return Directions(there, back, _residence(part.column("residence_ns")))
-
-
-def _one_way(part: _Part, summaries: Summaries, number: int, way: str) -> OneWay:
-    heard = part.far.error_ns[part.rows] != ABSENT
-    stamped = (
-        int((part.far.transmitted[part.rows] & heard).sum()) if way == "forward" else len(part.column("correction_ns"))
-    )
-    return OneWay(
-        delay=summaries.delay(number),
-        variation=summaries.variation(number),
-        dscp=part.newest(f"{way}_dscp"),
-        histogram=summaries.histogram(number),
-        ttl=part.newest(f"{way}_ttl"),
-        stamped=stamped if heard.any() else None,
+def _facts(far: Reflected, stream: Int64, streams: int, lost_backward: Int64) -> _Facts:
+    """stream: of each row, ascending."""
+    heard = far.error_ns != ABSENT
+    of, error_ns = stream[heard], far.error_ns[heard]
+    groups = Groups.of(of)
+    followed = far.correction_ns != ABSENT
+    corrected = Groups.of(stream[followed])
+    heard_count = groups.spread(groups.size, streams, 0)
+    followed_count = corrected.spread(corrected.size, streams, 0)
+    stamped = count_per_stream(stream, heard & far.transmitted, streams)
+    correction_ns = corrected.spread(_extreme(np.maximum, corrected, far.correction_ns[followed]), streams, 0)
+    reasons: list[str | None] = [None] * streams
+    for code, text in reversed(REASONS.items()):
+        for number in np.unique(of[error_ns == code]).tolist():
+            reasons[number] = text
+    return _Facts(
+        lost_backward=lost_backward.tolist(),
+        heard=heard_count.tolist(),
+        worst=groups.spread(_extreme(np.minimum, groups, error_ns), streams).tolist(),
+        reasons=reasons,
+        bound_ns=groups.spread(_extreme(np.maximum, groups, error_ns), streams).tolist(),
+        forward_more_ns=np.where(stamped == heard_count, 0, SEND_CALL_NS).tolist(),
+        # Some T3 are the far kernel's, the others what its program took for it: as wrong as those were.
+        backward_more_ns=np.where(followed_count < heard_count, correction_ns, 0).tolist(),
+        forward_stamped=stamped.tolist(),
+        backward_stamped=followed_count.tolist(),
+        forward_dscp=_newest(stream, far.forward_dscp, streams),
+        backward_dscp=_newest(stream, far.backward_dscp, streams),
+        forward_ttl=_newest(stream, far.forward_ttl, streams),
+        backward_ttl=_newest(stream, far.backward_ttl, streams),
+        residences=_residences(stream, far.residence_ns, streams),
     )
 
 
-def _send_error(part: _Part) -> int:
-    heard = part.far.error_ns[part.rows] != ABSENT
-    return 0 if part.far.transmitted[part.rows][heard].all() else SEND_CALL_NS
+def _extreme(choose: np.ufunc, groups: Groups, values: Int64) -> Int64:
+    return np.asarray(choose.reduceat(values, groups.start), np.int64) if len(groups.start) else values
 
 
-def _stamp_error(part: _Part) -> int:
-    """Some replies have a T3 of the far kernel, others only what its program took for it: as wrong as those were."""
-    corrections, heard = part.column("correction_ns"), len(part.column("error_ns"))
-    return int(corrections.max()) if 0 < len(corrections) < heard else 0
+def _newest(stream: Int64, values: Int64, streams: int) -> list[int | None]:
+    """The last known value of each stream."""
+    known = values != ABSENT
+    groups = Groups.of(stream[known])
+    found: list[int | None] = [None] * streams
+    for number, value in zip(groups.stream.tolist(), values[known][groups.last].tolist(), strict=True):
+        found[number] = value
+    return found
 
 
-def _reason(errors: Int64, forward: OneWay, backward: OneWay) -> str | None:
+def _residences(stream: Int64, held_ns: Int64, streams: int) -> list[Residence | None]:
+    known = held_ns != ABSENT
+    groups, values = Groups.of(stream[known]), held_ns[known]
+    columns = (
+        groups.size,
+        groups.total(values),
+        _extreme(np.minimum, groups, values),
+        _extreme(np.maximum, groups, values),
+    )
+    found: list[Residence | None] = [None] * streams
+    for number, *numbers in zip(groups.stream.tolist(), *(column.tolist() for column in columns), strict=True):
+        found[number] = Residence(*numbers)
+    return found
+
+
+def _directions(facts: _Facts, number: int, forward: Summaries, backward: Summaries, counts: Counts) -> Directions:
+    lost = facts.lost_backward[number]
+    lost_backward = None if lost == ABSENT else lost + counts.late
+    lost_forward = None if lost_backward is None else counts.lost - lost_backward
+    delays = forward.delay(number), backward.delay(number)
+    bounds: tuple[int | None, int | None] = (None, None)
+    if facts.heard[number] and facts.worst[number] >= 0:
+        bound = facts.bound_ns[number]
+        bounds = (bound + facts.forward_more_ns[number], bound + facts.backward_more_ns[number])
+    reason = _reason(facts.reasons[number], delays, bounds)
+    shown = reason is None
+    heard = facts.heard[number] > 0
+    there = OneWay(
+        sent=None if lost_forward is None else counts.sent,
+        lost=lost_forward,
+        delay=delays[0] if shown else None,
+        variation=forward.variation(number),
+        error_ns=bounds[0],
+        withheld=reason,
+        dscp=facts.forward_dscp[number],
+        histogram=forward.histogram(number) if shown else None,
+        ttl=facts.forward_ttl[number],
+        stamped=facts.forward_stamped[number] if heard else None,
+    )
+    back = OneWay(
+        sent=None if lost_forward is None else counts.sent - lost_forward,
+        lost=lost_backward,
+        delay=delays[1] if shown else None,
+        variation=backward.variation(number),
+        error_ns=bounds[1],
+        withheld=reason,
+        dscp=facts.backward_dscp[number],
+        histogram=backward.histogram(number) if shown else None,
+        ttl=facts.backward_ttl[number],
+        stamped=facts.backward_stamped[number] if heard else None,
+    )
+    return Directions(there, back, facts.residences[number])
+
+
+def _reason(
+    unfit: str | None, delays: tuple[Delay | None, Delay | None], bounds: tuple[int | None, int | None]
+) -> str | None:
     """Why the delays are withheld; None where they may be believed, or there are none."""
-    if not len(errors):
-        return None
-    worst = int(errors.min())
-    reason = next((text for code, text in REASONS.items() if (errors == code).any()), None) if worst < 0 else None
-    if forward.delay is None or backward.delay is None:
-        return reason
-    ahead_ns = (forward.delay.minimum_ns - backward.delay.minimum_ns) // 2
+    forward, backward = delays
+    if forward is None or backward is None:
+        return unfit
+    ahead_ns = (forward.minimum_ns - backward.minimum_ns) // 2
     if abs(abs(ahead_ns) - TAI_UTC_NS) <= NEAR_TAI_NS:
         side = "ahead of" if ahead_ns > 0 else "behind"
         mismatch = f"the far clock is about 37 s {side} this host's: one keeps TAI, the other UTC"
-        return mismatch if reason is None else f"{reason}; {mismatch}"
-    for name, way in (("forward", forward), ("backward", backward)):
-        if (
-            reason is None
-            and way.delay is not None
-            and way.error_ns is not None
-            and way.delay.minimum_ns < -way.error_ns
-        ):
+        return mismatch if unfit is None else f"{unfit}; {mismatch}"
+    for name, delay, bound in zip(("forward", "backward"), (forward, backward), bounds, strict=True):
+        if unfit is None and bound is not None and delay.minimum_ns < -bound:
             return (
-                f"clock suspect: a {name} delay of {way.delay.minimum_ns / 1e6:.3f} ms is beyond its error bound of "
-                f"{way.error_ns / 1e6:.3f} ms"
+                f"clock suspect: a {name} delay of {delay.minimum_ns / 1e6:.3f} ms is beyond its error bound of "
+                f"{bound / 1e6:.3f} ms"
             )
-    return reason
-
-
-def _residence(held_ns: Int64) -> Residence | None:
-    if not len(held_ns):
-        return None
-    return Residence(len(held_ns), int(held_ns.sum()), int(held_ns.min()), int(held_ns.max()))
+    return unfit

@@ -7,7 +7,6 @@ own. The wire's sequence has 32 bits and a random start; the newest packet says 
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,7 +22,7 @@ from probes.engine.address import Peers, fingerprint, fingerprints, peer_of
 from probes.engine.farside import FAR_CLOCK, NO_ESTIMATE, OUR_CLOCK, FarSide
 from probes.engine.flight import FlightTable
 from probes.engine.streams import StreamSpec, StreamTable
-from probes.engine.transport import Transport
+from probes.engine.transport import Channel, Transport
 
 OpenTransport = Callable[[AnyCodec, int, str | None], Transport]
 """A transport for a codec and an IP version (4 or 6), of all streams or of those from one source. Raises LocalError."""
@@ -36,15 +35,6 @@ MOST_SESSIONS: Final = 256
 _WORD: Final = 1 << 32
 _LARGEST_ERROR_NS: Final = 1 << 60
 _Make = tuple[object, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One socket, and how to write and read its packets."""
-
-    transport: Transport
-    codec: AnyCodec
-    family: int
 
 
 class Channels:

@@ -30,9 +30,9 @@ from probes.engine.pacing import NEVER, take_due
 from probes.engine.refusals import MAY_BE_THE_SOURCE, refusal_text
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
-from probes.engine.sessions import Channel, Sessions
+from probes.engine.sessions import Sessions
 from probes.engine.streams import StreamTable
-from probes.engine.transport import Arrivals, Notices, Refusals
+from probes.engine.transport import Arrivals, Channel, Notices, Refusals
 from probes.wire.icmp import error_text
 
 MOST_BATCHES: Final = 64
@@ -63,8 +63,7 @@ class Traffic:
 
     def take_lateness(self) -> int:
         """How late the latest packet since the last call began to leave, ns."""
-        latest = max(self._latest_ns, self.departures.latest_ns)
-        self._latest_ns = self.departures.latest_ns = 0
+        latest, self._latest_ns, self.departures.latest_ns = max(self._latest_ns, self.departures.latest_ns), 0, 0
         return latest
 
     def reserve(self, slots: int) -> None:

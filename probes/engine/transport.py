@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
-from probes.core.codec import Octets
+from probes.core.codec import AnyCodec, Octets
 from probes.engine.address import Peers
 
 
@@ -125,3 +125,12 @@ class Transport(Protocol):
         """UDP port it sends from."""
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One socket, and how to write and read its packets."""
+
+    transport: Transport
+    codec: AnyCodec
+    family: int

@@ -46,7 +46,10 @@ class SourceRate:
 
     def admit(self, source: Address, now_ns: int) -> bool:
         """Take one token of the source's bucket; False when it is empty. now_ns is monotonic."""
-        key = int(source) if source.version == 4 else int(source) >> 64 | 1 << 64
+        return self.take(rate_key(source), now_ns)
+
+    def take(self, key: int, now_ns: int) -> bool:
+        """The same for a source whose `rate_key` is known."""
         level, seen_ns = self._buckets.pop(key, (self._burst, now_ns))
         level = min(self._burst, level + (now_ns - seen_ns) * self._rate)
         admitted = level >= SECOND
@@ -54,6 +57,11 @@ class SourceRate:
         if len(self._buckets) > _TABLE:
             self._buckets.popitem(last=False)
         return admitted
+
+
+def rate_key(source: Address) -> int:
+    """What the bucket of a source is found by."""
+    return int(source) if source.version == 4 else int(source) >> 64 | 1 << 64
 
 
 def source_of(address: object) -> Address:

@@ -39,6 +39,7 @@ class EchoCodec:
 
     transport: Literal["icmp", "udp"] = "icmp"
     minimum_size = payload.SIZE
+    timeless = True
 
     def encode(
         self, out: Octets, *, family: int, identifier: int, stream: Int64, sequence: Int64, nonce: NDArray[np.uint64]

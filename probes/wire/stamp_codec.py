@@ -65,8 +65,7 @@ class StampCodec(SessionCodec):
         known = UNKNOWN_ERROR_NS if error_ns is None else error_ns
         error = error_estimate(known, synchronised=synchronised and error_ns is not None, ptp=self._ptp)
         authenticated = self._key is not None
-        write = _write_base
-        write(out, sequence, stamp, error, self._ssid, authenticated)
+        _write_base(out, sequence, stamp, error, self._ssid, authenticated)
         tail, count_at = self._tail(out.shape[1])
         out[:, self._base :] = tail
         if count_at >= 0:
@@ -81,25 +80,27 @@ class StampCodec(SessionCodec):
         read = stamp.read_replies(data, length, authenticated=self._key is not None)
         error = read_error(read.error)
         arrived, departed = (_times(words, error.ptp, near_ns) for words in (read.received, read.stamp))
-        valid = read.valid & (arrived != ABSENT) & (departed != ABSENT)
-        genuine = valid if self._key is None else valid & stamp_auth.verify(data, length, self._key)
+        genuine = read.valid if self._key is None else read.valid & stamp_auth.verify(data, length, self._key)
         tlvs = stamp_tlv.read(data, length, self._base)
         trusted = self._trusted(data, tlvs)
-        followed, followed_ns = _followed(data, tlvs, trusted, error.ptp, near_ns)
+        follow_up, class_of_service, timestamp_information, _ = self._asked
+        absent = np.full(len(length), ABSENT, np.int64)
+        followed = _followed(data, tlvs, trusted, error.ptp, near_ns) if follow_up else (absent, absent)
+        free = _free_running(data, tlvs, trusted) if timestamp_information else np.zeros(len(length), np.bool_)
         return Reflections(
             valid=genuine,
-            forged=valid & ~genuine,
+            forged=read.valid & ~genuine,
             sequence=read.sender_sequence,
             stamp=read.sender_stamp,
             number=self._numbers(data, tlvs, trusted, read),
             arrived_ns=arrived,
             departed_ns=departed,
             error_ns=error.error_ns,
-            synchronised=error.synchronised & ~_free_running(data, tlvs, trusted),
+            synchronised=error.synchronised & ~free,
             ttl=read.sender_ttl,
-            dscp=_dscp(data, tlvs, trusted),
-            followed=followed,
-            followed_ns=followed_ns,
+            dscp=_dscp(data, tlvs, trusted) if class_of_service else absent,
+            followed=followed[0],
+            followed_ns=followed[1],
         )
 
     def quoted(self, data: Octets, length: Int64) -> Quoted:
@@ -148,13 +149,14 @@ class StampCodec(SessionCodec):
         return trusted
 
     def _numbers(self, data: Octets, tlvs: stamp_tlv.Tlvs, trusted: Flags, read: stamp.Replies) -> Int64:
-        """The reflector's numbers; one that keeps no state may still count what it sends (Direct Measurement)."""
+        """The reflector's numbers; one that keeps no state may still count what it sends, this reply included
+        (Direct Measurement)."""
         if not self._asked[3]:
             return read.sequence
         counters = stamp_tlv.read_counters(data, tlvs)
         counts = counters.present & trusted & _answered(tlvs, stamp_tlv.DIRECT_MEASUREMENT)
         stateless = read.sequence == read.sender_sequence
-        return np.where(counts & stateless, counters.reflector_sent, read.sequence)
+        return np.where(counts & stateless, counters.reflector_sent - 1 & 0xFFFF_FFFF, read.sequence)
 
 
 def _write_base(out: Octets, sequence: Int64, words: Words, error: int, ssid: int, authenticated: bool) -> None:

@@ -25,6 +25,7 @@ class UdpEchoCodec:
 
     transport: Literal["icmp", "udp"] = "udp"
     minimum_size = payload.SIZE
+    timeless = True
 
     def encode(
         self,

@@ -70,7 +70,13 @@ def write(folder: Path, circuits: Sequence[dict[str, object]], **sections: objec
 
 
 def reflector(echo: int, responder: int) -> dict[str, object]:
-    return {"listen": "127.0.0.1", "echo_port": echo, "responder_port": responder, "allow": ["127.0.0.0/8"]}
+    return {
+        "listen": "127.0.0.1",
+        "echo_port": echo,
+        "responder_port": responder,
+        "stamp_port": "off",
+        "allow": ["127.0.0.0/8"],
+    }
 
 
 class Agent:

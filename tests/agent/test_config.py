@@ -39,7 +39,8 @@ sinks:
      token: {credential: influx-token}, ca_file: tls/ca.pem, batch: 100, timeout: 1500ms, histograms: false}
   - {name: legacy, url: "http://10.0.0.5:8086", api: v1, database: sla, retention_policy: a, username: u,
      password: {file: ../pw}}
-reflector: {listen: "::", allow: [192.0.2.7, 2001:db8::/32]}
+reflector: {listen: "::", allow: [192.0.2.7, 2001:db8::/32], stamp_port: 8862, key: {file: ../stamp-key},
+  unauthenticated: [192.0.2.7], stateful: false, reply_dscp: [EF, 10], stamp_rate: 50, stamp_gather: 0s}
 circuits:
   - name: 12/KQGN/123456//ZYO
     customer: ACME
@@ -86,6 +87,10 @@ def test_everything_arrives_in_base_units(full: AgentConfig, tmp_path: Path) -> 
     assert full.reflector is not None
     assert full.reflector.allow == ("192.0.2.7/32", "2001:db8::/32")
     assert (full.reflector.echo_port, full.reflector.responder_port) == (8620, 8621)
+    assert (full.reflector.stamp_port, full.reflector.stateful) == (8862, False)
+    assert full.reflector.key == SecretSource(file=tmp_path.parent / "stamp-key")
+    assert (full.reflector.unauthenticated, full.reflector.reply_dscp) == (("192.0.2.7/32",), (46, 10))
+    assert (full.reflector.stamp_rate, full.reflector.stamp_gather_ns) == (50, 0)
     assert full.discover == {"gw": "gateway"}
     circuit = full.circuits[0]
     assert replace(circuit, probes=()) == Circuit(
@@ -110,6 +115,18 @@ def test_the_default_file_is_right_and_needs_nothing() -> None:
     assert config.reflector is not None
     assert config.reflector.listen == "127.0.0.1"
     assert all(circuit.contract for circuit in config.circuits)
+
+
+@pytest.mark.parametrize(("written", "port"), [("", 862), ("stamp_port: 8862,", 8862), ('stamp_port: "off",', 0)])
+def test_the_port_of_stamp(tmp_path: Path, written: str, port: int) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text(f"reflector: {{listen: 127.0.0.1, {written} allow: [127.0.0.0/8]}}\n", "utf-8")
+    config = load(path)
+    assert config.reflector is not None
+    assert (config.reflector.stamp_port, config.reflector.key, config.reflector.stateful) == (port, None, True)
+    shown = config.written["reflector"]
+    assert isinstance(shown, dict)
+    assert shown["stamp_port"] == (port or "off")
 
 
 def test_every_key_is_explained_in_the_default_file() -> None:

@@ -37,6 +37,7 @@ from tests.agent.running import (
     udp,
     write,
 )
+from tests.probes.reflect.stamp_asking import plain
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -131,6 +132,21 @@ def test_without_circuits_it_answers_others_and_says_so(tmp_path: Path, ports: l
     with Agent(write(tmp_path / "a", [], reflector=reflector(*ports[:2]))) as run:
         run.line("no circuits are configured: nothing is measured")
         assert run.end() == 0
+
+
+def test_stamp_is_answered_and_what_was_counted_is_kept(tmp_path: Path, ports: list[int]) -> None:
+    settings = reflector(*ports[:2]) | {"stamp_port": ports[2]}
+    with Agent(write(tmp_path / "a", [], reflector=settings)) as run:
+        run.line("no circuits are configured")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+            mine.settimeout(10)
+            for size in (44, 20, 44):
+                mine.sendto(plain()[:size], ("127.0.0.1", ports[2]))
+            assert [len(mine.recv(2000)) for _ in range(2)] == [44, 44]
+        assert run.end() == 0
+        with run.reader() as reader:
+            (text,) = [event.text for event in reader.events() if event.kind == "reflector"]
+    assert text == "STAMP: in 3, answered 2, dropped_size 1, sessions 1"
 
 
 def test_json_lines_are_documents_and_nothing_else(tmp_path: Path, ports: list[int]) -> None:

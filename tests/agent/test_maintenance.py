@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -310,7 +311,7 @@ def a_story(seed: int, *, confirms: bool) -> Book:
     return found
 
 
-def test_no_story_without_a_confirmation_changes_any_verdict() -> None:
+def test_no_story_without_a_confirmation_changes_any_verdict(figure: Callable[[str], None]) -> None:
     promises = (objective(Metric.AVAILABILITY, "0.9"), objective(Metric.LOSS, "0.1"))
 
     def judged(signed: Contract) -> list[object]:
@@ -325,9 +326,13 @@ def test_no_story_without_a_confirmation_changes_any_verdict() -> None:
     changed = [judged(contract(*promises, exclusions=a_story(seed, confirms=True).exclusions("test"))) != plain
                for seed in range(60)]  # fmt: skip
     assert any(changed), "with confirmations some do"
+    figure(f"maintenance: 60 stories without a confirmation change 0 verdicts, with confirmations {sum(changed)} of 60")
 
 
-def test_whatever_happens_only_confirmed_time_is_out_and_the_order_of_versions_is_of_no_account() -> None:
+def test_whatever_happens_only_confirmed_time_is_out_and_the_order_of_versions_is_of_no_account(
+    figure: Callable[[str], None],
+) -> None:
+    entries = 0
     for seed in range(400):
         found = a_story(seed, confirms=True)
         versions = found.exclusions("test")
@@ -336,5 +341,7 @@ def test_whatever_happens_only_confirmed_time_is_out_and_the_order_of_versions_i
         assert list(ruling.time) == list(other.time)
         agreed = Spans.of((item.start_ns, item.end_ns) for item in versions if item.confirmed_by)
         assert not len(ruling.time - agreed)
+        entries += len(ruling.entries)
         for entry in ruling.entries:
             assert entry.standing is not Standing.APPLIED or entry.exclusion.confirmed_by
+    figure(f"maintenance: 400 stories, {entries:,} entries that overlap or come afterwards: each time out once")

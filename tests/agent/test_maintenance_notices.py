@@ -216,9 +216,10 @@ def survives(data: bytes) -> bool:
     return bool(notices)
 
 
-def test_random_damage_is_read_or_refused_and_nothing_else() -> None:
+def test_random_damage_is_read_or_refused_and_nothing_else(figure: Callable[[str], None]) -> None:
     read = [survives(damaged(seed)) for seed in range(3000)]
     assert 150 < sum(read) < 2850, "both happen often"
+    figure(f"maintenance notices: {len(read):,} damaged ones, {sum(read)} read, the others refused, 0 exceptions")
 
 
 def first_failure(seeds: range) -> int | None:

@@ -4,10 +4,11 @@ The oracle counts second by second, and judges by loops what is left of a day on
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.sla.exclusion.exclusions import Exclusion, Standing, rule
@@ -40,7 +41,10 @@ entries = st.lists(
 
 
 @given(entries, st.integers(0, LAST + 60))
-def test_the_time_excluded_is_counted_second_by_second_and_once(ledger: list[Exclusion], now: int) -> None:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_the_time_excluded_is_counted_second_by_second_and_once(
+    tallied: Callable[[str, int], None], ledger: list[Exclusion], now: int
+) -> None:
     now_ns = T0 + now * SECOND
     ruling = rule(contract(exclusions=tuple(ledger)), "c1", start_ns=T0, end_ns=T0 + LAST * SECOND, now_ns=now_ns)
     expected = 0
@@ -55,6 +59,7 @@ def test_the_time_excluded_is_counted_second_by_second_and_once(ledger: list[Exc
     assert sorted(item.exclusion.id for item in ruling.entries) == sorted(item.id for item in touching), (
         "all are listed"
     )
+    tallied("maintenance entered twice, overlapping, afterwards: seconds as a loop counts them", LAST)
 
 
 def test_an_entry_made_after_its_start_is_marked_and_holds_only_when_confirmed_by_name() -> None:

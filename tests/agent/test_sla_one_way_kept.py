@@ -14,6 +14,7 @@ from agent.sla.samples.columns import SampleColumns
 from agent.sla.terms.contract import JitterDefinition, Metric, Statistic, StatisticType
 from agent.sla.verdict import Verdict
 from agent.store import Store, StoreReader
+from agent.store.sealed import layout
 from probes.core.model import Sample
 from probes.metrics.voice import sample_mos
 from tests.fakes.contracts import MS, objective
@@ -156,3 +157,19 @@ def test_withheld_throughout_there_is_no_value(kept: tuple[Store, StoreReader, P
         assert WITHHELD in verdict.sentence, verdict.sentence
     assert found[2].value is None or found[2].best != found[2].worst, "one direction of the worse of both is unknown"
     assert found[11].value is not None
+
+
+def test_a_seeded_bug_is_caught(kept: tuple[Store, StoreReader, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sealed files that forget what came back."""
+    store, reader, path = kept
+    store.append(SAMPLES[:60])
+    assert store.flush(30.0)
+    live = judged(reading(reader), promises())
+    release_all(store, seal_all(path))
+    plain = layout.selected
+    monkeypatch.setattr(
+        layout,
+        "selected",
+        lambda names, groups: ["NULL" if name == "backward_lost" else name for name in plain(names, groups)],
+    )
+    assert judged(reading(reader), promises()) != live

@@ -5,7 +5,7 @@ One letter is one interval of 10 s of 10 packets: `.` answered, `H` all lost, a 
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -215,8 +215,9 @@ def random_texts(seed: int, circuits: int) -> dict[str, str]:
 
 
 @pytest.mark.timeout(7200)
-def test_what_is_shared_agrees_with_a_loop_over_the_intervals() -> None:
-    for seed in range(count("FATES", 60, 5_000)):
+def test_what_is_shared_agrees_with_a_loop_over_the_intervals(figure: Callable[[str], None]) -> None:
+    sites = count("FATES", 60, 5_000)
+    for seed in range(sites):
         texts = random_texts(seed, 4)
         site = Site(texts, FIVE[:4])
         expected = naive(texts)
@@ -225,12 +226,14 @@ def test_what_is_shared_agrees_with_a_loop_over_the_intervals() -> None:
             found = site.fate.of({"icmp": site.data[name].between(T0, T0 + LONG * SPAN)}, NOW)
             got = {k for k in range(LONG) if found.holds(np.array([T0 + k * SPAN]))[0]}
             assert got == own, (seed, name)
+    figure(f"shared fate: {sites:,} sites of 4 circuits, {sites * LONG:,} intervals as a loop finds them")
 
 
 @pytest.mark.timeout(7200)
-def test_when_all_fail_at_once_there_is_no_breach_however_they_were_cut() -> None:
+def test_when_all_fail_at_once_there_is_no_breach_however_they_were_cut(figure: Callable[[str], None]) -> None:
     """Only common failures, of any length and number, with edges that hit every circuit differently."""
-    for seed in range(count("FATES", 60, 5_000)):
+    sites = count("FATES", 60, 5_000)
+    for seed in range(sites):
         chance = random.Random(seed)
         texts = {f"c{k}": FINE for k in range(5)}
         for at in sorted(chance.sample(range(0, LONG - 45, 45), chance.randint(1, 4))):
@@ -239,6 +242,7 @@ def test_when_all_fail_at_once_there_is_no_breach_however_they_were_cut() -> Non
                 edges = chance.choice(".123456789"), chance.choice(".123456789")
                 texts[name] = over(text, at, f"{edges[0]}{'H' * length}{edges[1]}")
         assert Site(texts, FIVE).breached() == [], seed
+    figure(f"all circuits fail at once: {sites:,} sites of 5 circuits, 0 breaches")
 
 
 def test_what_was_examined_once_is_not_read_again_and_growing_day_by_day_changes_nothing() -> None:

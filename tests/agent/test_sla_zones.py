@@ -7,7 +7,7 @@ second where its offset changed.
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from zoneinfo import TZPATH, ZoneInfoNotFoundError, available_timezones
@@ -90,7 +90,7 @@ def naive_starts(law: list[tuple[int, int]]) -> dict[date, int]:
 
 @pytest.mark.usefixtures("c_library")
 @pytest.mark.parametrize("zone", chosen())
-def test_every_window_is_what_the_c_library_makes_of_it(zone: str) -> None:
+def test_every_window_is_what_the_c_library_makes_of_it(zone: str, tallied: Callable[[str, int], None]) -> None:
     law = changes(zone)
     starts = naive_starts(law)
     info = zones.zone(zone).info
@@ -107,6 +107,7 @@ def test_every_window_is_what_the_c_library_makes_of_it(zone: str) -> None:
     assert total == whole, "the days add up to the whole time"
     for unit in UNITS[1:]:
         _check_tiling(zone, unit, starts)
+    tallied("time zones, days as the C library makes them", (LAST - FIRST).days + 1)
 
 
 def _check_edges(zone: str, day: date, law: list[tuple[int, int]]) -> None:

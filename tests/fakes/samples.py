@@ -74,6 +74,8 @@ directions = group(
     error_ns=optional,
     withheld=st.none() | texts,
     dscp=st.none() | st.integers(0, 63),
+    ttl=optional,
+    stamped=optional,
     histogram=st.none() | histograms(),
 ).filter(lambda one: one != NEVER_EMPTY)
 hops = group(
@@ -187,7 +189,7 @@ def _one_way(values: Int64, there: Any, sent: int, lost: int) -> OneWay:
     known = values[there]
     return OneWay(
         sent, lost, _delay_of(known), _variation_of(np.where(there, values, ABSENT)), 20_000, None, 46,
-        build(known) if len(known) else None,
+        build(known) if len(known) else None, 62, len(known),
     )  # fmt: skip
 
 

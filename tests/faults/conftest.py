@@ -1,4 +1,4 @@
-"""What the fault harnesses share: figures printed at the end, file systems of their own, processes quick to start."""
+"""What the fault harnesses share: file systems of their own, processes quick to start."""
 
 from __future__ import annotations
 
@@ -20,30 +20,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(12 * 3600))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    figures = [value for report in reports for name, value in report.user_properties if name == "figure"]
-    if figures:
-        terminalreporter.section("faults, in figures")
-        for text in figures:
-            terminalreporter.line(str(text))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def preloaded() -> None:
     """Children are forked from a process that has everything imported."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.faults.keeper", "tests.faults.courier"])
-
-
-@pytest.fixture
-def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Prints one line of figures when all tests are over, and at once under `-s`."""
-
-    def tell(text: str) -> None:
-        print(text)
-        record_property("figure", text)
-
-    return tell
 
 
 @pytest.fixture

@@ -59,11 +59,13 @@ def test_delay_of_each_direction_is_the_logs(make_lab: Callable[..., Lab]) -> No
             assert abs(mean - np.abs(np.diff(known)).mean()) < TOLERANCE_NS, name
 
 
-def test_loss_of_each_direction_is_the_logs(make_lab: Callable[..., Lab]) -> None:
-    """Exact over the run and, with what a neighbour interval settles, sample by sample."""
+@pytest.mark.parametrize(("forward", "backward"), [(0.08, 0.15), (0.5, 0.1), (0.0, 0.5)])
+def test_loss_of_each_direction_is_the_logs(make_lab: Callable[..., Lab], forward: float, backward: float) -> None:
+    """Exact over the run, but for losses at its ends that no reply brackets: those are in neither direction."""
     lab = make_lab(
-        forward={"loss": 0.08, "delay_ns": 3 * MS}, backward={"loss": 0.15, "delay_ns": 3 * MS}, seed="stamp-loss"
-    )
+        forward={"loss": forward, "delay_ns": 3 * MS}, backward={"loss": backward, "delay_ns": 3 * MS},
+        seed="stamp-loss",
+    )  # fmt: skip
     with stamp_reflector(lab):
         run = measure(lab, streams(lab, limit=500), clock=SYNCHRONISED, span_ns=2 * SECOND)
     log = lab.log()
@@ -71,11 +73,11 @@ def test_loss_of_each_direction_is_the_logs(make_lab: Callable[..., Lab]) -> Non
         reported, truth = run.streams[f"stamp{family}"], ways(log, family)
         assert reported.count("sent") == len(truth) == 500
         there, back = int(truth.lost_forward.sum()), int(truth.lost_backward.sum())
-        assert min(there, back) > 10
+        assert there + back > 50
         assert reported.answered().tolist() == (truth.backward_ns >= 0).tolist()
         whole = [sample for sample in reported.samples if sample["forward"]["lost"] is not None]
+        assert all(sample in whole for sample in reported.samples[1:-1]), "only what no reply brackets may stay open"
         unknown = sum(s["counts"]["lost"] for s in reported.samples if s not in whole)
-        assert unknown <= reported.count("lost") // 3, "only what no later reply brackets may stay open"
         found = [sum(sample[way]["lost"] for sample in whole) for way in ("forward", "backward")]
         assert there - unknown <= found[0] <= there
         assert back - unknown <= found[1] <= back

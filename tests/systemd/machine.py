@@ -69,6 +69,7 @@ class Machine:
         """The units in their places, the program below /opt as a package would put it."""
         places = {
             "*.service": "etc/systemd/system",
+            "*.socket": "etc/systemd/system",
             "*.sysusers.conf": "usr/lib/sysusers.d",
             "*.tmpfiles.conf": "usr/lib/tmpfiles.d",
         }

@@ -168,6 +168,9 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(3)
 s.sendto(bytes.fromhex("4c570101") + bytes(60), ("127.0.0.1", 8620))
 print(s.recv(100)[:4].hex(), end="")
+s.sendto(bytes.fromhex("00000007" "0000000100000000" "0101") + bytes(30), ("127.0.0.1", 862))
+reply = s.recv(100)
+print(len(reply), reply[24:28].hex(), end="")
 """
 
 
@@ -178,13 +181,13 @@ def test_the_reflector_answers_those_it_was_told_to(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     try:
         assert wait_for(lambda: "listening on ::" in machine.journal(REFLECTOR), 15), machine.journal(REFLECTOR)
-        assert machine.run("/usr/bin/python3", "-c", ASK) == "4c570102"
+        assert machine.run("/usr/bin/python3", "-c", ASK) == "4c57010244 00000007"
         status = machine.run("cat", f"/proc/{machine.show(REFLECTOR, 'MainPID')['MainPID']}/status") or ""
-        assert "CapEff:\t0000000000000000" in status
+        assert "CapEff:\t0000000000000000" in status, "port 862 comes from the socket unit"
         assert machine.run("systemctl", "stop", REFLECTOR) is not None
         assert machine.show(REFLECTOR, "Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
     finally:
-        machine.run("systemctl", "stop", REFLECTOR)
+        machine.run("systemctl", "stop", REFLECTOR.replace("service", "socket"), REFLECTOR)
 
 
 def test_the_reflector_does_not_start_without_its_list(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,15 +25,17 @@ def placed(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
         assert count, pattern
     path = folder / name
     path.write_text(text, "utf-8")
+    for socket in FOLDER.glob("*.socket"):
+        shutil.copy(socket, folder)
     return path
 
 
 def complaints(path: Path) -> list[str]:
-    """What `systemd-analyze verify` says about this file. Its exit code is 0 for unknown keys: read its words."""
+    """What `systemd-analyze verify` says about a unit and its socket. Its exit code is 0 for unknown keys: read on."""
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False, timeout=60
     )
-    return [line for line in done.stderr.splitlines() if path.name in line]
+    return [line for line in done.stderr.splitlines() if path.stem in line]
 
 
 def exposure(path: Path, tenths: int) -> subprocess.CompletedProcess[str]:
@@ -78,18 +81,22 @@ def test_a_loosened_sandbox_is_seen(tmp_path: Path) -> None:
     assert exposure(path, EXPOSURE["linkwitness.service"]).returncode == 1
 
 
-def test_the_agent_may_open_raw_sockets_and_read_the_clock_and_nothing_more() -> None:
+def test_the_agent_may_open_raw_sockets_and_low_ports_and_read_the_clock_and_nothing_more() -> None:
     unit = settings("linkwitness.service")
-    assert unit["AmbientCapabilities"] == unit["CapabilityBoundingSet"] == ["CAP_NET_RAW"]
+    assert unit["AmbientCapabilities"] == unit["CapabilityBoundingSet"] == ["CAP_NET_RAW CAP_NET_BIND_SERVICE"]
     assert "adjtimex clock_adjtime" in unit["SystemCallFilter"]
     assert not {"ProtectClock", "ProcSubset", "PrivateUsers"} & unit.keys()
     assert unit["NotifyAccess"] == ["main"]
 
 
-def test_the_reflector_holds_no_capability() -> None:
+def test_the_reflector_holds_no_capability_and_gets_port_862_from_its_socket_unit() -> None:
     unit = settings("linkwitness-reflector.service")
     assert unit["CapabilityBoundingSet"] == [""]
     assert "AmbientCapabilities" not in unit
+    assert unit["RestrictAddressFamilies"] == ["AF_INET AF_INET6"]
+    assert "adjtimex clock_adjtime" in unit["SystemCallFilter"]
+    assert "ProtectClock" not in unit
+    assert settings("linkwitness-reflector.socket")["ListenDatagram"] == ["[::]:862"]
 
 
 @pytest.mark.parametrize("name", UNITS)

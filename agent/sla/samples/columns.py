@@ -24,7 +24,7 @@ ONE_WAY_COLUMNS = (
     "delay_count", "delay_sum_ns", "delay_min_ns", "delay_max_ns", "delay_p50_ns", "delay_p95_ns", "delay_p99_ns",
     "delay_stddev_ns",
     "ipdv_pairs", "ipdv_abs_sum_ns", "ipdv_p95_ns", "pdv_p95_ns", "rfc3550_ns",
-    "error_ns", "dscp",
+    "error_ns", "dscp", "ttl", "stamped",
 )  # fmt: skip
 """Of one direction, without its name. Delays may be negative, within `error_ns`."""
 RESIDENCE_COLUMNS = ("residence_count", "residence_sum_ns", "residence_min_ns", "residence_max_ns")
@@ -106,6 +106,8 @@ class SampleColumns:
     forward_rfc3550_ns: Int64 | None = None
     forward_error_ns: Int64 | None = None
     forward_dscp: Int64 | None = None
+    forward_ttl: Int64 | None = None
+    forward_stamped: Int64 | None = None
     forward_withheld: Sequence[str | None] | None = None
     forward_histogram: Sequence[Histogram | None] | None = None
     backward_sent: Int64 | None = None
@@ -125,6 +127,8 @@ class SampleColumns:
     backward_rfc3550_ns: Int64 | None = None
     backward_error_ns: Int64 | None = None
     backward_dscp: Int64 | None = None
+    backward_ttl: Int64 | None = None
+    backward_stamped: Int64 | None = None
     backward_withheld: Sequence[str | None] | None = None
     backward_histogram: Sequence[Histogram | None] | None = None
     residence_count: Int64 | None = None

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from agent.config.settings import StoreSettings
-from agent.store import owing
+from agent.store import owing, unreadable
 from agent.store.directory import set_aside
 from agent.store.identity import epochs_of, shared_through
+from agent.store.leaving import Expulsion, Leaving
 from agent.store.owing import Note
 from agent.store.records import LIVE_FILE, LOST, EventRecord, Retired
 from agent.store.sealed import manifest, process, retention, slices, verification
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 SEAL_TIMEOUT_S: Final = 1800.0
 """Far beyond what a day of ten thousand probes takes at the lowest priority."""
 FLUSH_S: Final = 30.0
+EXPEL_S: Final = 60.0
 PASS_NS: Final = 3600 * SECOND
 SEALED: Final = "sealed"
 SEAL_FAILED: Final = "seal_failed"
@@ -43,6 +45,7 @@ class Releasing(Protocol):
 
     def release(self, part: Part, still_sealed: Callable[[], bool], timeout_s: float = ...) -> int: ...
     def retire(self, *, packets_before_ns: int, samples_before_ns: int, timeout_s: float = ...) -> Retired: ...
+    def leave(self, leaving: Leaving, timeout_s: float) -> bool: ...
     def write_off(self, parts: Sequence[str], losses: Sequence[EventRecord]) -> None: ...
     def flush(self, timeout_s: float) -> bool: ...
 
@@ -56,6 +59,8 @@ class Keeper:
         self._thread: threading.Thread | None = None
         self._trouble = ""
         self._due = 0
+        self._looked: int | None = None
+        """monotonic ns of the last look for damaged rows in the hourly pass"""
 
     def begin(self, policy: StoreSettings) -> None:
         """Start a pass."""
@@ -96,37 +101,67 @@ class Keeper:
 
     def work(self, policy: StoreSettings) -> None:
         """One whole pass. Raises LocalError, OSError."""
-        now = self._clock.wall()
+        now, begin = self._clock.wall(), self._clock.monotonic()
+        if self._looked is None or begin - self._looked >= PASS_NS:  # reading what is damaged fails until then
+            self._looked = begin
+            self.expel()
         before = {"packets_before_ns": now - policy.keep_packets_ns, "samples_before_ns": now - policy.keep_samples_ns}
         self._writer.retire(**before)
         retention.finish(self._path)
         self._forget_missing()
-        self.seal((now - policy.seal_after_ns) // DAY_NS, policy.live_bytes)
-        if not self._stop.is_set():
-            self._retire(policy.keep_bytes, before)
+        try:
+            self.seal((now - policy.seal_after_ns) // DAY_NS, policy.live_bytes)
+        finally:
+            if not self._stop.is_set():
+                self._retire(policy.keep_bytes, before)
 
     def seal(self, before_day: int, live_bytes: int | None = None) -> list[Part]:
         """Release what is sealed and still live, then seal every day before before_day; and the oldest slices while
-        more than live_bytes are live. Raises as work."""
-        self._release_all()
+        more than live_bytes are live. Raises as work: of damaged parts when all others are done."""
+        damages = self._release_all()
         found: list[Part] = []
         while not self._stop.is_set():
-            name = process.seal_one(
-                self._path, before_day=before_day, now_ns=self._clock.wall(), timeout_s=SEAL_TIMEOUT_S,
-                stop=self._stop, live_bytes=live_bytes,
-            )  # fmt: skip
+            try:
+                name = process.seal_one(
+                    self._path, before_day=before_day, now_ns=self._clock.wall(), timeout_s=SEAL_TIMEOUT_S,
+                    stop=self._stop, live_bytes=live_bytes,
+                )  # fmt: skip
+            except LocalError:
+                if not self.expel():
+                    raise
+                continue
             if name is None:
                 break
             found.append(manifest.load(self._path, name))
             self._release(found[-1])
             self._event(SEALED, f"{name}: {found[-1].rows} samples sealed in {format_bytes(found[-1].bytes)}")
+        if damages:
+            raise damages[0]
         return found
 
-    def _release_all(self) -> None:
+    def expel(self) -> int:
+        """Take rows that are no samples any more out of the live database: one would keep all others in it for ever."""
+        with _reading(self._path) as connection:
+            found = unreadable.find(connection)
+        if not found:
+            return 0
+        log.error("%d samples are damaged in the live database, the first: %s", len(found), found[0])
+        expulsion = Expulsion(found, self._clock.wall())
+        self._writer.leave(expulsion, EXPEL_S)
+        return expulsion.samples
+
+    def _release_all(self) -> list[LocalError]:
+        """What keeps parts from being released: their days stay as they are until somebody mends it."""
         oldest = oldest_seq(self._path)
-        for part in manifest.load_all(self._path):
+        parts, damaged = manifest.load_sound(self._path)
+        found: list[LocalError] = list(damaged.values())
+        for part in parts:
             if oldest is not None and part.through_seq >= oldest and not self._stop.is_set():
-                self._release(part)
+                try:
+                    self._release(part)
+                except LocalError as damage:
+                    found.append(damage)
+        return found
 
     def _release(self, part: Part) -> None:
         """Take the part's rows out of the live database, once the files have been read and found whole."""
@@ -145,8 +180,9 @@ class Keeper:
 
     def _retire(self, keep_bytes: int | None, before: Mapping[str, int]) -> None:
         notes = notes_of(self._path)
+        parts, _damaged = manifest.load_sound(self._path)
         gone, bare = retention.plan(
-            manifest.load_all(self._path), **before, keep_bytes=keep_bytes, live_bytes=live_bytes(self._path),
+            parts, **before, keep_bytes=keep_bytes, live_bytes=live_bytes(self._path),
             owed={note.part for note in notes},
         )  # fmt: skip
         gone = [part for part in gone if not still_live(self._path, part)]

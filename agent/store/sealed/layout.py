@@ -49,7 +49,8 @@ NARROW: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("state", "sent", "received", "lost", "late", "duplicate", "reordered", "corrupt", "not_sent", "rtt_count",
          "ipdv_pairs", *BUCKETS.values(), "residence_count",
-         *(f"{way}_{name}" for way in DIRECTIONS for name in ("sent", "lost", "delay_count", "ipdv_pairs", "dscp"))),
+         *(f"{way}_{name}" for way in DIRECTIONS for name in (
+             "sent", "lost", "delay_count", "ipdv_pairs", "dscp", "ttl", "stamped"))),
         "USMALLINT"),
     **dict.fromkeys(
         ("rtt_min_ns", "rtt_max_ns", "rtt_p50_ns", "rtt_p95_below_max_ns", "rtt_p99_below_max_ns", "rfc3550_ns"),
@@ -118,13 +119,15 @@ def _reference(name: str, column: Callable[[str], Int64]) -> Int64:
 
 
 def _or_zero(values: Int64) -> Int64:
-    return np.where(values == ABSENT, 0, values)
+    absent = values == ABSENT
+    return np.where(absent, 0, values) if absent.any() else values
 
 
 def _apart(values: Int64, reference: Int64) -> Int64:
     """reference - values, modulo 2^64: its own inverse. A distance that would read as ABSENT is left as the value."""
     distance = reference - values
-    return np.where((values == ABSENT) | (distance == ABSENT), values, distance)
+    kept = (values == ABSENT) | (distance == ABSENT)
+    return np.where(kept, values, distance) if kept.any() else distance
 
 
 def required_integers(wanted: Iterable[str]) -> tuple[str, ...]:

@@ -273,6 +273,12 @@ def names(store: Path) -> list[str]:
     return [match[0] for match in sorted(found, key=lambda match: (match[1], int(match[2])))]
 
 
+def place_of(name: str) -> tuple[int, int]:
+    """Day since 1970 and number of the part of this name."""
+    day, _, number = name.partition(".")
+    return int(np.datetime64(day, "D").astype(np.int64)), int(number)
+
+
 def displaced(store: Path, names: Collection[str]) -> list[DamagedSeal]:
     """Directories that are a part by their manifest, but not by their name, while no part has that name.
 
@@ -317,11 +323,25 @@ def load(store: Path, name: str) -> Part:
 
 def load_all(store: Path) -> list[Part]:
     """Every part, by day and number; one that is retired meanwhile is left out. Raises as load."""
-    parts = []
-    for name in names(store):
-        with contextlib.suppress(FileNotFoundError):
-            parts.append(load(store, name))
+    parts, damaged = load_sound(store)
+    for damage in damaged.values():
+        raise damage
     return parts
+
+
+def load_sound(store: Path) -> tuple[list[Part], dict[str, DamagedSeal]]:
+    """As load_all, without those whose manifest is damaged, and these by name. Raises LocalError for a part of a newer
+    linkwitness, OSError.
+    """
+    parts, damaged = [], {}
+    for name in names(store):
+        try:
+            parts.append(load(store, name))
+        except FileNotFoundError:
+            continue
+        except DamagedSeal as damage:
+            damaged[name] = damage
+    return parts, damaged
 
 
 def write(directory: Path, part: Part) -> None:

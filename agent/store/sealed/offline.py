@@ -11,6 +11,7 @@ from typing import Final
 
 from agent.store.directory import Directory
 from agent.store.identity import shared_through
+from agent.store.leaving import Leaving
 from agent.store.livefile import Batch, DamagedFile, LiveFile
 from agent.store.records import LIVE_FILE, NOTHING_LEFT, EventRecord, Owner, Retired, Unparked
 from agent.store.sealed.manifest import Part
@@ -36,6 +37,12 @@ class OfflineWriter:
             if not gone:
                 break
         return total
+
+    def leave(self, leaving: Leaving, timeout_s: float = 0.0) -> bool:  # noqa: ARG002 # the agent's writer waits
+        """Have it done."""
+        while leaving.step(self.file, 0, ROWS):
+            pass
+        return True
 
     def unpark(self, ids: Sequence[int]) -> None:
         """Remove parked lines, durably."""

@@ -107,7 +107,8 @@ def integers(
     narrow: SQL types that values of these columns fit in almost always: less memory to be handed over. Where one does
     not, all is read again in full width. room: rows to leave at the end of each, of any value.
     """
-    return [_filled(column, room) for column in _columns(files, names, where, values, narrow)]
+    found = _columns(files, names, where, values, narrow)[::-1]
+    return [_filled(found.pop(), room) for _ in names]  # what has been taken over is freed at once
 
 
 def unsigned(files: Sequence[Path], names: Sequence[str], where: str, values: Sequence[object]) -> list[AnyInt]:

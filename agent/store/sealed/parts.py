@@ -28,12 +28,15 @@ class SealedParts:
         self._checked: set[Identity] = set()
         self._known: dict[str, tuple[tuple[int, int, int], Part]] = {}
 
-    def current(self) -> list[Part]:
-        """Every part, by day and number. Raises DamagedSeal, LocalError, OSError."""
+    def current(self, about: str | None = None) -> list[Part]:
+        """Every part, by day and number. Raises DamagedSeal, LocalError, OSError.
+
+        about: the one part that is asked about: others whose manifest is damaged are passed over.
+        """
         known, found = self._known, []
         self._known = {}
         names = manifest.names(self._store)
-        for damage in manifest.displaced(self._store, names):
+        for damage in manifest.displaced(self._store, names) if about is None else ():
             self._leave_out(damage)
         for name in names:
             try:
@@ -41,7 +44,8 @@ class SealedParts:
             except FileNotFoundError:
                 continue
             except DamagedSeal as damage:
-                self._leave_out(damage)
+                if about in (None, name):
+                    self._leave_out(damage)
                 continue
             found.append(part)
         return found
@@ -54,9 +58,9 @@ class SealedParts:
         self._known[name] = (identity, part)
         return part
 
-    def read(self, answer: Callable[[SealedDays], Answer]) -> Answer:
-        """The answer over all parts, or over those that can be read where damage is ignored."""
-        days = self._days()
+    def read(self, answer: Callable[[SealedDays], Answer], about: str | None = None) -> Answer:
+        """The answer over all parts, or over those that can be read where damage is ignored. about: as in `current`."""
+        days = self._days(about)
         tries = 0
         while True:
             try:
@@ -64,7 +68,7 @@ class SealedParts:
             except FileNotFoundError as error:
                 tries += 1
                 path = Path(error.filename)
-                days = self._days()
+                days = self._days(about)
                 left = days.without(path)
                 if left is not None:
                     self._leave_out(DamagedSeal(path, "it is missing"))
@@ -78,10 +82,10 @@ class SealedParts:
                     raise
                 days = left
 
-    def _days(self) -> SealedDays:
+    def _days(self, about: str | None) -> SealedDays:
         if len(self._checked) > _CHECKED:
             self._checked.clear()
-        days = SealedDays(self._store, self.current(), self._checked)
+        days = SealedDays(self._store, self.current(about), self._checked)
         for path in self.damaged:
             days = days.without(path) or days
         return days

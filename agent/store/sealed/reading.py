@@ -164,7 +164,9 @@ class SealedDays:
         named = ["histogram", *shapes]
         wanted = ("seq", *BATCH_INTEGERS, *more, *(BUCKETS[name] for name in named))
         written = list(dict.fromkeys(layout.written_name(name) for name in layout.needed(wanted)))
-        columns = dict(zip(written, self._parquet().integers([path], written, *_EVERYTHING), strict=True))
+        columns = dict(
+            zip(written, self._parquet().integers([path], written, *_EVERYTHING, layout.NARROW), strict=True)
+        )
         integers = layout.from_written(wanted, columns.__getitem__)
         told = self._parquet().rows([path], (*BATCH_TEXTS, *texts), *_EVERYTHING)
         remote, reason, *others = ([row[at] for row in told] for at in range(2 + len(texts)))

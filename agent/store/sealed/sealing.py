@@ -47,9 +47,12 @@ def seal_next(store: Path, *, before_day: int, now_ns: int, live_bytes: int | No
     folder = store / FOLDER
     folder.mkdir(mode=0o750, exist_ok=True)
     with _sole(store), _live(store) as connection:
-        parts = manifest.load_all(store)
+        parts, damaged = manifest.load_sound(store)
         sweep(store)
-        found = slices.next_slice(connection, parts, before_day=before_day, now_ns=now_ns, live_bytes=live_bytes)
+        found = slices.next_slice(
+            connection, parts, before_day=before_day, now_ns=now_ns, live_bytes=live_bytes,
+            doubtful={manifest.place_of(name)[0] for name in damaged},
+        )  # fmt: skip
         return None if found is None else _seal(store, connection, found, parts, now_ns)
 
 

@@ -7,7 +7,7 @@ long enough to bring the live database down to half its bound, whatever the sink
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,24 +51,31 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def next_slice(
-    connection: sqlite3.Connection, parts: Sequence[Part], *, before_day: int, now_ns: int, live_bytes: int | None
+    connection: sqlite3.Connection,
+    parts: Sequence[Part],
+    *,
+    before_day: int,
+    now_ns: int,
+    live_bytes: int | None,
+    doubtful: Collection[int] = (),
 ) -> Slice | None:
     """The oldest day before before_day, or what brings the live database back below live_bytes; None for nothing.
 
-    What is sealed and has not left the live database yet is not sealed again.
+    What is sealed and has not left the live database yet is not sealed again. doubtful: days that are left alone,
+    because what has been sealed of them cannot be told.
     """
     epochs = epochs_of(connection)
     leaving = [
         (part, through) for part in parts if (through := shared_through(epochs, part.epochs, part.through_seq)) > 0
     ]
     for count in extract.counts(connection, DAY_NS):
-        if count.number < before_day:
+        if count.number < before_day and count.number not in doubtful:
             found = _day(connection, count, parts)
             if not _still_there(connection, found, leaving):
                 return found
     if live_bytes is None or (used := used_bytes(connection)) <= live_bytes:
         return None
-    slots = extract.counts(connection, SLOT_NS)
+    slots = [slot for slot in extract.counts(connection, SLOT_NS) if _day_of(slot) not in doubtful]
     wanted = sum(slot.rows for slot in slots) * (1 - live_bytes / 2 / used)
     chosen: list[Count] = []
     for slot in slots:

@@ -28,6 +28,7 @@ LISTED = (
     "event",
     "claim",
     "status",
+    "host",
     "config",
     "store",
     "sink",

@@ -53,7 +53,8 @@ usual = st.builds(
 direction = st.builds(
     OneWay, sent=st.none() | number, lost=st.none() | number, delay=some(Delay),
     variation=some(Variation, ipdv_p95_ns=st.none() | number, rfc3550_ns=st.none() | number),
-    error_ns=st.none() | number, withheld=texts, dscp=st.none() | st.integers(0, 63),
+    error_ns=st.none() | number, withheld=texts, dscp=st.none() | st.integers(0, 63), ttl=st.none() | number,
+    stamped=st.none() | number,
     histogram=st.none() | histograms(),
 ).filter(lambda one: one != OneWay())  # fmt: skip
 far = st.builds(
@@ -187,6 +188,7 @@ def test_half_of_a_part_is_for_the_plain_encoder() -> None:
 
 def test_every_shape_is_a_number_of_its_own() -> None:
     bits = [*layout._BIT.values(), *layout._FAR_BIT.values()]
+    assert set(layout._BIT) | set(layout._LEADER) >= set(layout.BATCH_INTEGERS)
     assert len(set(bits)) == len(bits)
     assert max(layout._BIT.values()) < layout._CLASS
     assert min(layout._FAR_BIT.values()) == layout._CLASS + layout._CLASS_BITS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from agent.config import SinkSettings
+from agent.deliver import backoff
 from agent.deliver.line import LineEncoder
 from agent.deliver.worker import SinkWorker
 from agent.store import Store, StoreReader
 from agent.store.records import Owed
 from agent.store.sealed.manifest import FOLDER
+from agent.store.sink_state import oldest_lacking
 from probes.core.clock import SECOND, SystemClock
 from probes.core.model import Sample
 from tests.fakes.samples import START, ping
@@ -55,6 +58,12 @@ class Bench:
 
     def rows_owed(self) -> int:
         return sum(item.rows for item in self.owed())
+
+    def told(self) -> str:
+        """What the sink's last event says of its state."""
+        assert self.store.flush(10)
+        with StoreReader.open(self.path) as reader:
+            return reader.events(kind="sink")[0].text.removeprefix("sink central: ").partition(":")[0]
 
     def drain(self, steps: int = 80) -> None:
         for _ in range(steps):
@@ -137,6 +146,21 @@ def test_newest_samples_do_not_wait_for_sealed_ones(store: Store, tmp_path: Path
     assert rig.worker.status.lag_ns > DAY, "the oldest is what counts"
 
 
+def test_a_live_sample_that_makes_the_server_fail_does_not_hold_up_the_others_until_all_sealed_ones_are_sent(
+    store: Store, tmp_path: Path, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "BATCH", A_DAY // 2 + 1)
+    monkeypatch.setattr(backoff, "BROKEN_AFTER", 2)
+    fill(store, tmp_path / "store")
+    live = lines(range(DAYS - 1, DAYS))
+    rig = bench(lambda request: Answer(500, body=b"panic") if live[5] in request.lines else OK)
+    while not set(live) - {live[5]} <= set(rig.server.stored):
+        rig.worker._live_at = None  # as if half a second had gone by
+        rig.step()
+        assert rig.rows_owed(), "sealed samples are still to come"
+    assert live[5] not in rig.server.stored
+
+
 def test_nothing_is_settled_before_the_server_has_it(store: Store, tmp_path: Path, bench: Callable[..., Bench]) -> None:
     fill(store, tmp_path / "store")
     troubles = [Answer(503), Misbehaviour("cut"), OK, Answer(401), Misbehaviour("half"), Answer(413), OK, Answer(500)]
@@ -215,3 +239,37 @@ def test_a_part_that_cannot_be_read_holds_up_nothing_else(
     assert rig.worker.status.lag == A_DAY
     assert [item.rows for item in rig.owed()] == [A_DAY]
     assert "samples" in rig.worker.status.words
+    assert rig.worker.status.state == "put off"
+    assert rig.told() == "put off"
+
+
+def test_a_manifest_that_cannot_be_read_holds_up_nothing_else_and_no_debt_is_forgotten(
+    store: Store, tmp_path: Path, bench: Callable[..., Bench]
+) -> None:
+    fill(store, tmp_path / "store")
+    [first, *_] = sorted((tmp_path / "store" / FOLDER).rglob("manifest.json"))
+    whole = first.read_bytes()
+    first.write_bytes(whole.replace(b'"rows"', b'"rowz"', 1))
+    rig = bench([OK])
+    for _ in range(40):
+        rig.step()
+    assert set(rig.server.stored) == set(lines(range(1, DAYS)))
+    assert [item.rows for item in rig.owed()] == [A_DAY]
+    assert (rig.worker.status.lag, rig.worker.status.state) == (A_DAY, "put off")
+    first.write_bytes(whole)
+    rig.worker._debts._put_off.clear()
+    rig.drain()
+    assert Counter(rig.server.stored) == Counter(lines())
+    assert rig.told() == "ok"
+
+
+@pytest.mark.parametrize("pattern", ["samples*.parquet", "manifest.json"])
+def test_the_status_of_sinks_needs_no_sealed_file(store: Store, tmp_path: Path, pattern: str) -> None:
+    fill(store, tmp_path / "store", sent=A_DAY + 30)
+    damaged = sorted((tmp_path / "store" / FOLDER).rglob(pattern))[1]
+    damaged.write_bytes(damaged.read_bytes()[:-20] + bytes(20))
+    with StoreReader.open(tmp_path / "store", ignore_damaged=True) as reader:
+        [sink] = reader.status().sinks
+        oldest = oldest_lacking(reader, "central", sink.seq)
+    assert sink.lag == DAYS * A_DAY - A_DAY - 30
+    assert oldest == (FIRST_DAY + 1) * DAY, "no later than what it lacks"

@@ -222,3 +222,50 @@ def test_dripping_behind_tls_ends_like_any_other() -> None:
 )  # fmt: skip
 def test_only_what_leaves_this_host_is_compressed(url: str, encoding: str) -> None:
     assert Sink(SinkSettings("central", url, "v1", database="sla")).pack((b"m a=1i 1\n",)).encoding == encoding
+
+
+class Names:
+    """A name service that answers once `release` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]) -> None:
+        self.release, self.asked, self._addresses, self._real = threading.Event(), 0, addresses, socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
+
+    def look_up(self, host: str, *more: object, **named: object) -> list[object]:
+        if host != "influx.example.net":
+            return list(self._real(host, *more, **named))  # type: ignore[arg-type] # passed on
+        self.asked += 1
+        assert self.release.wait(60)
+        return [item for address in self._addresses for item in self._real(address, more[0], **named)]  # type: ignore[arg-type, call-overload] # passed on
+
+
+def test_a_name_that_nobody_answers_for_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names(monkeypatch, ("127.0.0.1",))
+    with ScriptedServer([Answer()], reads=INFLUX_2) as server:
+        transport = Transport(server.url.replace("127.0.0.1", "influx.example.net"), timeout_ns=100 * MILLISECOND)
+        for _ in range(3):
+            with pytest.raises(NetworkError, match="no name server has answered in time"):
+                transport.request("GET", "/ping")
+        assert names.asked == 1, "the look-up left behind is waited for, not made again"
+        names.release.set()
+        answered = None
+        for _ in range(100):  # a busy host may need longer than the deadline
+            try:
+                answered = transport.request("GET", "/ping")
+                break
+            except NetworkError:
+                continue
+        assert answered is not None
+        assert answered.status == 204
+        transport.close()
+
+
+def test_a_dead_address_of_a_name_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names(monkeypatch, ("127.0.0.2", "127.0.0.1"))
+    names.release.set()
+    with ScriptedServer([Answer()], reads=INFLUX_2) as server:
+        transport = Transport(server.url.replace("127.0.0.1", "influx.example.net"), timeout_ns=10 * SECOND)
+        assert transport.request("POST", "/write", body=b"m a=1i 1").status == 204
+        transport.close()
+    assert server.writes[0].headers["host"].startswith("influx.example.net:")
+    assert names.asked == 1

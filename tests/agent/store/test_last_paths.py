@@ -88,7 +88,7 @@ def test_words_of_what_was_measured_one_way() -> None:
 def test_the_document_of_a_sample_has_both_ways_and_the_path() -> None:
     found = sample_document(stamped(0, [-400, -200, ABSENT], [3000, 5000, ABSENT]))
     assert found["forward"] == {
-        "sent": 3, "lost": 1, "error_ns": 20_000, "withheld": None, "dscp": 46,
+        "sent": 3, "lost": 1, "error_ns": 20_000, "withheld": None, "dscp": 46, "ttl": 62, "stamped": 2,
         "delay": {"count": 2, "sum_ns": -600, "min_ns": -400, "max_ns": -200, "p50_ns": -400, "p95_ns": -200,
                   "p99_ns": -200, "stddev_ns": 100},
         "variation": {"ipdv_pairs": 1, "ipdv_abs_sum_ns": 200, "ipdv_p95_ns": 200, "pdv_p95_ns": 200,

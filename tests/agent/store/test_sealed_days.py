@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("sealed")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(st.lists(samples, max_size=3), st.lists(samples, max_size=10), st.data())
 def test_nothing_changes_when_days_are_sealed(
     place: Path, anywhere: list[Sample], crowded: list[Sample], data: st.DataObject

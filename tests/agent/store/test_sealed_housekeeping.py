@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from agent.config.settings import StoreSettings
-from agent.store import Store, StoreReader
+from agent.store import Store, StoreReader, writer
 from agent.store.sealed import bundle, manifest, parquet, process, retention, sealing, verification
 from agent.store.sealed.keeper import Keeper
 from agent.store.sealed.manifest import DamagedSeal
@@ -113,10 +113,41 @@ def test_a_file_found_damaged_before_the_rows_have_left_is_set_aside_and_the_day
     with pytest.raises(DamagedSeal, match="SHA-256"):
         keeper.work(policy(store_path))
     assert [path.name for path in (store_path / "damaged").iterdir()] == [part.name]
-    assert len(reader.after(0, 100)) == 20
-    keeper.work(policy(store_path))
     assert manifest.names(store_path) == [part.name]
     assert (reader.after(0, 100), told(reader)) == ([], before)
+
+
+@pytest.mark.parametrize("damaged", ["a file, half released", "the manifest"])
+def test_a_damaged_part_keeps_no_other_day_from_being_sealed_or_retired(
+    store: Store, reader: StoreReader, store_path: Path, clock: SteppedClock, keeper: Keeper, damaged: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(process, "seal_one", seal_here)
+    fill(store, 4)
+    parts = seal_all(store_path, FIRST_DAY + 2)
+    release_all(store, parts[:1])
+    if damaged == "the manifest":
+        flip(manifest.path_of(store_path, parts[1].name), 20, 1)
+    else:
+        monkeypatch.setattr(writer, "LEAVING_ROWS", 5)
+        assert store.release(parts[1], iter([True, False]).__next__) == 5
+        flip(store_path / manifest.FOLDER / parts[1].name / parts[1].files[0].name, 100, 3)
+    live = sum(item.sample.start_ns // DAY == FIRST_DAY + 1 for item in reader.after(0, 100))
+    assert live == (20 if damaged == "the manifest" else 15)
+    at(clock, 30)
+    for _ in range(2):
+        with pytest.raises(DamagedSeal, match=parts[1].name):
+            keeper.work(policy(store_path, keep_samples_ns=28 * DAY + DAY // 2))
+        assert manifest.names(store_path) == ["2026-09-22.1", "2026-09-23.1", "2026-09-24.1"]
+        assert [item.sample.start_ns // DAY - FIRST_DAY for item in reader.after(0, 100)] == [1] * live
+
+
+def seal_here(store: Path, *, timeout_s: float, stop: threading.Event, **due: int) -> str | None:
+    """As process.seal_one, in this process."""
+    assert timeout_s > 0
+    assert not stop.is_set()
+    part = sealing.seal_next(store, before_day=due["before_day"], now_ns=due["now_ns"], live_bytes=due["live_bytes"])
+    return None if part is None else part.name
 
 
 def test_more_live_rows_than_sealed_ones_are_never_removed(

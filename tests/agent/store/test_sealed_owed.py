@@ -210,7 +210,7 @@ def test_a_large_live_database_is_sealed_slice_by_slice_whatever_the_sinks_have(
     before, owing = told(reader), sent(due(reader, "far"))
     last = ping(PER_DAY + 19 * 60).start_ns
     slot = last // slices.SLOT_NS * slices.SLOT_NS
-    clock.offset_ns = slot + slices.SLOT_NS + slices.CLOSED_NS - 10**9 - (clock.wall() - clock.offset_ns)
+    clock.offset_ns = slot + slices.SLOT_NS + slices.CLOSED_NS - 10**11 - (clock.wall() - clock.offset_ns)
     keeper.work(policy(store_path, seal_after_ns=30 * DAY, live_bytes=1))
     parts = manifest.load_all(store_path)
     assert len(parts) >= 4

@@ -55,7 +55,7 @@ def naive_far_end(sample: Sample) -> Iterator[tuple[object, dict[str, str]]]:
     """Parts of a sample and the columns of their attributes."""
     words = {"minimum_ns": "min_ns", "maximum_ns": "max_ns"}
     for way, one in (("forward", sample.forward), ("backward", sample.backward)):
-        yield one, {f"{way}_{name}": name for name in ("sent", "lost", "error_ns", "dscp")}
+        yield one, {f"{way}_{name}": name for name in ("sent", "lost", "error_ns", "dscp", "ttl", "stamped")}
         names = [field.name for field in dataclasses.fields(Delay)]
         yield one and one.delay, {f"{way}_delay_{words.get(name, name)}": name for name in names}
         yield one and one.variation, {f"{way}_{field.name}": field.name for field in dataclasses.fields(Variation)}

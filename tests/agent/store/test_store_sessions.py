@@ -157,7 +157,7 @@ def test_a_newer_store_is_left_alone(store_path: Path, clock: SteppedClock) -> N
     connection.close()
     before = (store_path / LIVE_FILE).read_bytes()
     for opener in (lambda: Store.open(store_path, clock=clock, site="lab"), lambda: StoreReader.open(store_path)):
-        with pytest.raises(LocalError, match="store version 9; this linkwitness knows versions up to 2"):
+        with pytest.raises(LocalError, match="store version 9; this linkwitness knows versions up to 3"):
             opener()
     assert (store_path / LIVE_FILE).read_bytes() == before
     assert not (store_path / "damaged").exists()

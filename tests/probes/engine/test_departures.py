@@ -119,6 +119,21 @@ def test_an_idle_engine_does_not_wake_for_nothing() -> None:
     assert steps <= 60
 
 
+def test_a_codec_that_needs_the_time_is_written_when_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UdpEchoCodec, "timeless", False)
+    written: list[int] = []
+    bench = Bench()
+    encode = UdpEchoCodec.encode
+    monkeypatch.setattr(
+        UdpEchoCodec, "encode", lambda *a, **k: (written.append(bench.clock.monotonic()), encode(*a, **k))[1]
+    )
+    bench.add(replace(SPEC, every_ns=100 * MILLISECOND), replace(SPEC, circuit="C2"))
+    bench.run(21)
+    assert written == sorted({packet.at_ns for packet in bench.network.sent})
+    assert bench.total("lost") == 0
+    assert bench.total("received") == bench.total("sent") > 100
+
+
 def test_a_refused_packet_among_planned_ones_is_the_only_one_not_sent() -> None:
     bench = Bench()
     bench.network.fate = lambda sent: errno.ENOBUFS if sent.stream == 1 and sent.sequence == 5 else [Reply(MILLISECOND)]

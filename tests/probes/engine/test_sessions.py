@@ -196,6 +196,24 @@ def test_a_far_clock_that_is_wrong_is_suspect_and_round_trips_do_not_care(offset
     assert np.median(sample.packets.forward_ns) == pytest.approx(offset_s * SECOND + 3 * MS, abs=2), "never clipped"
 
 
+@pytest.mark.parametrize("step_s", [1, -1])
+def test_a_far_clock_that_is_set_while_we_measure(step_s: int) -> None:
+    """The interval of the step and those after it are suspect, those before are not; packets inside the far end at that
+    moment have a residence that nobody believes."""
+    bench = Bench(residence_ns=30 * MS)
+    bench.add(SPEC)
+    bench.run(25)
+    bench.far.offset_ns += step_s * SECOND
+    bench.run(27)
+    told = [sample.forward.withheld for sample in bench.of() if sample.forward is not None]
+    assert told[:2] == [None, None]
+    assert all((reason or "").startswith("clock suspect") for reason in told[2:])
+    assert len(told) >= 4
+    assert bench.total("lost") == 0
+    trips = np.concatenate([sample.packets.rtt_ns for sample in bench.samples if sample.packets is not None])
+    assert trips == pytest.approx(np.full(len(trips), 10 * MS), abs=2)
+
+
 def test_a_small_negative_delay_within_the_bound_is_shown_as_it_is() -> None:
     bench = Bench(offset_ns=-300_000, forward=Way(lambda _: 100_000))
     bench.add(SPEC)
@@ -310,6 +328,31 @@ def test_requests_that_arrive_twice_take_two_numbers_and_are_no_loss() -> None:
     assert bench.lost("forward") == bench.total("lost") > 40
     assert bench.lost("backward") == 0
     assert bench.total("duplicate") > 100
+
+
+@pytest.mark.parametrize("first_number", [0, 1000])
+def test_the_first_losses_of_a_session_have_a_direction_if_it_counts_from_0(first_number: int) -> None:
+    """Two requests lost, then an answer; where the numbers go on from an earlier stream, that is not known."""
+    bench = Bench(
+        forward=Way(lambda _: 3 * MS, lambda n: n < 2), backward=Way(lambda _: 7 * MS, lambda n: n == 2),
+        first_number=first_number,
+    )  # fmt: skip
+    bench.add(SPEC)
+    bench.run(31)
+    first, second = (sample.forward for sample in bench.of()[:2])
+    assert first is not None
+    assert second is not None
+    assert first.lost == (2 if first_number == 0 else None)
+    assert second.lost == 0
+
+
+def test_a_slow_stream_is_not_kept_waiting_for_its_next_packet() -> None:
+    bench = Bench()
+    bench.add(replace(SPEC, every_ns=25 * SECOND, timeout_ns=SECOND))
+    bench.run(34)
+    assert len(bench.of()) == 1
+    assert bench.of()[0].forward is not None
+    assert bench.of()[0].forward.lost == 0
 
 
 def test_losses_before_any_later_reply_have_no_direction() -> None:
@@ -532,6 +575,37 @@ def test_the_wires_sequence_wraps(start: int, monkeypatch: pytest.MonkeyPatch) -
     assert bench.total("received") > 170
     assert bench.lost("forward") == bench.far.lost_forward
     assert bench.of()[1].backward.stamped > 70  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_far_end_that_writes_nonsense_spoils_only_its_own_one_way_values(seed: int) -> None:
+    """All octets but the echoed sequence and T1 are random: number, T2, T3, error, extensions."""
+    rng = random.Random(seed)
+
+    def garble(data: bytearray) -> None:
+        data[:24], data[36:] = rng.randbytes(24), rng.randbytes(len(data) - 36)
+        if rng.random() < 0.5:  # well-formed extensions with senseless values, from a clock that claims to be right
+            data[12:14], data[44:48] = b"\xbf\xff", bytes((0, 7, 0, 16))
+
+    bench = Bench()
+    plain = bench.far.fate
+    bench.network.addresses = {1: "192.0.2.2"}
+    bench.network.fate = lambda sent: [
+        replace(reply, change=None if sent.stream else garble, source=None) for reply in plain(sent)
+    ]
+    bench.add(SPEC, replace(SPEC, circuit="C2", address="192.0.2.2"))
+    bench.run(41)
+    assert len(bench.of()) == len(bench.of("C2")) >= 3
+    assert bench.total("lost") == 0
+    for sample in bench.of():
+        assert sample.packets is not None
+        assert (sample.packets.rtt_ns >= 0).all()
+        assert (sample.packets.rtt_ns <= 12 * MS + 2).all()
+    for sample in bench.of("C2"):
+        assert sample.forward is not None
+        assert sample.forward.delay is not None
+        assert sample.forward.delay.p50_ns == pytest.approx(3 * MS, abs=2)
+        assert sample.forward.lost == 0
 
 
 def test_an_icmp_error_finds_its_stream() -> None:
