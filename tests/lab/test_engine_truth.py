@@ -35,7 +35,9 @@ def test_round_trip_times_are_the_logs(make_lab: Callable[..., Lab], added_ms: i
         for sample in reported.samples:
             within = trips.between(sample["start_ns"], sample["start_ns"] + sample["span_ns"])
             if len(within) >= 20:
-                assert abs(sample["delay"]["p50_ns"] - np.percentile(within.rtt_ns, 50)) < TOLERANCE_NS, name
+                # By nearest rank, as the sample has it: on a busy machine two ranks may be further apart than that.
+                median = np.percentile(within.rtt_ns, 50, method="inverted_cdf")
+                assert abs(sample["delay"]["p50_ns"] - median) < TOLERANCE_NS, name
                 assert abs(sample["delay"]["sum_ns"] / sample["delay"]["count"] - within.rtt_ns.mean()) < 1.5 * MS
 
 
