@@ -91,7 +91,9 @@ class Departures:
             return
         used = None if ahead.all() and len(channels) == 1 else self._table.channel
         for number in ahead.nonzero()[0].tolist():
-            chosen = (self._table.next_due_ns < until_ns) & ~self._table.random
+            chosen = self._table.next_due_ns < until_ns
+            if self._table.any_random:
+                chosen &= ~self._table.random
             if used is not None:
                 chosen &= used == number
             stream = chosen.nonzero()[0]

@@ -208,7 +208,7 @@ class Engine:
         if self._earliest_ns <= now.monotonic_ns:
             self._sent_at_ns = now.monotonic_ns
             self._traffic.send_due(now, self._earliest_ns)
-            self._earliest_ns = self._table.earliest_ns()
+            self._earliest_ns = self._table.earliest_ns(self._spacing_ns)
 
     def _whole_step(self) -> Reading:
         before, now, disturbances = self._watch.tick()
@@ -216,7 +216,7 @@ class Engine:
         unsettled = bool(self._commands or disturbances) or now.wall_ns >= self._intervals.next_end_ns
         if unsettled or not self._depart(now):
             departures.revoke()
-            self._earliest_ns = self._table.earliest_ns()
+            self._earliest_ns = self._table.earliest_ns(self._spacing_ns)
         self._apply_commands(now)
         for disturbance in disturbances:
             self._tell(disturbance.kind, disturbance.text, disturbance)
@@ -232,10 +232,10 @@ class Engine:
             self._traffic.drain()
             self._traffic.hold_back_crowded()
             self._settle(self._watch.glance())
-            self._earliest_ns = self._table.earliest_ns()
+            self._earliest_ns = self._table.earliest_ns(self._spacing_ns)
         if departures.earliest_ns == NEVER and self._earliest_ns > now.monotonic_ns:
             departures.plan(self._traffic.channels, self._drained_at_ns + self._drain_ns + self._spacing_ns)
-            self._earliest_ns = self._table.earliest_ns()
+            self._earliest_ns = self._table.earliest_ns(self._spacing_ns)
         return now
 
     def _drain_is_due(self, now: Reading) -> bool:
@@ -338,7 +338,9 @@ class Engine:
 
     def _next_wake(self, now: Reading) -> int:
         due = min(self._earliest_ns, self._traffic.departures.earliest_ns)
-        send = max(due, self._sent_at_ns + self._spacing_ns)
+        # The guard counts from the grid: a wake-up for a random deadline makes no regular one late.
+        since = self._sent_at_ns % self._spacing_ns if self._table.any_random else 0
+        send = max(due, self._sent_at_ns - since + self._spacing_ns)
         drain = self._drained_at_ns + self._drain_ns
         idle = self._spacing_ns if self._commands else LONGEST_SLEEP_NS
         return min(send, drain, now.monotonic_ns + idle)

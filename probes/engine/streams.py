@@ -113,6 +113,7 @@ class StreamTable:
         """nothing is carried over from an interval before"""
         self.random: NDArray[np.bool_] = np.zeros(0, np.bool_)
         """paced by a Poisson process"""
+        self.any_random = False
         self.peer: NDArray[np.uint64] = np.zeros((0, 3), np.uint64)
         """address and port replies come from, as probes.engine.address writes them"""
         self.hot: Int64 = np.zeros((0, 5), np.int64)
@@ -162,6 +163,7 @@ class StreamTable:
         self.start[slot], self.follows[slot] = ABSENT, 0
         self.fresh[slot] = True
         self.random[slot] = spec.pacing == "poisson"
+        self.any_random |= bool(self.random[slot])
         self.limited |= spec.limit is not None
         self._lengths.add(length)
         self.varied_lengths = len(self._lengths) > 1
@@ -178,9 +180,15 @@ class StreamTable:
         del self.specs[slot]
         self._free.append(slot)
 
-    def earliest_ns(self) -> int:
-        """The first deadline of all; NEVER where there is none."""
-        return int(self.next_due_ns.min()) if len(self.next_due_ns) else NEVER
+    def earliest_ns(self, grid_ns: int) -> int:
+        """The first deadline of all, random ones moved to the grid behind them; NEVER where there is none."""
+        if not len(self.next_due_ns):
+            return NEVER
+        if not self.any_random:
+            return int(self.next_due_ns.min())
+        random = int(self.next_due_ns[self.random].min(initial=NEVER))
+        regular = int(self.next_due_ns[~self.random].min(initial=NEVER))
+        return min(regular, random if random == NEVER else -(-random // grid_ns) * grid_ns)
 
     def sending(self) -> Int64:
         """Slots of the streams that are not stopped, ascending."""

@@ -77,7 +77,7 @@ class Traffic:
     def send_due(self, now: Reading, earliest_ns: int) -> None:
         """One packet for every stream whose deadline has come; earliest_ns: no deadline is earlier."""
         table = self._table
-        gaps = self._gaps if table.random.any() else None
+        gaps = self._gaps if table.any_random else None
         due = take_due(table.next_due_ns, table.every_ns, now.monotonic_ns, earliest_ns=earliest_ns, gaps=gaps)
         if due is None:
             return

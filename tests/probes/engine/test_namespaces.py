@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ CLOCK = SystemClock()
 
 
 def here() -> str:
-    return os.readlink("/proc/thread-self/ns/net")
+    return str(Path("/proc/thread-self/ns/net").readlink())
 
 
 @pytest.fixture
@@ -89,10 +88,15 @@ def test_addresses_and_interfaces_are_looked_for_inside(customers: tuple[TwoHost
 def test_a_thread_comes_back_whatever_happens_inside(customers: tuple[TwoHosts, TwoHosts]) -> None:
     one, _ = customers
     before = here()
-    with pytest.raises(ValueError, match="boom"), inside(one.near):
-        assert here() != before
-        assert [name for _, name in socket.if_nameindex() if name != "lo"] == ["n0"]
-        raise ValueError("boom")
+
+    def fail() -> None:
+        with inside(one.near):
+            assert here() != before
+            assert [name for _, name in socket.if_nameindex() if name != "lo"] == ["n0"]
+            raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        fail()
     assert here() == before
     with inside(None):
         assert here() == before
