@@ -311,8 +311,6 @@ class Circuit:
     site: str | None = None
     source: str | None = None
     interface: str | None = None
-    namespace: str | None = None
-    """network namespace of this host that it is reached from; None is the agent's own"""
     dscp: int = 0
     family: int | None = None
     """4 or 6; None takes what the target resolves to, IPv4 first"""
@@ -326,3 +324,5 @@ class Circuit:
     """circuit of this agent that stands for the near side, such as the provider's edge at this site"""
     far_end: str | None = None
     """circuit that reaches the far side another way"""
+    namespace: str | None = None
+    """network namespace of this host that it is reached from; None is the agent's own"""
