@@ -105,10 +105,7 @@ def _common(kind: Kind) -> list[inspect.Parameter]:
 def _option(parameter: Parameter) -> inspect.Parameter:
     text = _sentence(parameter)
     if parameter.type == "boolean":
-        flags = options.flags(parameter)
-        if parameter.default:
-            flags = (f"{flags[-1]}/--no-{flags[-1].removeprefix('--')}",)
-        option = typer.Option(*flags, help=text)
+        option = typer.Option(*options.flags(parameter), help=text)
         return _keyword(parameter.name, Annotated[bool, option], bool(parameter.default))
     option = typer.Option(*options.flags(parameter), help=text, metavar=options.metavar(parameter), show_default=False)
     return _keyword(parameter.name, Annotated[str | None, option], None)
