@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
 
 from agent.sla.samples.columns import HISTOGRAM_COLUMNS, WITHHELD_COLUMNS, SampleColumns
-from agent.sla.samples.histograms import Histograms
+from agent.sla.samples.histograms import DayHistograms, Histograms
 from agent.sla.samples.texts import Texts
 from agent.store import columnar, owing, paths, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
 from agent.store.samplebatch import SampleBatch, empty
-from agent.store.sealed import extract, layout, manifest, overview
+from agent.store.sealed import extract, layout, manifest, overview, packed
 from agent.store.sealed.manifest import PACKETS, Part, SealedSeries, SeriesKey, day_text, series_of
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.reading import SealedDays
@@ -25,6 +25,8 @@ from probes.core.clock import SECOND
 from probes.core.model import Sample
 
 _DAY_NS: Final = 86_400 * SECOND
+Later = Callable[[SeriesKey, Int64], Callable[[int, int], Histograms]]
+"""For a series and the starts of its rows: what gives the histograms of the rows from one to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,11 @@ class Combined:
         start_ns: int,
         end_ns: int,
         spare: Collection[str] = (),
+        later: Later | None = None,
     ) -> SampleColumns:
-        """As StoreReader.read."""
+        """As StoreReader.read. later: reads histograms of this series when they are asked for; None reads them now."""
         if spare:
-            return self._spared(circuit, probe, kind, wanted, start_ns, end_ns, spare)
+            return self._spared(circuit, probe, kind, wanted, start_ns, end_ns, spare, later)
         columnar.check(wanted)
         if kind is None:
             newest = self._newest(circuit, probe)
@@ -74,6 +77,8 @@ class Combined:
         key = (circuit, probe, kind)
         names = layout.required_integers(wanted)
         shapes = [name for name in HISTOGRAM_COLUMNS if name in wanted]
+        if (summed := self._packed(key, wanted, live, start_ns, end_ns, later)) is not None:
+            return summed
         everything = (*names, *(layout.BUCKETS[name] for name in shapes))
         found = self._sealed.integers(key, everything, start_ns, end_ns, len(live))
         rows = len(found["start_ns"]) - len(live)
@@ -90,6 +95,37 @@ class Combined:
                 columns[name] = Texts.joined((self._sealed.texts(key, name, start_ns, end_ns), getattr(live, name)))
         return _ascending(SampleColumns(circuit=circuit, probe=probe, kind=kind, **columns))
 
+    def _packed(
+        self,
+        key: SeriesKey,
+        wanted: Sequence[str],
+        live: SampleColumns,
+        start_ns: int,
+        end_ns: int,
+        later: Later | None,
+    ) -> SampleColumns | None:
+        """The same out of the files that are made for judging; None where they do not have it."""
+        names = layout.required_integers(wanted)
+        shaped = "histogram" in wanted
+        if len({*wanted} - {*names, "histogram"}) or not {*names} <= {*packed.NAMES} or (shaped and later is None):
+            return None
+        asked = (*names, packed.THERE) if shaped else names
+        found = self._sealed.packed(key, asked, start_ns, end_ns, len(live))
+        if found is None or not found.edges[-1]:
+            return None
+        rows = int(found.edges[-1])
+        columns: dict[str, Any] = {name: found.columns[name] for name in names}
+        for name in names:
+            columns[name][rows:] = live.column(name)
+        if not (np.diff(columns["start_ns"]) > 0).all():  # parts of one day: put in order by the usual way
+            return None
+        if shaped and later is not None:
+            there = found.columns[packed.THERE] == 1
+            there[rows:] = Histograms.of(live.histogram or ()).there
+            edges, sums = np.append(found.edges, len(there)), (*found.sums, None)
+            columns["histogram"] = DayHistograms(there, edges, sums, later(key, columns["start_ns"]))
+        return SampleColumns(circuit=key[0], probe=key[1], kind=key[2], **columns)
+
     def _spared(
         self,
         circuit: str,
@@ -99,8 +135,10 @@ class Combined:
         start_ns: int,
         end_ns: int,
         spare: Collection[str],
+        later: Later | None,
     ) -> SampleColumns:
-        found = self.read(circuit, probe, kind, [name for name in wanted if name not in spare], start_ns, end_ns)
+        needed = [name for name in wanted if name not in spare]
+        found = self.read(circuit, probe, kind, needed, start_ns, end_ns, (), later)
         left = [name for name in wanted if name in spare]
         if not left or (found.histogram is not None and not _bare(found)):
             return found
@@ -342,7 +380,8 @@ def stored(row: Sequence[rows.Value]) -> StoredSample:
 
 def _bare(columns: SampleColumns) -> bool:
     """Whether any sample with answers has no histogram."""
-    there = Histograms.of(columns.histogram or ()).there
+    given = columns.histogram
+    there = (given if isinstance(given, DayHistograms) else Histograms.of(given or ())).there
     return bool((~there).any()) and (columns.rtt_count is None or bool(((columns.rtt_count > 0) & ~there).any()))
 
 

@@ -122,18 +122,25 @@ def _binned(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, pace
         twice, lacking = np.zeros(size, np.bool_), _tries_missing(columns.start_ns[rows], pace, begin, dt_ns)
     else:
         twice, lacking = told_twice(columns, rows).touches(begin, begin + dt_ns), np.zeros(size, np.int64)
-        rows &= (columns.start_ns + columns.span_ns - 1) // dt_ns - first == slot
-    rows &= (slot >= 0) & (slot < size)
-    where = slot[rows]
+        rows &= columns.start_ns + columns.span_ns <= (slot + (first + 1)) * dt_ns
+    if len(slot) and (int(slot.min()) < 0 or int(slot.max()) >= size):
+        rows &= (slot >= 0) & (slot < size)
+    every = bool(rows.all())
+    where = slot if every else slot[rows]
     each = bool((where[1:] > where[:-1]).all())
+    begins = int(where[0]) if each and len(where) and int(where[-1] - where[0]) == len(where) - 1 else None
 
     def total(values: Int64) -> Int64:
+        chosen = values if every else values[rows]
         if each:  # the usual case: an interval of the machine for each sample
             found = np.zeros(size, np.int64)
-            found[where] = values[rows]
+            if begins is None:
+                found[where] = chosen
+            else:
+                found[begins : begins + len(where)] = chosen
             return found
         # float64 sums of integers below 2^53 are exact
-        return np.bincount(where, weights=values[rows], minlength=size).astype(np.int64)
+        return np.bincount(where, weights=chosen, minlength=size).astype(np.int64)
 
     known = total(np.ones_like(slot)) > 0 if pace.attempts else total(columns.span_ns) >= dt_ns
     sent, lost = total(columns.column("sent")), total(columns.column("lost"))

@@ -56,6 +56,8 @@ class Amounts:
 
     def of(self, rows: Flags) -> Amounts:
         """Those of the rows that are chosen, the others 0."""
+        if rows.all():
+            return self
         return Amounts(
             np.where(rows, self.total, 0), np.where(rows, self.count, 0), self.scale, np.where(rows, self.lost, 0)
         )

@@ -70,9 +70,15 @@ def _jitter(objective: Objective, columns: SampleColumns, limit: int | None) -> 
 
 def _sums(columns: SampleColumns, total: str, count: str, scale: Scale, *, lost: str | None = None) -> Amounts:
     sums, counts = columns.column(total), columns.column(count)
-    there = present(counts) & (counts > 0)
-    gone = np.zeros_like(counts) if lost is None else np.maximum(columns.column(lost), 0)
+    there = counts > 0  # ABSENT is less
+    if there.all():
+        return Amounts(sums, counts, scale, np.zeros_like(counts) if lost is None else _gone(columns, lost))
+    gone = np.zeros_like(counts) if lost is None else _gone(columns, lost)
     return Amounts(np.where(there, sums, 0), np.where(there, counts, 0), scale, gone)
+
+
+def _gone(columns: SampleColumns, lost: str) -> Int64:
+    return np.maximum(columns.column(lost), 0)
 
 
 def mos_of_samples(objective: Objective, columns: SampleColumns) -> tuple[Int64, Flags]:
