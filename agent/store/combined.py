@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
 
 from agent.sla.samples.columns import HISTOGRAM_COLUMNS, WITHHELD_COLUMNS, SampleColumns
-from agent.sla.samples.histograms import DayHistograms, Histograms
+from agent.sla.samples.histograms import Histograms
 from agent.sla.samples.texts import Texts
-from agent.store import columnar, owing, paths, rows, schema, status
+from agent.store import columnar, judged, owing, paths, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
 from agent.store.samplebatch import SampleBatch, empty
-from agent.store.sealed import extract, layout, manifest, overview, packed
+from agent.store.sealed import extract, layout, manifest, overview
 from agent.store.sealed.manifest import PACKETS, Part, SealedSeries, SeriesKey, day_text, series_of
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.reading import SealedDays
@@ -25,8 +25,6 @@ from probes.core.clock import SECOND
 from probes.core.model import Sample
 
 _DAY_NS: Final = 86_400 * SECOND
-Later = Callable[[SeriesKey, Int64], Callable[[int, int], Histograms]]
-"""For a series and the starts of its rows: what gives the histograms of the rows from one to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class Combined:
         start_ns: int,
         end_ns: int,
         spare: Collection[str] = (),
-        later: Later | None = None,
+        later: judged.Later | None = None,
     ) -> SampleColumns:
         """As StoreReader.read. later: reads histograms of this series when they are asked for; None reads them now."""
         if spare:
@@ -77,7 +75,7 @@ class Combined:
         key = (circuit, probe, kind)
         names = layout.required_integers(wanted)
         shapes = [name for name in HISTOGRAM_COLUMNS if name in wanted]
-        if (summed := self._packed(key, wanted, live, start_ns, end_ns, later)) is not None:
+        if (summed := judged.read(self._sealed, key, wanted, live, start_ns, end_ns, later)) is not None:
             return summed
         everything = (*names, *(layout.BUCKETS[name] for name in shapes))
         found = self._sealed.integers(key, everything, start_ns, end_ns, len(live))
@@ -95,37 +93,6 @@ class Combined:
                 columns[name] = Texts.joined((self._sealed.texts(key, name, start_ns, end_ns), getattr(live, name)))
         return _ascending(SampleColumns(circuit=circuit, probe=probe, kind=kind, **columns))
 
-    def _packed(
-        self,
-        key: SeriesKey,
-        wanted: Sequence[str],
-        live: SampleColumns,
-        start_ns: int,
-        end_ns: int,
-        later: Later | None,
-    ) -> SampleColumns | None:
-        """The same out of the files that are made for judging; None where they do not have it."""
-        names = layout.required_integers(wanted)
-        shaped = "histogram" in wanted
-        if len({*wanted} - {*names, "histogram"}) or not {*names} <= {*packed.NAMES} or (shaped and later is None):
-            return None
-        asked = (*names, packed.THERE) if shaped else names
-        found = self._sealed.packed(key, asked, start_ns, end_ns, len(live))
-        if found is None or not found.edges[-1]:
-            return None
-        rows = int(found.edges[-1])
-        columns: dict[str, Any] = {name: found.columns[name] for name in names}
-        for name in names:
-            columns[name][rows:] = live.column(name)
-        if not (np.diff(columns["start_ns"]) > 0).all():  # parts of one day: put in order by the usual way
-            return None
-        if shaped and later is not None:
-            there = found.columns[packed.THERE] == 1
-            there[rows:] = Histograms.of(live.histogram or ()).there
-            edges, sums = np.append(found.edges, len(there)), (*found.sums, None)
-            columns["histogram"] = DayHistograms(there, edges, sums, later(key, columns["start_ns"]))
-        return SampleColumns(circuit=key[0], probe=key[1], kind=key[2], **columns)
-
     def _spared(
         self,
         circuit: str,
@@ -135,12 +102,12 @@ class Combined:
         start_ns: int,
         end_ns: int,
         spare: Collection[str],
-        later: Later | None,
+        later: judged.Later | None,
     ) -> SampleColumns:
         needed = [name for name in wanted if name not in spare]
         found = self.read(circuit, probe, kind, needed, start_ns, end_ns, (), later)
         left = [name for name in wanted if name in spare]
-        if not left or (found.histogram is not None and not _bare(found)):
+        if not left or (found.histogram is not None and not judged.bare(found)):
             return found
         more = self.read(circuit, probe, found.kind, left, start_ns, end_ns)
         if not np.array_equal(more.start_ns, found.start_ns):  # two parts of one day, put in order by another column
@@ -376,13 +343,6 @@ def stored(row: Sequence[rows.Value]) -> StoredSample:
     assert isinstance(kind, str)
     assert isinstance(seq, int)
     return StoredSample(seq, rows.decode(circuit, probe, kind, row[4:]))
-
-
-def _bare(columns: SampleColumns) -> bool:
-    """Whether any sample with answers has no histogram."""
-    given = columns.histogram
-    there = (given if isinstance(given, DayHistograms) else Histograms.of(given or ())).there
-    return bool((~there).any()) and (columns.rtt_count is None or bool(((columns.rtt_count > 0) & ~there).any()))
 
 
 def _ascending(columns: SampleColumns) -> SampleColumns:

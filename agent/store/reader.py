@@ -10,11 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-import numpy as np
-
 from agent.sla.samples.columns import SampleColumns
-from agent.sla.samples.histograms import Histograms
-from agent.store import batches, schema, status
+from agent.store import batches, judged, schema, status
 from agent.store.combined import Combined, stored
 from agent.store.hostseconds import LONGEST_ROW_NS, HostSeconds, joined
 from agent.store.records import (
@@ -31,7 +28,7 @@ from agent.store.records import (
     StoreStatus,
 )
 from agent.store.samplebatch import SampleBatch
-from agent.store.sealed.manifest import DamagedSeal, SeriesKey
+from agent.store.sealed.manifest import DamagedSeal
 from agent.store.sealed.owed import OwedFile
 from agent.store.sealed.parts import SealedParts
 from agent.store.session import unmeasured
@@ -106,29 +103,10 @@ class StoreReader:
 
         columns: names of agent.sla.samples.columns.READABLE_COLUMNS; start_ns, span_ns and state always come.
         Of several kinds that a probe of this name has had, the one kept last is read unless `kind` says which.
-        spare: columns that can be done without where every sample with answers has its histogram; they are then None.
-        summed: histograms of sealed days may come as DayHistograms, which read single ones when they are asked for.
+        spare: left out where all samples with answers have histograms. summed: these may come as DayHistograms.
         """
-        later = self._later if summed else None
-        return self._combined(lambda store: store.read(circuit, probe, kind, columns, start_ns, end_ns, spare, later))
-
-    def _later(self, key: SeriesKey, starts_ns: Int64) -> Callable[[int, int], Histograms]:
-        """Reads histograms of rows that have been read before, by their number. Raises LocalError."""
-        circuit, probe, kind = key
-
-        def load(first: int, last: int) -> Histograms:
-            wanted = starts_ns[first:last]
-            if not len(wanted):
-                return Histograms.of(())
-            found = self.read(circuit, probe, ("histogram",), int(wanted[0]), int(wanted[-1]) + 1, kind)
-            if not np.array_equal(found.start_ns, wanted):
-                raise LocalError(
-                    f"samples of {circuit} {probe} went while they were looked at",
-                    hint="try again: retention has removed sealed days, or damaged ones were left out",
-                )
-            return Histograms.of(found.histogram or ())
-
-        return load
+        more = (spare, judged.later(self.read) if summed else None)
+        return self._combined(lambda store: store.read(circuit, probe, kind, columns, start_ns, end_ns, *more))
 
     def left_out(self) -> tuple[DamagedSeal, ...]:
         """What has been damaged and left out so far."""

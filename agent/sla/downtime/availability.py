@@ -39,8 +39,11 @@ class Intervals:
         return len(self.known)
 
     def high(self, c: Fraction) -> Flags:
-        """H(k) of the decided intervals: lost / sent > c, in integers."""
-        return self.decided(c) & (self.lost * c.denominator > self.sent * c.numerator)
+        """H(k) of the decided intervals: lost / sent > c, in integers. Most have lost nothing, which is never more."""
+        some = np.flatnonzero(self.lost > 0)
+        found = np.zeros(len(self), np.bool_)
+        found[some] = self.lost[some] * c.denominator > self.sent[some] * c.numerator
+        return found & self.decided(c)
 
     def decided(self, c: Fraction) -> Flags:
         """Known intervals whose H(k) would be the same whatever had become of the packets that were not sent."""
@@ -224,6 +227,8 @@ def outages_of(best: Flags, origin: int, dt_ns: int, first: int, counts: Flags) 
     last = first + len(counts)
     down = np.concatenate(([False], ~best[:last], [False]))
     edges = np.flatnonzero(down[1:] != down[:-1])
+    if not len(edges):
+        return ()
     counted = np.concatenate(([0], np.cumsum(counts)))
     found = []
     for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):

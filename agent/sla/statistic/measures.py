@@ -96,13 +96,13 @@ def values_of(chosen: Selection) -> Values:
     objective, columns, taken = chosen.objective, chosen.feed.columns, chosen.taken
     definition = objective.statistic.definition
     if objective.metric in (Metric.RTT, Metric.DELAY):
-        spread = delays(columns, taken & (columns.column("rtt_count") > 0))
+        spread = delays(columns, taken & _answered(columns))
         if objective.statistic.lost == "infinite":
             lost = columns.column("lost")
             spread = spread.with_lost(int(lost[taken & (lost > 0)].sum()), chosen.feed.timeout_ns)
         return Values(spread, "packets")
     if objective.metric is Metric.JITTER and definition is JitterDefinition.PDV:
-        return Values(delays(columns, taken & (columns.column("rtt_count") > 0)), "packets")
+        return Values(delays(columns, taken & _answered(columns)), "packets")
     if objective.metric is Metric.JITTER and definition is not JitterDefinition.RFC3550:
         return _pairs(chosen)
     sums = amounts(objective, columns, chosen.feed.timeout_ns).of(taken)
@@ -136,8 +136,20 @@ def _variation(chosen: Selection, found: Answers, what: JitterDefinition) -> Int
 
 def fastest(columns: SampleColumns, rows: Flags) -> int:
     """The smallest delay of the rows, ns; 0 of none."""
-    least = columns.column("rtt_min_ns")[rows & (columns.column("rtt_count") > 0)]
+    least, there = columns.column("rtt_min_ns"), rows & _answered(columns)
+    if not there.all():
+        least = least[there]
     return int(least.min()) if len(least) else 0
+
+
+def _answered(columns: SampleColumns) -> Flags:
+    """Rows with answers."""
+
+    def found() -> Flags:
+        there: Flags = columns.column("rtt_count") > 0
+        return there
+
+    return columns.once("answered", found)
 
 
 def limit_of(objective: Objective) -> Fraction:

@@ -228,7 +228,8 @@ def throughput(rates: Int64, rows: Flags, how: Fraction | None, *, mean_of: bool
 
 
 def _sum(values: Int64, rows: Flags) -> int:
-    return int(values[rows & present(values)].sum())
+    there = rows & present(values)
+    return int(values.sum() if there.all() else values[there].sum())
 
 
 class _Ranked:

@@ -18,6 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -186,6 +187,7 @@ def day_start(day: int) -> int:
     return max(day * DAY_NS, -(1 << 63))
 
 
+@lru_cache(4096)
 def day_text(day: int) -> str:
     """ISO date of a day since 1970."""
     return f"{_EPOCH + timedelta(days=day):%Y-%m-%d}"

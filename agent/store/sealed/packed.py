@@ -83,6 +83,11 @@ class Packed:
         if gaps:
             out[stored == _highest(width)] = ABSENT
 
+    def alike(self, name: str) -> int | None:
+        """The value of all rows; None where they differ."""
+        form, base, _, number, _ = self.columns[name]
+        return base if form == "rest" and not number else None
+
     def column(self, name: str) -> Int64:
         """The column by itself."""
         out = np.empty(self.rows, np.int64)

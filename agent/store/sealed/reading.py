@@ -101,9 +101,19 @@ class SealedDays:
         return layout.from_written(names, found.__getitem__)
 
     def packed(
-        self, key: manifest.SeriesKey, names: Sequence[str], start_ns: int, end_ns: int, room: int = 0
+        self,
+        key: manifest.SeriesKey,
+        names: Sequence[str],
+        start_ns: int,
+        end_ns: int,
+        room: int = 0,
+        *,
+        fixed: bool = False,
     ) -> PackedRows | None:
-        """Columns of packed.NAMES as `integers` has them, out of the files made for it; None where a part has none."""
+        """Columns of packed.NAMES as `integers` has them, out of the files made for it; None where a part has none.
+
+        fixed: nothing is written to them, so that one number may stand for a whole column.
+        """
         pieces: list[tuple[Packed, int, int]] = []
         for part in self.between(start_ns, end_ns):
             if not manifest.holds(part, key):
@@ -113,15 +123,17 @@ class SealedDays:
                 return None
             pieces.append((found, *_within(found, part, start_ns, end_ns)))
         edges = np.cumsum([0, *(last - first for _, first, last in pieces)])
-        columns = {name: np.empty(int(edges[-1]) + room, np.int64) for name in names}
+        rows = int(edges[-1])
+        columns = _constants(names, [piece for piece, _, _ in pieces], rows) if fixed and not room else {}
+        filled = {name: np.empty(rows + room, np.int64) for name in names if name not in columns}
         for (piece, first, last), at in zip(pieces, edges.tolist(), strict=False):
-            for name, column in columns.items():
+            for name, column in filled.items():
                 if last - first == piece.rows:
                     piece.fill(name, column[at : at + piece.rows])
                 else:
                     column[at : at + last - first] = piece.column(name)[first:last]
         sums = tuple(piece.merged() if last - first == piece.rows else None for piece, first, last in pieces)
-        return PackedRows(columns, edges, sums)
+        return PackedRows(columns | filled, edges, sums)
 
     def _piece(self, part: Part, key: manifest.SeriesKey) -> Packed | None:
         """The packed rows of a series in a part; its histograms, which may be looked up later, are whole as well."""
@@ -272,7 +284,7 @@ class SealedDays:
         return found
 
     def _usable(self, part: Part, file: SealedFile) -> Path:
-        path = self._folder / part.name / file.name
+        path = Path(f"{self._folder}/{part.name}/{file.name}")
         status = path.stat()
         identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         if identity not in self._checked:
@@ -336,6 +348,16 @@ class SealedDays:
 def _alike(files: Sequence[_File]) -> list[tuple[tuple[str, ...], list[_File]]]:
     """Files that follow one another and have the same columns, with the groups that they have."""
     return [(groups, list(some)) for groups, some in groupby(files, key=lambda item: item[1].groups)]
+
+
+def _constants(names: Sequence[str], pieces: Sequence[Packed], rows: int) -> dict[str, Int64]:
+    """Columns that have the same value in every row: one number, however many rows there are."""
+    found = {}
+    for name in names:
+        values = {piece.alike(name) for piece in pieces}
+        if len(values) == 1 and (value := values.pop()) is not None:
+            found[name] = np.broadcast_to(np.int64(value), rows)
+    return found
 
 
 def _within(found: Packed, part: Part, start_ns: int, end_ns: int) -> tuple[int, int]:
