@@ -119,13 +119,21 @@ def _binned(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, pace
     first, last = start_ns // dt_ns, -(-end_ns // dt_ns)
     size = max(0, last - first)
     rows = feeds_verdict(columns) & (columns.column("sent") > 0) & (columns.column("lost") >= 0)
-    slot = columns.start_ns // dt_ns - first
-    begin = (first + np.arange(size, dtype=np.int64)) * dt_ns
-    if pace.attempts:
-        twice, lacking = np.zeros(size, np.bool_), _tries_missing(columns.start_ns[rows], pace, begin, dt_ns)
+    lined_up = not pace.attempts and _one_in_each(columns, dt_ns)
+    if lined_up:
+        slot = np.arange(len(columns), dtype=np.int64) + (int(columns.start_ns[0]) // dt_ns - first)
     else:
-        twice, lacking = told_twice(columns, rows).touches(begin, begin + dt_ns), np.zeros(size, np.int64)
-        rows &= columns.start_ns + columns.span_ns <= (slot + (first + 1)) * dt_ns
+        slot = columns.start_ns // dt_ns - first
+    twice, lacking = np.zeros(size, np.bool_), np.zeros(size, np.int64)
+    if pace.attempts:
+        begin = (first + np.arange(size, dtype=np.int64)) * dt_ns
+        lacking = _tries_missing(columns.start_ns[rows], pace, begin, dt_ns)
+    elif not lined_up:
+        told = told_twice(columns, rows)
+        if len(told):
+            begin = (first + np.arange(size, dtype=np.int64)) * dt_ns
+            twice = told.touches(begin, begin + dt_ns)
+        rows &= (columns.start_ns + columns.span_ns - 1) // dt_ns - first == slot
     if len(slot) and (int(slot.min()) < 0 or int(slot.max()) >= size):
         rows &= (slot >= 0) & (slot < size)
     every = bool(rows.all())
@@ -150,6 +158,14 @@ def _binned(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, pace
     missing = unsent(columns)
     not_sent = (total(missing) if missing.any() else np.zeros(size, np.int64)) + lacking
     return Intervals(first, dt_ns, sent, lost, not_sent, known & ~twice & (size > 0))
+
+
+def _one_in_each(columns: SampleColumns, dt_ns: int) -> bool:
+    """Every row lies in an interval of its own, the one after that of the row before: the usual case by far."""
+    start = columns.start_ns
+    if not len(start) or int(columns.span_ns.max()) > dt_ns or int(columns.span_ns.min()) < 1 or int(start[0]) % dt_ns:
+        return False
+    return bool((np.diff(start) == dt_ns).all())
 
 
 def _tries_missing(starts: Int64, pace: Pace, begin: Int64, dt_ns: int) -> Int64:
@@ -216,8 +232,10 @@ def assess(
         best, worst = best | up, worst | up
     first = min(max(-(-start_ns // dt) - intervals.first, 0), len(intervals))
     last = min(max(end_ns // dt - intervals.first, first), len(intervals))
-    begin = (intervals.first + np.arange(first, last, dtype=np.int64)) * dt
-    counts = ~excluded.touches(begin, begin + dt)
+    counts = np.ones(last - first, np.bool_)
+    if len(excluded):
+        begin = (intervals.first + np.arange(first, last, dtype=np.int64)) * dt
+        counts = ~excluded.touches(begin, begin + dt)
     outages = outages_of(best, intervals.first, dt, first, counts)
     return Availability((intervals.first + first) * dt, dt, best[first:last], worst[first:last], counts, outages)
 

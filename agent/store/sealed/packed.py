@@ -37,7 +37,7 @@ _MAGIC: Final = b"LWPACK1\n"
 _HEAD: Final = len(_MAGIC) + 4
 _EXCEPTION: Final = 12
 """Octets of a row that is not like the rest."""
-_WIDTHS: Final = (1, 2, 4)
+_WIDTHS: Final = (1, 2, 3, 4)
 
 _Form = tuple[str, int, int, int, int]
 Merged = tuple[Int64, Int64]
@@ -75,10 +75,14 @@ class Packed:
 
     def _fill_wide(self, of: _Form, out: Int64) -> None:
         _, base, gaps, width, offset = of
-        stored = np.frombuffer(self.body, f"<u{width}" if width < 8 else "<i8", self.rows, offset)
         if width == 8:
-            out[:] = stored
+            out[:] = np.frombuffer(self.body, "<i8", self.rows, offset)
             return
+        if width == 3:  # four octets at every third: the highest is of the next one
+            four: np.ndarray[Any, Any] = np.ndarray((self.rows,), "<u4", self.body, offset, (3,))
+            stored = four & _highest(3)
+        else:
+            stored = np.frombuffer(self.body, f"<u{width}", self.rows, offset)
         np.add(stored, np.int64(base), out=out)
         if gaps:
             out[stored == _highest(width)] = ABSENT
@@ -108,7 +112,7 @@ def encode(series: Iterable[tuple[SeriesKey, Mapping[str, Int64], Merged]]) -> b
     for key, columns, (index, packets) in series:
         forms = {name: _append(body, name, columns[name]) for name in NAMES}
         shape = [len(index), len(body)]
-        _add(body, index.astype("<u4"), packets.astype("<i8"))
+        _add(body, index.astype("<u4"), packets)
         heads.append({"key": key, "rows": len(columns["start_ns"]), "columns": forms, "shape": shape})
     head = json.dumps(heads, separators=(",", ":")).encode("ascii")
     head += b" " * (_aligned(_HEAD + len(head)) - _HEAD - len(head))
@@ -149,16 +153,17 @@ def _append(body: bytearray, name: str, values: Int64) -> _Form:
         steps = np.diff(values)
         step, other = _most(steps)
         if _EXCEPTION * len(other) <= len(values):
-            return "line", int(values[0]), step, len(other), _add(body, other + 1, steps[other] - step)
+            return "line", int(values[0]), step, len(other), _add(body, (other + 1).astype("<u4"), steps[other] - step)
     base, other = _most(values)
     if _EXCEPTION * len(other) <= len(values):
-        return "rest", base, 0, len(other), _add(body, other, values[other])
+        return "rest", base, 0, len(other), _add(body, other.astype("<u4"), values[other])
     there = values[values != ABSENT]
     low, high = int(there.min()), int(there.max())
     for width in _WIDTHS:
         if high - low < _highest(width):
-            codes = np.where(values == ABSENT, _highest(width), values - low).astype(f"<u{width}")
-            return "wide", low, int(len(there) < len(values)), width, _add(body, codes)
+            codes = np.where(values == ABSENT, _highest(width), values - low).astype("<i8")
+            octets = codes.view(np.uint8).reshape(-1, 8)[:, :width]
+            return "wide", low, int(len(there) < len(values)), width, _add(body, octets, np.zeros(1, np.uint8))
     return "wide", 0, 0, 8, _add(body, values.astype("<i8"))
 
 
@@ -172,10 +177,10 @@ def _most(values: Int64) -> tuple[int, Int64]:
 
 
 def _add(body: bytearray, *arrays: np.ndarray[Any, Any]) -> int:
-    """Where they begin. Of two the first is of places, or of buckets."""
+    """Where the first begins; each is filled up to a multiple of 8."""
     begin = len(body)
-    for at, array in enumerate(arrays):
-        body += (array.astype("<u4") if at == 0 and len(arrays) == 2 else array).tobytes()
+    for array in arrays:
+        body += array.tobytes()
         body += bytes(_aligned(len(body)) - len(body))
     return begin
 

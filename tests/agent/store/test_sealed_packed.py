@@ -22,7 +22,27 @@ from probes.metrics.histogram import build
 from tests.fakes.samples import MAXIMUM, ping
 from tests.fakes.sealed import check_summed, release_all, seal_all
 
-WIDE = st.sampled_from([ABSENT, 0, 1, 9, 10, 254, 255, 256, 65_534, 65_535, 2**32 - 2, 2**32 - 1, 2**62, -1, -(2**62)])
+WIDE = st.sampled_from(
+    [
+        ABSENT,
+        0,
+        1,
+        9,
+        10,
+        254,
+        255,
+        256,
+        65_534,
+        65_535,
+        2**24 - 2,
+        2**24 - 1,
+        2**32 - 2,
+        2**32 - 1,
+        2**62,
+        -1,
+        -(2**62),
+    ]
+)
 KEY = ("c", "icmp", "icmp")
 EVERYTHING = (-MAXIMUM, MAXIMUM)
 
@@ -64,6 +84,7 @@ def test_what_is_alike_takes_no_room() -> None:
         "sent": ([10] * 8640, "rest", 0),
         "lost": (few, "rest", 1),
         "rtt_sum_ns": (list(range(7, 8647 * 30_000, 30_000))[:8640], "wide", 4),
+        "rtt_min_ns": ([20_000_000 + 997 * n for n in range(8640)], "wide", 3),
         "late": ([ABSENT if n % 2 else n % 200 for n in range(8640)], "wide", 1),
     }
     for name, (values, form, number) in forms.items():
