@@ -136,7 +136,7 @@ class SealedDays:
         return PackedRows(columns | filled, edges, sums)
 
     def _piece(self, part: Part, key: manifest.SeriesKey) -> Packed | None:
-        """The packed rows of a series in a part; its histograms, which may be looked up later, are whole as well."""
+        """The packed rows of a series in a part."""
         found = None
         for file in manifest.files_of(part, COLUMNS, key):
             path = self._usable(part, file)
@@ -145,9 +145,6 @@ class SealedDays:
             except ValueError as error:
                 raise DamagedSeal(path, str(error)) from None
             found = next(iter(series.values())) if file.first == file.last else series.get(key)
-        for what in (SAMPLES, HISTOGRAMS_OF["histogram"]) if found is not None else ():
-            for file in manifest.files_of(part, what, key):
-                self._usable(part, file)
         return found
 
     def texts(self, key: manifest.SeriesKey, name: str, start_ns: int, end_ns: int) -> Texts:
