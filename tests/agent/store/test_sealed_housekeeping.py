@@ -311,11 +311,11 @@ def test_a_reader_survives_retention_in_the_middle_of_its_answer(
     honest = getattr(SealedDays, way)
     done: list[int] = []
 
-    def late(*values: object) -> object:
+    def late(*values: object, **named: object) -> object:
         if not done:
             done.append(1)
             retention.retire(store_path, sealed[:1], sealed[1:2])
-        return honest(*values)
+        return honest(*values, **named)
 
     monkeypatch.setattr(SealedDays, way, late)
     assert len(reader.read("ACME-1", "icmp", (column,), 0, START + 99 * DAY)) == 80
