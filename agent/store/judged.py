@@ -45,13 +45,14 @@ def read(
     columns: dict[str, Any] = {name: found.columns[name] for name in names}
     for name in names if len(live) else ():
         columns[name][rows:] = live.column(name)
-    if not (np.diff(columns["start_ns"]) > 0).all():  # parts of one day: put in order by the usual way
+    start = columns["start_ns"]
+    if not (start[1:] > start[:-1]).all():  # parts of one day: put in order by the usual way
         return None
     if shaped and later is not None:
         there = found.columns[packed.THERE] == 1
         there[rows:] = Histograms.of(live.histogram or ()).there
         edges, sums = np.append(found.edges, len(there)), (*found.sums, None)
-        columns["histogram"] = DayHistograms(there, edges, sums, later(key, columns["start_ns"]))
+        columns["histogram"] = DayHistograms(there, edges, sums, later(key, start))
     return SampleColumns(circuit=key[0], probe=key[1], kind=key[2], **columns)
 
 

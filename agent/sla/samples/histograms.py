@@ -182,13 +182,11 @@ class DayHistograms(Sequence[Histogram | None]):
             elif some.any():
                 lacking.append((first, last))
         parts += [self._loaded(first, last).merged_of(wanted[first:last]) for first, last in lacking]
-        nothing = np.zeros(0, np.int64)
-        index = np.concatenate([nothing, *(part[0] for part in parts)])
-        count = np.concatenate([nothing, *(part[1] for part in parts)])
-        unique, place = np.unique(index, return_inverse=True)
-        total = np.zeros(len(unique), np.int64)
-        np.add.at(total, place, count)
-        return unique, total
+        total = np.zeros(max((int(index[-1]) + 1 for index, _ in parts if len(index)), default=0), np.int64)
+        for index, count in parts:
+            total[index] += count
+        unique = np.flatnonzero(total)
+        return unique, total[unique]
 
     def _loaded(self, first: int, last: int) -> Histograms:
         found = self.known.get((first, last))
