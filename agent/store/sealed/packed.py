@@ -9,8 +9,8 @@ A column is [form, base, step, number, offset]. `rest`: base in all rows but `nu
 values (int64) are in the body, places first. `line`: base + step * row, and at `number` places it goes on so much
 higher. `wide`: base + an unsigned integer of `number` octets in each row, or the value itself in 8 octets; where step
 is 1, the highest of them is ABSENT. A shape is [buckets, offset]: their numbers (uint32), ascending, and then the
-packets in each (int64), of all rows together. All of this is in the Parquet files as well: a part without such a file
-is read there.
+packets in each (int64), of all rows together; -1 buckets where they would take more room than they are worth. All of
+this is in the Parquet files as well: a part without such a file is read there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ NAMES: Final = (
 _MAGIC: Final = b"LWPACK1\n"
 _HEAD: Final = len(_MAGIC) + 4
 _EXCEPTION: Final = 12
-"""Octets of a row that is not like the rest."""
+"""Octets of a row that is not like the rest, and of a bucket."""
+ROOM: Final = 4
+SMALL: Final = 512
+"""Octets for each row that a sum of histograms may take, and octets that are no matter: of the few rows of a slice it
+may take more than all else."""
 _WIDTHS: Final = (1, 2, 3, 4)
 
 _Form = tuple[str, int, int, int, int]
@@ -98,9 +102,11 @@ class Packed:
         self.fill(name, out)
         return out
 
-    def merged(self) -> Merged:
-        """The histograms of all rows together."""
+    def merged(self) -> Merged | None:
+        """The histograms of all rows together, where they are here."""
         number, offset = self.shape
+        if number < 0:
+            return None
         index = np.frombuffer(self.body, "<u4", number, offset).astype(np.int64)
         return index, np.frombuffer(self.body, "<i8", number, _aligned(offset + 4 * number)).astype(np.int64)
 
@@ -111,9 +117,10 @@ def encode(series: Iterable[tuple[SeriesKey, Mapping[str, Int64], Merged]]) -> b
     heads = []
     for key, columns, (index, packets) in series:
         forms = {name: _append(body, name, columns[name]) for name in NAMES}
-        shape = [len(index), len(body)]
-        _add(body, index.astype("<u4"), packets)
-        heads.append({"key": key, "rows": len(columns["start_ns"]), "columns": forms, "shape": shape})
+        rows, shape = len(columns["start_ns"]), [-1, 0]
+        if len(index) * _EXCEPTION <= max(SMALL, ROOM * rows):
+            shape = [len(index), _add(body, index.astype("<u4"), packets)]
+        heads.append({"key": key, "rows": rows, "columns": forms, "shape": shape})
     head = json.dumps(heads, separators=(",", ":")).encode("ascii")
     head += b" " * (_aligned(_HEAD + len(head)) - _HEAD - len(head))
     return _MAGIC + len(head).to_bytes(4, "little") + head + bytes(body)

@@ -58,7 +58,7 @@ def written(column: str, values: list[int]) -> packed.Packed:
     data = packed.encode([(("b", "b", "b"), columns(3), shape), (KEY, columns(len(values), column, values), shape)])
     assert packed.rows_of(data) == 3 + len(values)
     found = packed.decode(data)
-    assert [part.tolist() for part in found[KEY].merged()] == [part.tolist() for part in shape]
+    assert [part.tolist() for part in found[KEY].merged() or ()] == [part.tolist() for part in shape]
     assert found["b", "b", "b"].column("start_ns").tolist() == [0, 10, 20]
     return found[KEY]
 
@@ -91,6 +91,13 @@ def test_what_is_alike_takes_no_room() -> None:
         found = written(name, values)
         assert (found.columns[name][0], found.columns[name][3]) == (form, number), name
         assert found.column(name).tolist() == values
+
+
+def test_a_sum_that_takes_more_room_than_it_is_worth_is_left_out() -> None:
+    for rows, buckets, kept in ((300, 90, True), (300, 110, False), (5, 42, True), (5, 43, False)):
+        shape = (np.arange(buckets), np.ones(buckets, np.int64))
+        found = packed.decode(packed.encode([(KEY, columns(rows), shape)]))[KEY].merged()
+        assert (found is not None) == kept, (rows, buckets)
 
 
 @pytest.mark.parametrize(
