@@ -76,6 +76,7 @@ class Bench:
                 reading.end_ns,
                 reading.kind,
                 spare=SPARE,
+                summed=True,
             )
 
         return judge_by(

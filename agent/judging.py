@@ -182,7 +182,7 @@ def judge_stored(
 
     def read(reading: Reading) -> SampleColumns:
         return reader.read(
-            reading.circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns, spare=SPARE
+            reading.circuit, reading.probe, reading.columns, reading.start_ns, reading.end_ns, spare=SPARE, summed=True
         )
 
     first: dict[str, int] = {}

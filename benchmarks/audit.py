@@ -32,7 +32,7 @@ from probes.core.clock import SECOND
 
 DAY_NS = 86400 * SECOND
 REAL, COUNTS, WORKERS = 4, (100, 300, 1000), 2
-WANTED = (manifest.SAMPLES, manifest.HISTOGRAMS)
+WANTED = (manifest.SAMPLES, manifest.HISTOGRAMS, manifest.COLUMNS)
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
 
 def multiply(real: Path, many: Path, circuits: int, links: bool) -> None:
     """A store with the sealed days of `real` under many names; the live database is that of `real`, which is empty."""
-    shutil.copytree(real, many, ignore=shutil.ignore_patterns("*.parquet", manifest.MANIFEST))
+    shutil.copytree(real, many, ignore=shutil.ignore_patterns("*.parquet", "*.packed", manifest.MANIFEST))
     for part in manifest.load_all(real):
         source, goal = (place / manifest.FOLDER / part.name for place in (real, many))
         series = [item for item in part.series if item.probe == "icmp"]
@@ -81,7 +81,7 @@ def multiply(real: Path, many: Path, circuits: int, links: bool) -> None:
             names.append(named)
             for what in WANTED:
                 file = own[item.key, what]
-                name = f"{what}.{number:05}.parquet"
+                name = f"{what}.{number:05}{Path(file.name).suffix}"
                 (os.link if links else shutil.copyfile)(source / file.name, goal / name)
                 files.append(replace(file, name=name, first=named.key, last=named.key))
         order = sorted(range(circuits), key=lambda at: names[at].key)

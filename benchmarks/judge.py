@@ -161,10 +161,10 @@ def stages(path: Path, terms: Contract, circuit: Circuit, end: int, pairs: int) 
             args = (wanted.start_ns, wanted.end_ns)
             columns.add(reader.read, circuit.id, "icmp", names, *args)
             shapes.add(reader.read, circuit.id, "icmp", ("histogram",), *args)
-            found = reader.read(circuit.id, "icmp", wanted.columns, *args, spare=SPARE)
+            found = reader.read(circuit.id, "icmp", wanted.columns, *args, spare=SPARE, summed=True)
             judging.add(judge_afresh, terms, circuit, found, end)
     print(f"  reading {len(names) + 3} columns      {columns}")
-    print(f"  reading histograms (and 3)   {shapes}")
+    print(f"  reading every histogram      {shapes} (only where a day is not taken whole)")
     print(f"  judging what was read        {judging}")
 
 

@@ -135,7 +135,7 @@ def seal(path: Path, days: int) -> None:
         f"sealing a day of {rows} rows: {statistics.median(times):.1f} s in its own process ({spent:.1f} s of CPU, "
         f"{memory:.0f} MiB); {statistics.median(left):.1f} s until the rows had left the live database beside commits"
     )
-    for what in (manifest.SAMPLES, manifest.HISTOGRAMS, manifest.PACKETS):
+    for what in (manifest.SAMPLES, manifest.HISTOGRAMS, manifest.COLUMNS, manifest.PACKETS):
         files = part.of(what)
         size = sum(file.bytes for file in files)
         print(f"  {what:<12}{len(files):>4} files {size / 1e6:>8.1f} MB {size / rows:>7.2f} bytes for each sample")

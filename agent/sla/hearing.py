@@ -16,6 +16,7 @@ from agent.sla.samples.causes import Circumstances
 from agent.sla.samples.columns import SampleColumns
 from agent.sla.samples.feeds import every_ns, feed, makes_attempts, missing_feed
 from agent.sla.samples.measured import pace
+from agent.sla.samples.nearby import nearby
 from agent.sla.statistic.evaluation import evaluate_statistic
 from agent.sla.statistic.scope import aggregate, at_least
 from agent.sla.terms.contract import Contract, Metric, Objective
@@ -135,10 +136,14 @@ class Hearing:
             memo=self.when.memo if material is self.own else {},
             packets=self.when.packets if material is self.own else None,
         )  # fmt: skip
+        clock = self.contract.availability() if self.objective.only_available_time else None
+        promises = [item for item in (self.objective, clock) if item is not None]
+        samples = nearby(samples, window, when.now_ns, promises)
         if self.objective.metric is Metric.AVAILABILITY:
             return evaluate_availability(self.objective, samples, window, target, when)
-        clock = self.contract.availability() if self.objective.only_available_time else None
-        available = (clock, material.feed(clock)) if clock is not None else None
+        available = None
+        if clock is not None:
+            available = clock, nearby(material.feed(clock), window, when.now_ns, promises)
         return evaluate_statistic(self.objective, samples, window, when, available)
 
     def _without_value(self, target: Fraction | None, reason: str) -> Verdict:

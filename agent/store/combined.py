@@ -12,7 +12,7 @@ import numpy as np
 from agent.sla.samples.columns import HISTOGRAM_COLUMNS, WITHHELD_COLUMNS, SampleColumns
 from agent.sla.samples.histograms import Histograms
 from agent.sla.samples.texts import Texts
-from agent.store import columnar, owing, paths, rows, schema, status
+from agent.store import columnar, judged, owing, paths, rows, schema, status
 from agent.store.identity import epochs_of, shared_through
 from agent.store.records import NOTHING_LEFT, DayStatus, Owed, Series, StoredSample
 from agent.store.samplebatch import SampleBatch, empty
@@ -58,10 +58,11 @@ class Combined:
         start_ns: int,
         end_ns: int,
         spare: Collection[str] = (),
+        later: judged.Later | None = None,
     ) -> SampleColumns:
-        """As StoreReader.read."""
+        """As StoreReader.read. later: reads histograms of this series when they are asked for; None reads them now."""
         if spare:
-            return self._spared(circuit, probe, kind, wanted, start_ns, end_ns, spare)
+            return self._spared(circuit, probe, kind, wanted, start_ns, end_ns, spare, later)
         columnar.check(wanted)
         if kind is None:
             newest = self._newest(circuit, probe)
@@ -74,6 +75,8 @@ class Combined:
         key = (circuit, probe, kind)
         names = layout.required_integers(wanted)
         shapes = [name for name in HISTOGRAM_COLUMNS if name in wanted]
+        if (summed := judged.read(self._sealed, key, wanted, live, start_ns, end_ns, later)) is not None:
+            return summed
         everything = (*names, *(layout.BUCKETS[name] for name in shapes))
         found = self._sealed.integers(key, everything, start_ns, end_ns, len(live))
         rows = len(found["start_ns"]) - len(live)
@@ -99,10 +102,12 @@ class Combined:
         start_ns: int,
         end_ns: int,
         spare: Collection[str],
+        later: judged.Later | None,
     ) -> SampleColumns:
-        found = self.read(circuit, probe, kind, [name for name in wanted if name not in spare], start_ns, end_ns)
+        needed = [name for name in wanted if name not in spare]
+        found = self.read(circuit, probe, kind, needed, start_ns, end_ns, (), later)
         left = [name for name in wanted if name in spare]
-        if not left or (found.histogram is not None and not _bare(found)):
+        if not left or (found.histogram is not None and not judged.bare(found)):
             return found
         more = self.read(circuit, probe, found.kind, left, start_ns, end_ns)
         if not np.array_equal(more.start_ns, found.start_ns):  # two parts of one day, put in order by another column
@@ -338,12 +343,6 @@ def stored(row: Sequence[rows.Value]) -> StoredSample:
     assert isinstance(kind, str)
     assert isinstance(seq, int)
     return StoredSample(seq, rows.decode(circuit, probe, kind, row[4:]))
-
-
-def _bare(columns: SampleColumns) -> bool:
-    """Whether any sample with answers has no histogram."""
-    there = Histograms.of(columns.histogram or ()).there
-    return bool((~there).any()) and (columns.rtt_count is None or bool(((columns.rtt_count > 0) & ~there).any()))
 
 
 def _ascending(columns: SampleColumns) -> SampleColumns:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from agent.sla.samples.columns import SampleColumns
-from agent.store import batches, schema, status
+from agent.store import batches, judged, schema, status
 from agent.store.combined import Combined, stored
 from agent.store.hostseconds import LONGEST_ROW_NS, HostSeconds, joined
 from agent.store.records import (
@@ -97,14 +97,16 @@ class StoreReader:
         kind: str | None = None,
         *,
         spare: Collection[str] = (),
+        summed: bool = False,
     ) -> SampleColumns:
         """Samples that start in [start_ns, end_ns) as columns, in ascending start_ns; no rows where there are none.
 
         columns: names of agent.sla.samples.columns.READABLE_COLUMNS; start_ns, span_ns and state always come.
         Of several kinds that a probe of this name has had, the one kept last is read unless `kind` says which.
-        spare: columns that can be done without where every sample with answers has its histogram; they are then None.
+        spare: left out where all samples with answers have histograms. summed: these may come as DayHistograms.
         """
-        return self._combined(lambda store: store.read(circuit, probe, kind, columns, start_ns, end_ns, spare))
+        more = (spare, judged.later(self.read) if summed else None)
+        return self._combined(lambda store: store.read(circuit, probe, kind, columns, start_ns, end_ns, *more))
 
     def left_out(self) -> tuple[DamagedSeal, ...]:
         """What has been damaged and left out so far."""

@@ -4,8 +4,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agent.sla.samples.columns import HISTOGRAM_COLUMNS, INTEGER_COLUMNS, READABLE_COLUMNS, WITHHELD_COLUMNS
+import numpy as np
+
+from agent.sla.samples.columns import (
+    HISTOGRAM_COLUMNS,
+    INTEGER_COLUMNS,
+    READABLE_COLUMNS,
+    WITHHELD_COLUMNS,
+    SampleColumns,
+)
+from agent.sla.samples.histograms import DayHistograms, Histograms
 from agent.store import Store, StoreReader
+from agent.store.sealed import packed
 from agent.store.sealed.manifest import Part
 from agent.store.sealed.sealing import seal_next
 from probes.core.clock import SECOND
@@ -25,6 +35,7 @@ def told(reader: StoreReader, start_ns: int = -MAXIMUM, end_ns: int = MAXIMUM, l
     for series in found["series"]:
         key = (series.circuit, series.probe)
         columns = reader.read(*key, READABLE_COLUMNS, start_ns, end_ns, series.kind)
+        check_summed(reader, columns, start_ns, end_ns)
         samples = reader.samples(*key, start_ns, end_ns, limit)
         found[str((*key, series.kind))] = {
             "kind": (columns.kind, reader.read(*key, ("sent",), start_ns, end_ns).kind),
@@ -35,6 +46,26 @@ def told(reader: StoreReader, start_ns: int = -MAXIMUM, end_ns: int = MAXIMUM, l
             "packets": [listed_packets(reader.packets(*key, item.sample.start_ns)) for item in samples],
         }
     return found
+
+
+def check_summed(reader: StoreReader, columns: SampleColumns, start_ns: int, end_ns: int) -> None:
+    """What is read for judging is what is read plainly, sums of histograms and single ones among it."""
+    key = (columns.circuit, columns.probe)
+    names = [name for name in packed.NAMES if name != packed.THERE]
+    for some in (names, [*names, "histogram"], [*names, "rtt_max_ns", "histogram"]):
+        found = reader.read(*key, some, start_ns, end_ns, columns.kind, summed=True)
+        for name in names:
+            assert found.column(name).tolist() == columns.column(name).tolist(), name
+    shapes, plainly = found.histogram, Histograms.of(columns.histogram or ())
+    first = reader.read(*key, [*names, "histogram"], start_ns, end_ns, columns.kind, summed=True).histogram
+    for one in (first, shapes):
+        assert isinstance(one, DayHistograms | Histograms)
+        assert one.there.tolist() == plainly.there.tolist()
+        for rows in (plainly.there, np.arange(len(plainly)) % 3 > 0, np.arange(len(plainly)) == 0):
+            wanted = rows & plainly.there
+            for mine, theirs in zip(one.merged_of(wanted), plainly.merged_of(wanted), strict=True):
+                assert mine.tolist() == theirs.tolist()
+        assert [listed_histogram(item) for item in one] == [listed_histogram(item) for item in plainly]
 
 
 def seal_all(path: Path, before_day: int = FAR) -> list[Part]:

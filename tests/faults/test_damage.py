@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from agent.sla.samples.columns import INTEGER_COLUMNS
+from agent.sla.samples.histograms import DayHistograms
 from agent.store import Store, StoreReader, wholeness
-from agent.store.sealed import manifest, reading, verification
+from agent.store.sealed import manifest, packed, reading, verification
 from agent.store.sealed.manifest import FOLDER, MANIFEST, DamagedSeal
 from agent.store.sealed.offline import opened
 from probes.metrics.histogram import build
@@ -75,6 +76,15 @@ def packets(reader: StoreReader, circuit: str) -> list[object]:
     return [None if item is None else (item.sent_ns.tolist(), item.rtt_ns.tolist()) for item in found]
 
 
+def for_judging(reader: StoreReader, circuit: str) -> object:
+    """What is read of the packed columns."""
+    found = reader.read(circuit, "icmp", (*packed.NAMES[:-1], "histogram"), -MAXIMUM, MAXIMUM, summed=True)
+    shapes = found.histogram
+    assert isinstance(shapes, DayHistograms)
+    sums = [part.tolist() for part in shapes.merged_of(shapes.there)]
+    return {name: found.column(name).tolist() for name in packed.NAMES[:-1]}, shapes.there.tolist(), sums
+
+
 Reading = Callable[[StoreReader, str], object]
 
 
@@ -84,13 +94,15 @@ class Watch:
     def __init__(self, place: Path) -> None:
         self.place = place
         with StoreReader.open(place) as reader:
-            self.answers = {(ask, name): ask(reader, name) for ask in (everything, packets) for name in CIRCUITS}
+            self.answers = {
+                (ask, name): ask(reader, name) for ask in (everything, for_judging, packets) for name in CIRCUITS
+            }
 
-    def named(self, of_packets: bool) -> DamagedSeal | None:
+    def named(self, of_packets: bool, of_columns: bool = False) -> DamagedSeal | None:
         """The damage that a fresh reader reports, for both circuits; an answer that is not the truth fails."""
         found = None
         for circuit in CIRCUITS:
-            ask: Reading = packets if of_packets else everything
+            ask: Reading = packets if of_packets else for_judging if of_columns else everything
             with StoreReader(self.place) as reader:
                 try:
                     answer = ask(reader, circuit)
@@ -101,7 +113,7 @@ class Watch:
         return found
 
     def assert_found(self, file: Path) -> None:
-        damage = self.named(of_packets=file.name.startswith("packets"))
+        damage = self.named(file.name.startswith("packets"), file.name.startswith("columns"))
         assert damage is not None, f"{file.name}: not found"
         assert damage.path == file
         assert str(file) in damage.message
@@ -161,7 +173,7 @@ def test_every_flipped_bit_and_every_truncation_of_a_sealed_part_is_found_and_na
     )
 
 
-@pytest.mark.parametrize("name", ["samples", "histograms", "packets", MANIFEST])
+@pytest.mark.parametrize("name", ["samples", "histograms", "columns", "packets", MANIFEST])
 def test_the_other_days_stay_readable_and_verify_names_the_file(place: Path, part: Path, name: str) -> None:
     file = next(file for file in files_of(part) if file.name.startswith(name))
     shutil.move(part, place / "away")
@@ -173,7 +185,8 @@ def test_the_other_days_stay_readable_and_verify_names_the_file(place: Path, par
         if name == "packets":
             assert packets(reader, CIRCUITS[0]) == [None, None, None]
         else:
-            told(reader)  # finds it; from then on the day is left out of every answer
+            (for_judging if name == "columns" else everything)(reader, CIRCUITS[0])  # finds it
+            # from then on the day is left out of every answer
             assert told(reader) == without
         assert [damage.path for damage in reader.left_out()] == [file]
     assert [item.path for item in wholeness.check(place).findings][:1] == [file]

@@ -39,8 +39,11 @@ class Intervals:
         return len(self.known)
 
     def high(self, c: Fraction) -> Flags:
-        """H(k) of the decided intervals: lost / sent > c, in integers."""
-        return self.decided(c) & (self.lost * c.denominator > self.sent * c.numerator)
+        """H(k) of the decided intervals: lost / sent > c, in integers. Most have lost nothing, which is never more."""
+        some = np.flatnonzero(self.lost > 0)
+        found = np.zeros(len(self), np.bool_)
+        found[some] = self.lost[some] * c.denominator > self.sent[some] * c.numerator
+        return found & self.decided(c)
 
     def decided(self, c: Fraction) -> Flags:
         """Known intervals whose H(k) would be the same whatever had become of the packets that were not sent."""
@@ -116,30 +119,53 @@ def _binned(columns: SampleColumns, dt_ns: int, start_ns: int, end_ns: int, pace
     first, last = start_ns // dt_ns, -(-end_ns // dt_ns)
     size = max(0, last - first)
     rows = feeds_verdict(columns) & (columns.column("sent") > 0) & (columns.column("lost") >= 0)
-    slot = columns.start_ns // dt_ns - first
-    begin = (first + np.arange(size, dtype=np.int64)) * dt_ns
-    if pace.attempts:
-        twice, lacking = np.zeros(size, np.bool_), _tries_missing(columns.start_ns[rows], pace, begin, dt_ns)
+    lined_up = not pace.attempts and _one_in_each(columns, dt_ns)
+    if lined_up:
+        slot = np.arange(len(columns), dtype=np.int64) + (int(columns.start_ns[0]) // dt_ns - first)
     else:
-        twice, lacking = told_twice(columns, rows).touches(begin, begin + dt_ns), np.zeros(size, np.int64)
+        slot = columns.start_ns // dt_ns - first
+    twice, lacking = np.zeros(size, np.bool_), np.zeros(size, np.int64)
+    if pace.attempts:
+        begin = (first + np.arange(size, dtype=np.int64)) * dt_ns
+        lacking = _tries_missing(columns.start_ns[rows], pace, begin, dt_ns)
+    elif not lined_up:
+        told = told_twice(columns, rows)
+        if len(told):
+            begin = (first + np.arange(size, dtype=np.int64)) * dt_ns
+            twice = told.touches(begin, begin + dt_ns)
         rows &= (columns.start_ns + columns.span_ns - 1) // dt_ns - first == slot
-    rows &= (slot >= 0) & (slot < size)
-    where = slot[rows]
+    if len(slot) and (int(slot.min()) < 0 or int(slot.max()) >= size):
+        rows &= (slot >= 0) & (slot < size)
+    every = bool(rows.all())
+    where = slot if every else slot[rows]
     each = bool((where[1:] > where[:-1]).all())
+    begins = int(where[0]) if each and len(where) and int(where[-1] - where[0]) == len(where) - 1 else None
 
     def total(values: Int64) -> Int64:
+        chosen = values if every else values[rows]
         if each:  # the usual case: an interval of the machine for each sample
             found = np.zeros(size, np.int64)
-            found[where] = values[rows]
+            if begins is None:
+                found[where] = chosen
+            else:
+                found[begins : begins + len(where)] = chosen
             return found
         # float64 sums of integers below 2^53 are exact
-        return np.bincount(where, weights=values[rows], minlength=size).astype(np.int64)
+        return np.bincount(where, weights=chosen, minlength=size).astype(np.int64)
 
     known = total(np.ones_like(slot)) > 0 if pace.attempts else total(columns.span_ns) >= dt_ns
     sent, lost = total(columns.column("sent")), total(columns.column("lost"))
     missing = unsent(columns)
     not_sent = (total(missing) if missing.any() else np.zeros(size, np.int64)) + lacking
     return Intervals(first, dt_ns, sent, lost, not_sent, known & ~twice & (size > 0))
+
+
+def _one_in_each(columns: SampleColumns, dt_ns: int) -> bool:
+    """Every row lies in an interval of its own, the one after that of the row before: the usual case by far."""
+    start = columns.start_ns
+    if not len(start) or int(columns.span_ns.max()) > dt_ns or int(columns.span_ns.min()) < 1 or int(start[0]) % dt_ns:
+        return False
+    return bool((np.diff(start) == dt_ns).all())
 
 
 def _tries_missing(starts: Int64, pace: Pace, begin: Int64, dt_ns: int) -> Int64:
@@ -206,8 +232,10 @@ def assess(
         best, worst = best | up, worst | up
     first = min(max(-(-start_ns // dt) - intervals.first, 0), len(intervals))
     last = min(max(end_ns // dt - intervals.first, first), len(intervals))
-    begin = (intervals.first + np.arange(first, last, dtype=np.int64)) * dt
-    counts = ~excluded.touches(begin, begin + dt)
+    counts = np.ones(last - first, np.bool_)
+    if len(excluded):
+        begin = (intervals.first + np.arange(first, last, dtype=np.int64)) * dt
+        counts = ~excluded.touches(begin, begin + dt)
     outages = outages_of(best, intervals.first, dt, first, counts)
     return Availability((intervals.first + first) * dt, dt, best[first:last], worst[first:last], counts, outages)
 
@@ -217,6 +245,8 @@ def outages_of(best: Flags, origin: int, dt_ns: int, first: int, counts: Flags) 
     last = first + len(counts)
     down = np.concatenate(([False], ~best[:last], [False]))
     edges = np.flatnonzero(down[1:] != down[:-1])
+    if not len(edges):
+        return ()
     counted = np.concatenate(([0], np.cumsum(counts)))
     found = []
     for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):

@@ -200,6 +200,15 @@ class SampleColumns:
             cut[item.name] = value if value is None or isinstance(value, str) else value[first:last]
         return SampleColumns(**cut)  # type: ignore[arg-type]
 
+    def cut(self, start_ns: int, end_ns: int) -> SampleColumns:
+        """As `between`, remembered for the last CHOICES times that were asked for."""
+        known: dict[tuple[int, int], SampleColumns] = self.derived.setdefault("cut", {})
+        found = known.pop((start_ns, end_ns), None) or self.between(start_ns, end_ns)
+        known[start_ns, end_ns] = found
+        if len(known) > CHOICES:
+            del known[next(iter(known))]
+        return found
+
 
 def _kept(made: Made) -> Made:
     """An array that several get cannot be written to."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.sla.samples.columns import SampleColumns
 from agent.sla.samples.from_packets import answered
-from agent.sla.samples.histograms import Histograms
+from agent.sla.samples.histograms import DayHistograms, Histograms
 from agent.sla.time.spans import Flags
 from probes.core.arrays import ABSENT, Int64, Packets
 from probes.metrics.histogram import bounds as bucket_bounds
@@ -80,9 +80,10 @@ def _delays(columns: SampleColumns, rows: Flags) -> Distribution:
     index: Int64 = np.zeros(0, np.int64)
     weight = index
     if columns.histogram is not None:
-        stored = Histograms.of(columns.histogram)
+        given = columns.histogram
+        stored = given if isinstance(given, DayHistograms) else Histograms.of(given)
         there = rows & stored.there
-        index, weight = stored.taken(there).merged()
+        index, weight = stored.merged_of(there)
     bare = np.flatnonzero(rows & ~there)
     lower, upper = _edges(index, columns, there)
     summaries = _from_summaries(columns, bare)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, overload
 
 import numpy as np
@@ -36,6 +36,8 @@ class Histograms(Sequence[Histogram | None]):
         """From an object for each row."""
         if isinstance(items, Histograms):
             return items
+        if isinstance(items, DayHistograms):
+            return items.whole()
         rows = list(items)
         sizes = np.array([0 if item is None else len(item.index) for item in rows], np.int64)
         full = [item for item in rows if item is not None]
@@ -100,6 +102,10 @@ class Histograms(Sequence[Histogram | None]):
         unique = np.flatnonzero(total)
         return unique, total[unique]
 
+    def merged_of(self, rows: Flags) -> tuple[Int64, Int64]:
+        """The same of those rows."""
+        return self.taken(rows).merged()
+
     def buckets(self) -> tuple[AnyInt, AnyInt]:
         """(bucket, packets) of all rows one after the other, a bucket as often as rows have it."""
         sizes = self.end - self.start
@@ -114,6 +120,79 @@ class Histograms(Sequence[Histogram | None]):
         sizes = sizes[some]
         at = np.repeat(start - (np.cumsum(sizes) - sizes), sizes) + np.arange(total)
         return self.bucket[at], self.packets[at]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DayHistograms(Sequence[Histogram | None]):
+    """The same of blocks of rows of which the sum is known: single histograms are looked up only where one is asked for
+    that is not taken with its whole block.
+
+    there: as above. edges: first row of each block and the end of the last, int64 (blocks + 1,). sums: (bucket,
+    packets) of each block, None where they must be looked up. load: the histograms of the rows from one to another.
+    """
+
+    there: Flags
+    edges: Int64
+    sums: tuple[tuple[Int64, Int64] | None, ...]
+    load: Callable[[int, int], Histograms]
+    known: dict[tuple[int, int], Histograms] = field(default_factory=dict, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.there)
+
+    @overload
+    def __getitem__(self, row: int) -> Histogram | None: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> DayHistograms: ...
+
+    def __getitem__(self, row: int | slice) -> Histogram | DayHistograms | None:
+        if not isinstance(row, slice):
+            return self.whole()[row] if self.there[row] else None
+        first, last, step = row.indices(len(self))
+        if step != 1:
+            raise IndexError("every row from one to another, or a single one")
+        cut = np.clip(self.edges, first, max(first, last))
+        uncut = (cut[:-1] == self.edges[:-1]) & (cut[1:] == self.edges[1:])
+        sums = tuple(found if same else None for found, same in zip(self.sums, uncut.tolist(), strict=True))
+        return DayHistograms(
+            self.there[first:last], cut - first, sums, lambda begin, end: self.load(begin + first, end + first)
+        )
+
+    def whole(self) -> Histograms:
+        """Every single one."""
+        return self._loaded(0, len(self))
+
+    def taken(self, rows: slice | Int64 | Flags) -> Histograms:
+        """Those rows, in the order given."""
+        return self.whole().taken(rows)
+
+    def merged_of(self, rows: Flags) -> tuple[Int64, Int64]:
+        """(bucket, packets) of those rows together, every bucket once, ascending."""
+        wanted = rows & self.there
+        parts: list[tuple[Int64, Int64]] = []
+        lacking: list[tuple[int, int]] = []
+        edges = self.edges.tolist()
+        for first, last, summed in zip(edges[:-1], edges[1:], self.sums, strict=True):
+            some = wanted[first:last]
+            if summed is not None and np.array_equal(some, self.there[first:last]):
+                parts.append(summed)
+            elif some.any() and lacking and lacking[-1][1] == first:  # those side by side are looked up at once
+                lacking[-1] = (lacking[-1][0], last)
+            elif some.any():
+                lacking.append((first, last))
+        parts += [self._loaded(first, last).merged_of(wanted[first:last]) for first, last in lacking]
+        total = np.zeros(max((int(index[-1]) + 1 for index, _ in parts if len(index)), default=0), np.int64)
+        for index, count in parts:
+            total[index] += count
+        unique = np.flatnonzero(total)
+        return unique, total[unique]
+
+    def _loaded(self, first: int, last: int) -> Histograms:
+        found = self.known.get((first, last))
+        if found is None:
+            found = self.known[first, last] = self.load(first, last)
+        return found
 
 
 def _together(parts: Sequence[AnyInt]) -> AnyInt:

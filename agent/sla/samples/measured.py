@@ -74,7 +74,9 @@ def pace(columns: SampleColumns, every_ns: int | None, *, attempts: bool) -> Pac
 
 
 def _told_pace(columns: SampleColumns, every_ns: int | None) -> Pace:
-    packets = np.maximum(columns.column("sent"), 0) + unsent(columns)
+    packets, missing = columns.column("sent"), unsent(columns)
+    if int(packets.min()) < 0 or missing.any():
+        packets = np.maximum(packets, 0) + missing
     if every_ns is None:
         most = int(packets.max())
         return Pace(int(columns.span_ns.max()) // most if most else None, attempts=False)

@@ -128,15 +128,16 @@ def select(
     unit = _unit_pace(objective, feed, grid)
     there = carrying(objective, feed) if pace.attempts else every
     bare = extent(columns, there, unit, period.start_ns, period.end_ns, excluded)
-    taken, doubtful = rows & ~out & ~doubtful, rows & doubtful & ~out
-    split = _without(bare, feed, rows & out, doubtful, objective)
+    out, doubtful = rows & out, rows & doubtful & ~out
+    taken = rows & ~(out | doubtful)
+    split = _without(bare, feed, out, doubtful, objective)
     loose = _unrecorded(objective, feed, period, moment, excluded) if bare.unknown else 0
     doubted, loose_doubt = split.unknown - bare.unknown, False
     if doubted and available is not None and (loose or _unrecorded(*available, _before(period), moment, excluded)):
         loose, loose_doubt = loose + doubted, True
     split = _less_unsent(split, columns, taken, objective)
     return Selection(
-        objective, feed, moment, period, excluded, grid, unit, every, rows, taken, rows & out, doubtful, split, loose,
+        objective, feed, moment, period, excluded, grid, unit, every, rows, taken, out, doubtful, split, loose,
         loose_doubt,
     )  # fmt: skip
 
@@ -222,6 +223,15 @@ def _unavailable(
     state = _state(objective, feed, period, moment)
     if state.worst.all():
         return np.zeros(len(columns), np.bool_), np.zeros(len(columns), np.bool_)
+    key = ("unavailable", id(state), id(columns))
+    found = moment.memo.get(key)
+    if found is None:  # the memory holds what its key names, so that no other can have that name
+        found = moment.memo[key] = (state, columns, _not_up(state, columns))
+    flags: tuple[Flags, Flags] = found[2]  # type: ignore[index] # as stored above
+    return flags
+
+
+def _not_up(state: Availability, columns: SampleColumns) -> tuple[Flags, Flags]:
     dt, size = state.dt_ns, len(state.best)
     first, last = columns.once(
         ("touched", dt, state.start_ns, size), lambda: _touched(columns, state.start_ns, dt, size)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.sla.statistic.statistics import Estimate, Reduction
+from agent.sla.statistic.statistics import Estimate, Reduction, total_of
 from agent.sla.time.spans import Flags
 from probes.core.arrays import Int64
 
@@ -56,9 +56,15 @@ class Amounts:
 
     def of(self, rows: Flags) -> Amounts:
         """Those of the rows that are chosen, the others 0."""
+        if rows.all():
+            return self
         return Amounts(
             np.where(rows, self.total, 0), np.where(rows, self.count, 0), self.scale, np.where(rows, self.lost, 0)
         )
+
+    def sums_of(self, rows: Flags) -> tuple[int, int]:
+        """The total of the rows that are chosen, and how many values it is of."""
+        return total_of(self.total, rows), total_of(self.count, rows)
 
 
 def mean_of(total: int, count: int, scale: Scale) -> Reduction:

@@ -70,9 +70,15 @@ def _jitter(objective: Objective, columns: SampleColumns, limit: int | None) -> 
 
 def _sums(columns: SampleColumns, total: str, count: str, scale: Scale, *, lost: str | None = None) -> Amounts:
     sums, counts = columns.column(total), columns.column(count)
-    there = present(counts) & (counts > 0)
-    gone = np.zeros_like(counts) if lost is None else np.maximum(columns.column(lost), 0)
+    there = counts > 0  # ABSENT is less
+    if there.all():
+        return Amounts(sums, counts, scale, np.zeros_like(counts) if lost is None else _gone(columns, lost))
+    gone = np.zeros_like(counts) if lost is None else _gone(columns, lost)
     return Amounts(np.where(there, sums, 0), np.where(there, counts, 0), scale, gone)
+
+
+def _gone(columns: SampleColumns, lost: str) -> Int64:
+    return np.maximum(columns.column(lost), 0)
 
 
 def mos_of_samples(objective: Objective, columns: SampleColumns) -> tuple[Int64, Flags]:
@@ -90,13 +96,13 @@ def values_of(chosen: Selection) -> Values:
     objective, columns, taken = chosen.objective, chosen.feed.columns, chosen.taken
     definition = objective.statistic.definition
     if objective.metric in (Metric.RTT, Metric.DELAY):
-        spread = delays(columns, taken & (columns.column("rtt_count") > 0))
+        spread = delays(columns, taken & _answered(columns))
         if objective.statistic.lost == "infinite":
             lost = columns.column("lost")
             spread = spread.with_lost(int(lost[taken & (lost > 0)].sum()), chosen.feed.timeout_ns)
         return Values(spread, "packets")
     if objective.metric is Metric.JITTER and definition is JitterDefinition.PDV:
-        return Values(delays(columns, taken & (columns.column("rtt_count") > 0)), "packets")
+        return Values(delays(columns, taken & _answered(columns)), "packets")
     if objective.metric is Metric.JITTER and definition is not JitterDefinition.RFC3550:
         return _pairs(chosen)
     sums = amounts(objective, columns, chosen.feed.timeout_ns).of(taken)
@@ -130,8 +136,20 @@ def _variation(chosen: Selection, found: Answers, what: JitterDefinition) -> Int
 
 def fastest(columns: SampleColumns, rows: Flags) -> int:
     """The smallest delay of the rows, ns; 0 of none."""
-    least = columns.column("rtt_min_ns")[rows & (columns.column("rtt_count") > 0)]
+    least, there = columns.column("rtt_min_ns"), rows & _answered(columns)
+    if not there.all():
+        least = least[there]
     return int(least.min()) if len(least) else 0
+
+
+def _answered(columns: SampleColumns) -> Flags:
+    """Rows with answers."""
+
+    def found() -> Flags:
+        there: Flags = columns.column("rtt_count") > 0
+        return there
+
+    return columns.once("answered", found)
 
 
 def limit_of(objective: Objective) -> Fraction:

@@ -60,14 +60,14 @@ def _mean(chosen: Selection) -> Found:
         return pairs, found.spread.source, found.lacking
     if _is_pdv(objective):
         delay = replace(objective, metric=Metric.RTT)
-        sums = amounts(delay, columns, limit).of(taken)
+        sums = amounts(delay, columns, limit)
         return (
-            _pdv_mean(int(sums.total.sum()), int(sums.count.sum()), fastest(columns, taken), limit),
+            _pdv_mean(*sums.sums_of(taken), fastest(columns, taken), limit),
             "histograms",
             0,
         )
-    sums = amounts(objective, columns, limit).of(taken)
-    return mean_of(int(sums.total.sum()), int(sums.count.sum()), sums.scale), "histograms", 0
+    sums = amounts(objective, columns, limit)
+    return mean_of(*sums.sums_of(taken), sums.scale), "histograms", 0
 
 
 def _pdv_mean(total: int, count: int, least: int, limit: int | None) -> Reduction:

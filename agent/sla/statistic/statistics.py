@@ -21,6 +21,7 @@ from probes.core.arrays import ABSENT, Int64
 
 Flags = NDArray[np.bool_]
 ZERO = Fraction(0)
+_HALF = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,16 @@ def throughput(rates: Int64, rows: Flags, how: Fraction | None, *, mean_of: bool
 
 
 def _sum(values: Int64, rows: Flags) -> int:
-    return int(values[rows & present(values)].sum())
+    return total_of(values, rows & present(values))
+
+
+def total_of(values: Int64, rows: Flags) -> int:
+    """Sum of the values of those rows, which fits 64 bits. Of few rows the others are added, of many they are taken
+    off again: sums modulo 2^64, so that it does not matter what stands in the other rows."""
+    if 2 * int(np.count_nonzero(rows)) < len(rows):
+        return int(values[rows].sum())
+    left = int(values.sum()) - int(values[~rows].sum())
+    return (left + _HALF) % (2 * _HALF) - _HALF
 
 
 class _Ranked:

@@ -10,15 +10,19 @@ from typing import Any, Final
 
 import numpy as np
 
+from agent.sla.samples.histograms import Histograms
 from agent.store.far_end import GROUPS, columns_of
-from agent.store.sealed import layout, manifest, parquet
+from agent.store.sealed import layout, manifest, packed, parquet
 from agent.store.sealed.extract import Rows, Shapes
 from agent.store.sealed.layout import BUCKETS, OWN_INTEGERS, TEXT_COLUMNS
 from agent.store.sealed.manifest import SealedFile, SealedSeries, SeriesKey
 from probes.core.arrays import ABSENT, Int64
 from probes.core.errors import LocalError
 
-BUNDLES: Final = (((manifest.SAMPLES, *manifest.HISTOGRAMS_OF.values()), 8_192), ((manifest.PACKETS,), 32_768))
+BUNDLES: Final = (
+    ((manifest.SAMPLES, *manifest.HISTOGRAMS_OF.values(), manifest.COLUMNS), 8_192),
+    ((manifest.PACKETS,), 32_768),
+)
 """What is written together, and from how many rows on: a day of a stream at 10 s has a file of samples to itself, so
 that nothing beside it is read."""
 HISTOGRAM_GROUP: Final = 102_400
@@ -102,6 +106,8 @@ class Bundle:
         return [file for what in self._sorts if self._rows for file in self._write(directory, what)]
 
     def _write(self, directory: Path, what: str) -> list[SealedFile]:
+        if what == manifest.COLUMNS:
+            return [self._write_columns(directory)]
         groups: tuple[str, ...] = ()
         if what == manifest.SAMPLES:
             groups, lengths = self._groups(), [len(rows) for rows in self._rows]
@@ -121,6 +127,39 @@ class Bundle:
         _compare(path, built, sum(lengths))
         size, checksum = path.stat().st_size, manifest.digest(path)
         return [SealedFile(path.name, what, size, checksum, sum(lengths), keys[0], keys[-1], groups)]
+
+    def _write_columns(self, directory: Path) -> SealedFile:
+        path = directory / f"{manifest.COLUMNS}.{self._number:04}.packed"
+        series = [(key, *self._packed(key)) for key in dict.fromkeys(self._keys)]
+        with path.open("wb") as file:
+            file.write(packed.encode(series))
+            file.flush()
+            os.fsync(file.fileno())
+        found = packed.decode(path.read_bytes())
+        for key, columns, shape in series:
+            for name, values in columns.items():
+                if not np.array_equal(found[key].column(name), values):
+                    raise _differs(path, name)
+            summed = found[key].merged()
+            if summed is not None and not all(map(np.array_equal, summed, shape)):
+                raise _differs(path, "histogram")
+        rows = sum(map(len, self._rows))
+        return SealedFile(
+            path.name, manifest.COLUMNS, path.stat().st_size, manifest.digest(path), rows, self._keys[0], self._keys[-1]
+        )
+
+    def _packed(self, key: SeriesKey) -> tuple[dict[str, Int64], packed.Merged]:
+        """Columns of one series, and its histograms added up."""
+        own = [rows for of, rows in zip(self._keys, self._rows, strict=True) if of == key]
+        columns = {
+            name: np.concatenate([rows.integers[name] for rows in own]) for name in packed.NAMES if name != packed.THERE
+        }
+        shapes = [self._shapes(rows, "histogram") for rows in own]
+        sizes = np.concatenate([item.sizes for item in shapes])
+        columns[packed.THERE] = (sizes != ABSENT).astype(np.int64)
+        pairs = np.concatenate([item.buckets for item in shapes])
+        whole = np.where(sizes == ABSENT, 0, sizes)
+        return columns, Histograms.by_size(pairs[:, 0], pairs[:, 1], whole, sizes != ABSENT).merged()
 
     def _groups(self) -> tuple[str, ...]:
         """Those of which any row has something."""

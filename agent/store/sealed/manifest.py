@@ -18,6 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +32,9 @@ from probes.core.errors import LocalError
 FOLDER: Final = "sealed"
 """Directory of the sealed days inside the store's."""
 FORMAT: Final = "linkwitness.sealed"
-VERSION: Final = 3
-"""2: with `epochs`, and slices of a day; 3: with columns that only some files of samples have."""
+VERSION: Final = 4
+"""2: with `epochs`, and slices of a day; 3: with columns that only some files of samples have; 4: with files of packed
+columns."""
 DAY_NS: Final = 86_400 * SECOND
 MANIFEST: Final = "manifest.json"
 UNFINISHED: Final = ".unfinished"
@@ -46,6 +48,8 @@ HISTOGRAMS_OF: Final = {
     "histogram": HISTOGRAMS, **{name: f"{name}s" for name in FAR_HISTOGRAMS},
 }  # fmt: skip
 """Sort of the files that hold the histograms of a column."""
+COLUMNS: Final = "columns"
+"""Files that are no Parquet files: agent.store.sealed.packed."""
 PACKETS: Final = "packets"
 
 _GROUPS: Final = tuple(GROUPS)
@@ -73,7 +77,7 @@ class DamagedSeal(LocalError):  # noqa: N818 # a finding, named as the users rea
 
 @dataclass(frozen=True, slots=True)
 class SealedFile:
-    """One Parquet file. name: within the part's directory; what: samples, histograms (of one column) or packets; first
+    """One file. name: within the part's directory; what: samples, histograms (of one column), columns or packets; first
     and last: its series in order; groups: of columns that only some files of samples have, agent.store.far_end.GROUPS.
     """
 
@@ -183,6 +187,7 @@ def day_start(day: int) -> int:
     return max(day * DAY_NS, -(1 << 63))
 
 
+@lru_cache(4096)
 def day_text(day: int) -> str:
     """ISO date of a day since 1970."""
     return f"{_EPOCH + timedelta(days=day):%Y-%m-%d}"

@@ -7,6 +7,7 @@ snapshot is then in a part, and what is in both is told apart by `Part.through_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,10 +21,11 @@ from agent.store.far_end import columns_of
 from agent.store.records import NOTHING_LEFT, Owed, StoredSample
 from agent.store.rows import SAMPLE_COLUMNS
 from agent.store.samplebatch import BATCH_INTEGERS, BATCH_TEXTS, Buckets, SampleBatch, join
-from agent.store.sealed import layout, manifest
+from agent.store.sealed import layout, manifest, packed
 from agent.store.sealed.layout import BUCKETS, OTHER_COLUMNS, OWN_INTEGERS
-from agent.store.sealed.manifest import HISTOGRAMS_OF, PACKETS, SAMPLES, DamagedSeal, Part, SealedFile
+from agent.store.sealed.manifest import COLUMNS, HISTOGRAMS_OF, PACKETS, SAMPLES, DamagedSeal, Part, SealedFile
 from agent.store.sealed.owed import OwedFile
+from agent.store.sealed.packed import Packed
 from agent.store.sealed.verification import check_file
 from probes.core.arrays import ABSENT, Int64
 
@@ -44,6 +46,16 @@ _BETWEEN: Final = (
 _EVERYTHING: Final[tuple[str, tuple[str, ...]]] = ("true", ())
 
 _File = tuple[Path, SealedFile]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedRows:
+    """columns: by name, with room at their ends; edges: first row of each part and the end of the last, int64; sums:
+    the histograms of each part's rows together, None where only some of its rows are here."""
+
+    columns: dict[str, Int64]
+    edges: Int64
+    sums: tuple[tuple[Int64, Int64] | None, ...]
 
 
 class SealedDays:
@@ -87,6 +99,53 @@ class SealedDays:
         values = self._load(files, written, key, start_ns, end_ns, room)
         found = dict(zip(written, values, strict=True))
         return layout.from_written(names, found.__getitem__)
+
+    def packed(
+        self,
+        key: manifest.SeriesKey,
+        names: Sequence[str],
+        start_ns: int,
+        end_ns: int,
+        room: int = 0,
+        *,
+        fixed: bool = False,
+    ) -> PackedRows | None:
+        """Columns of packed.NAMES as `integers` has them, out of the files made for it; None where a part has none.
+
+        fixed: nothing is written to them, so that one number may stand for a whole column.
+        """
+        pieces: list[tuple[Packed, int, int]] = []
+        for part in self.between(start_ns, end_ns):
+            if not manifest.holds(part, key):
+                continue
+            found = self._piece(part, key)
+            if found is None:
+                return None
+            pieces.append((found, *_within(found, part, start_ns, end_ns)))
+        edges = np.cumsum([0, *(last - first for _, first, last in pieces)])
+        rows = int(edges[-1])
+        columns = _constants(names, [piece for piece, _, _ in pieces], rows) if fixed and not room else {}
+        filled = {name: np.empty(rows + room, np.int64) for name in names if name not in columns}
+        for (piece, first, last), at in zip(pieces, edges.tolist(), strict=False):
+            for name, column in filled.items():
+                if last - first == piece.rows:
+                    piece.fill(name, column[at : at + piece.rows])
+                else:
+                    column[at : at + last - first] = piece.column(name)[first:last]
+        sums = tuple(piece.merged() if last - first == piece.rows else None for piece, first, last in pieces)
+        return PackedRows(columns | filled, edges, sums)
+
+    def _piece(self, part: Part, key: manifest.SeriesKey) -> Packed | None:
+        """The packed rows of a series in a part."""
+        found = None
+        for file in manifest.files_of(part, COLUMNS, key):
+            path = self._usable(part, file)
+            try:
+                series = packed.decode(path.read_bytes())
+            except ValueError as error:
+                raise DamagedSeal(path, str(error)) from None
+            found = next(iter(series.values())) if file.first == file.last else series.get(key)
+        return found
 
     def texts(self, key: manifest.SeriesKey, name: str, start_ns: int, end_ns: int) -> Texts:
         """One for each row of `integers`."""
@@ -222,7 +281,7 @@ class SealedDays:
         return found
 
     def _usable(self, part: Part, file: SealedFile) -> Path:
-        path = self._folder / part.name / file.name
+        path = Path(f"{self._folder}/{part.name}/{file.name}")
         status = path.stat()
         identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         if identity not in self._checked:
@@ -286,6 +345,24 @@ class SealedDays:
 def _alike(files: Sequence[_File]) -> list[tuple[tuple[str, ...], list[_File]]]:
     """Files that follow one another and have the same columns, with the groups that they have."""
     return [(groups, list(some)) for groups, some in groupby(files, key=lambda item: item[1].groups)]
+
+
+def _constants(names: Sequence[str], pieces: Sequence[Packed], rows: int) -> dict[str, Int64]:
+    """Columns that have the same value in every row: one number, however many rows there are."""
+    found = {}
+    for name in names:
+        values = {piece.alike(name) for piece in pieces}
+        if len(values) == 1 and (value := values.pop()) is not None:
+            found[name] = np.broadcast_to(np.int64(value), rows)
+    return found
+
+
+def _within(found: Packed, part: Part, start_ns: int, end_ns: int) -> tuple[int, int]:
+    """First of its rows that start in [start_ns, end_ns), and the one after the last."""
+    if start_ns <= part.start_ns and part.end_ns <= end_ns:
+        return 0, found.rows
+    first, last = np.searchsorted(found.column("start_ns"), (start_ns, end_ns), side="left").tolist()
+    return first, last
 
 
 def _steps(key: manifest.SeriesKey) -> tuple[str, ...]:

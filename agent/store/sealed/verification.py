@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.store.records import LIVE_FILE
-from agent.store.sealed import manifest
-from agent.store.sealed.manifest import FOLDER, SAMPLES, DamagedSeal, Part, SealedFile
+from agent.store.sealed import manifest, packed
+from agent.store.sealed.manifest import COLUMNS, FOLDER, SAMPLES, DamagedSeal, Part, SealedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,11 @@ def _check_whole(path: Path, file: SealedFile) -> None:
 
     check_file(path, file)
     try:
-        rows = parquet.count(path)
+        rows = packed.rows_of(path.read_bytes()) if file.what == COLUMNS else parquet.count(path)
     except FileNotFoundError:
         raise DamagedSeal(path, "it is missing") from None
+    except ValueError as error:
+        raise DamagedSeal(path, str(error)) from None
     if rows != file.rows:
         raise DamagedSeal(path, f"it holds {rows} rows, {file.rows} were sealed")
 

@@ -154,7 +154,7 @@ def test_a_whole_store_is_told_so(store_path: Path, capsys: pytest.CaptureFixtur
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "linkwitness.store-verified/2"
     assert document["ok"] is True
-    assert (document["parts"], document["files"], document["sealed_samples"], document["live_samples"]) == (2, 6, 16, 8)
+    assert (document["parts"], document["files"], document["sealed_samples"], document["live_samples"]) == (2, 8, 16, 8)
     assert (document["first_seq"], document["last_seq"], document["missing"], document["findings"]) == (1, 24, [], [])
 
 
@@ -329,12 +329,14 @@ def test_a_damaged_day_is_never_judged_by_what_is_left(judged: Path, capsys: pyt
     path = judged.parent / "store"
     days = [day_text(FIRST_DAY + n) for n in range(3)]
     assert [verdict(judged, day, capsys)[0] for day in days] == [0, 0, 0]
-    file = next((path / FOLDER / f"{days[1]}.1").glob("samples.*"))
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    code, line = verdict(judged, days[1], capsys)
-    assert (code, str(file) in line) == (3, True), line
+    for what, expected in (("samples", (0, False)), ("columns", (3, True))):  # the verdict comes from the columns alone
+        file = next((path / FOLDER / f"{days[1]}.1").glob(f"{what}.*"))
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        code, line = verdict(judged, days[1], capsys)
+        assert (code, str(file) in line) == expected, line
+        assert run("verify", "--store", path) == 1
     assert [verdict(judged, day, capsys)[0] for day in (days[0], days[2])] == [0, 0]
     assert run("verify", "--store", path, "--set-aside") == 0
     code, line = verdict(judged, days[1], capsys)

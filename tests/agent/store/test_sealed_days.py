@@ -211,10 +211,10 @@ def test_a_newer_manifest_is_refused_politely(store: Store, reader: StoreReader,
     assert store.flush(10.0)
     (part,) = seal_all(store_path)
     path = manifest.path_of(store_path, part.name)
-    body = path.read_bytes().partition(b"\n")[0].replace(b'"version": 3', b'"version": 4')
+    body = path.read_bytes().partition(b"\n")[0].replace(b'"version": 4', b'"version": 5')
     path.write_bytes(body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n")
     for call in (reader.series, lambda: seal_all(store_path), lambda: told(reader)):
-        with pytest.raises(LocalError, match="version 4; this linkwitness knows versions up to 3") as refused:
+        with pytest.raises(LocalError, match="version 5; this linkwitness knows versions up to 4") as refused:
             call()
         assert not isinstance(refused.value, DamagedSeal)
     assert path.read_bytes().startswith(body)

@@ -270,9 +270,9 @@ def test_retention_by_age_takes_packets_first_and_then_days(
     assert manifest.names(store_path) == [part.name for part in sealed[1:]]
     left = [sorted({file.what for file in part.files}) for part in manifest.load_all(store_path)]
     assert left == [
-        ["histograms", "samples"],
-        ["histograms", "packets", "samples"],
-        ["histograms", "packets", "samples"],
+        ["columns", "histograms", "samples"],
+        ["columns", "histograms", "packets", "samples"],
+        ["columns", "histograms", "packets", "samples"],
     ]
     first = reader.samples("ACME-1", "icmp", 0, START + 99 * DAY)
     assert [item.seq for item in first] == [seq for seq, _ in before["('ACME-1', 'icmp', 'icmp')"]["samples"][20:]]
@@ -303,20 +303,23 @@ def test_retention_by_bytes_takes_the_oldest_packets_before_any_samples(sealed: 
     assert gone(0) == (names, [])
 
 
+@pytest.mark.parametrize(("way", "column"), [("integers", "received"), ("packed", "sent")])
 def test_a_reader_survives_retention_in_the_middle_of_its_answer(
-    sealed: list[manifest.Part], store_path: Path, reader: StoreReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest = SealedDays.integers
+    sealed: list[manifest.Part], store_path: Path, reader: StoreReader, monkeypatch: pytest.MonkeyPatch,
+    way: str, column: str,
+) -> None:  # fmt: skip
+    honest = getattr(SealedDays, way)
     done: list[int] = []
 
-    def late(*values: object) -> object:
+    def late(*values: object, **named: object) -> object:
         if not done:
             done.append(1)
             retention.retire(store_path, sealed[:1], sealed[1:2])
-        return honest(*values)  # type: ignore[arg-type] # passed through
+        return honest(*values, **named)
 
-    monkeypatch.setattr(SealedDays, "integers", late)
-    assert len(reader.read("ACME-1", "icmp", ("sent",), 0, START + 99 * DAY)) == 80
+    monkeypatch.setattr(SealedDays, way, late)
+    assert len(reader.read("ACME-1", "icmp", (column,), 0, START + 99 * DAY)) == 80
+    assert done
 
 
 def flip(path: Path, byte: int, bit: int) -> None:
@@ -371,7 +374,12 @@ def ask(reader: StoreReader, path: Path) -> object:
     """Something that needs this file of the third day."""
     if path.name.startswith("packets"):
         return reader.packets("ACME-1", "icmp", ping(2 * PER_DAY).start_ns)
-    return reader.read("ACME-1", "icmp", ("sent", "histogram"), 0, START + 99 * DAY)
+    return reader.read("ACME-1", "icmp", asked(path), 0, START + 99 * DAY)
+
+
+def asked(path: Path) -> tuple[str, ...]:
+    """What cannot be read without this file."""
+    return ("sent", "lost") if path.name.startswith("columns") else ("sent", "histogram")
 
 
 def test_a_damaged_file_is_named_by_every_read_and_skipped_only_on_demand(
@@ -387,7 +395,7 @@ def test_a_damaged_file_is_named_by_every_read_and_skipped_only_on_demand(
             assert str(path) in str(damage.value)
             with StoreReader.open(store_path, ignore_damaged=True) as lenient:
                 if not path.name.startswith("packets"):
-                    assert len(lenient.read("ACME-1", "icmp", ("sent", "histogram"), *everything)) == 80
+                    assert len(lenient.read("ACME-1", "icmp", asked(path), *everything)) == 80
                     assert [item.path for item in lenient.left_out()] == [path]
                 else:
                     assert lenient.packets("ACME-1", "icmp", ping(2 * PER_DAY).start_ns) is None

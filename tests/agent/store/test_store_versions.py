@@ -147,7 +147,7 @@ def test_days_sealed_by_an_older_release_are_read_beside_new_ones(tmp_path: Path
         for name in manifest.names(path)[:1]:  # as version 2 wrote it
             part = dataclasses.replace(manifest.load(path, name), store_schema=2)
             assert b"groups" not in manifest.encode(part)
-            body = manifest.encode(part).partition(b"\n")[0].replace(b'"version": 3', b'"version": 2')
+            body = manifest.encode(part).partition(b"\n")[0].replace(b'"version": 4', b'"version": 2')
             signed = body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n"
             manifest.path_of(path, name).write_bytes(signed)
         assert told(reader) == before
@@ -254,10 +254,10 @@ def test_a_day_sealed_by_a_newer_release_keeps_an_older_agent_out_as_well(tmp_pa
     path = current(tmp_path / "store")
     (name,) = manifest.names(path)
     file = manifest.path_of(path, name)
-    body = file.read_bytes().partition(b"\n")[0].replace(b'"version": 3', b'"version": 7')
+    body = file.read_bytes().partition(b"\n")[0].replace(b'"version": 4', b'"version": 7')
     file.write_bytes(body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n")
     before = digests(path)
-    with pytest.raises(LocalError, match="has version 7; this linkwitness knows versions up to 3"):
+    with pytest.raises(LocalError, match="has version 7; this linkwitness knows versions up to 4"):
         Store.open(path, clock=SteppedClock(), site="lab")
     with pytest.raises(LocalError, match="has version 7"), StoreReader.open(path) as reader:
         reader.series()
