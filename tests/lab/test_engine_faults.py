@@ -10,12 +10,10 @@ import pytest
 
 from tests.lab.namespaces import Lab
 from tests.lab.record import Way
-from tests.lab.reported import MS, SECOND, STREAMS, Running, measure, reflector, stream, truth
+from tests.lab.reported import MS, PACKETS, SECOND, STREAMS, Running, measure, reflector, stream, truth
 
 pytestmark = [pytest.mark.root, pytest.mark.serial]
 
-PACKETS = int(os.environ.get("LINKWITNESS_LAB_PACKETS", "3000"))
-"""Packets of the long run, over all losses and streams; 100000 takes four minutes."""
 LOSSES = (0.0, 0.1, 0.5)
 PERIOD_MS = 8
 
@@ -23,7 +21,10 @@ PERIOD_MS = 8
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.timeout(120 + PACKETS // 100)
 def test_loss_jitter_reordering_and_copies_are_the_logs(make_lab: Callable[..., Lab], loss: float) -> None:
-    """Both IP versions, ICMP and UDP: every count, every packet's fate, and each round trip."""
+    """Both IP versions, ICMP and UDP: every count, every packet's fate, and each round trip.
+
+    LINKWITNESS_LAB_PACKETS=100000 takes four minutes.
+    """
     count = PACKETS // (len(LOSSES) * len(STREAMS))
     lab = make_lab(
         forward={"delay_ns": 2 * MS, "jitter_ns": 6 * MS, "ordered": False, "loss": loss / 2, "duplicate": 0.05},
