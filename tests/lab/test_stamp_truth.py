@@ -63,7 +63,9 @@ def test_delay_of_each_direction_is_the_logs(make_lab: Callable[..., Lab]) -> No
 
 @pytest.mark.parametrize(("forward", "backward"), LOSSES)
 @pytest.mark.timeout(120 + PACKETS // 100)
-def test_loss_of_each_direction_is_the_logs(make_lab: Callable[..., Lab], forward: float, backward: float) -> None:
+def test_loss_of_each_direction_is_the_logs(
+    make_lab: Callable[..., Lab], forward: float, backward: float, figure: Callable[[str], None]
+) -> None:
     """Exact over the run, but for losses at its ends that no reply brackets: those are in neither direction.
 
     LINKWITNESS_LAB_PACKETS=100000 takes seven minutes.
@@ -91,6 +93,16 @@ def test_loss_of_each_direction_is_the_logs(make_lab: Callable[..., Lab], forwar
         assert there - unknown <= found[0] <= there
         assert back - unknown <= found[1] <= back
         assert sum(found) + unknown == there + back
+        known = truth.backward_ns >= 0
+        beyond = [
+            np.median(column(reported, name)[known] - true[known]) / 1000
+            for name, true in (("forward_ns", truth.forward_ns), ("backward_ns", truth.backward_ns))
+        ]
+        figure(
+            f"loss {forward} there, {backward} back, stamp{family}: of {count:,} sent lost there {found[0]:,} (log "
+            f"{there:,}), back {found[1]:,} (log {back:,}), of unknown direction {unknown}; delay beyond the log's "
+            f"{beyond[0]:.1f} us there, {beyond[1]:.1f} us back (p50)"
+        )
 
 
 def test_copies_and_overtaking_are_no_loss(make_lab: Callable[..., Lab]) -> None:
