@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.root, pytest.mark.serial]
 UNIT = "linkwitness.service"
 CONFIG = "etc/linkwitness/agent.yaml"
 PROGRAM = "/opt/linkwitness/bin/linkwitness"
-CAP_NET_RAW = 1 << 13
+CAP_NET_RAW, CAP_NET_BIND_SERVICE = 1 << 13, 1 << 10
 
 AGENT = """
 site: boot-test
@@ -77,7 +77,7 @@ def circuits(machine: Machine) -> set[str]:
     return {name for name in ("own-icmp", "own-udp", "added") if json.dumps(name) in done.stdout}
 
 
-def test_it_starts_as_its_own_user_with_one_capability(service: Machine) -> None:
+def test_it_starts_as_its_own_user_with_two_capabilities(service: Machine) -> None:
     shown = service.show(UNIT, "ActiveState", "StatusText", "NRestarts")
     assert (shown["ActiveState"], shown["NRestarts"]) == ("active", "0")
     assert shown["StatusText"]
@@ -86,7 +86,7 @@ def test_it_starts_as_its_own_user_with_one_capability(service: Machine) -> None
     )
     uid = (service.run("id", "-u", "linkwitness") or "").strip()
     assert set(status["Uid"].split()) == {uid} != {"0"}
-    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == CAP_NET_RAW
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == CAP_NET_RAW | CAP_NET_BIND_SERVICE
     assert status["NoNewPrivs"].strip() == "1"
     assert (service.run("stat", "-c", "%U %a", "/var/lib/linkwitness") or "").split() == ["linkwitness", "750"]
 
