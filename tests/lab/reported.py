@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ SECOND = 1_000_000_000
 UDP_PORT = 8620
 OURS = slice(4, 24)
 """stream, sequence and nonce in the payload (probes.wire.payload): what a reply by our reflector leaves as it was"""
+PACKETS = int(os.environ.get("LINKWITNESS_LAB_PACKETS", "3000"))
+"""Packets of a long run, over all of its cases and streams."""
 STREAMS = (("icmp", 4), ("icmp", 6), ("udp", 4), ("udp", 6))
 
 
@@ -124,7 +127,7 @@ def measure(
     clock: Mapping[str, object] | None = None, **engine: object,
 ) -> Run:  # fmt: skip
     """Run the engine on the near host until its streams have reached their limits."""
-    return Running(lab, streams, seconds=seconds, clock=clock, **engine).finish()
+    return Running(lab, streams, seconds=seconds, clock=clock, **engine).finish(timeout=seconds + 30)
 
 
 @contextmanager

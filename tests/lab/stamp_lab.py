@@ -58,23 +58,29 @@ class Ways:
         return len(self.forward_ns)
 
 
-def ways(log: EmulatorLog, family: int) -> Ways:
-    """Matched by sequence and T1: octets 0 to 11 of a request, 24 to 35 of its reply (RFC 8762)."""
+def ways(
+    log: EmulatorLog, family: int, *, port: int = PORT,
+    asked: slice = slice(0, 12), echoed: slice = slice(24, 36),
+) -> Ways:  # fmt: skip
+    """Matched by what a reply repeats of its request: octets `asked` of the one are octets `echoed` of the other.
+
+    STAMP: sequence and T1 (RFC 8762 section 4.3).
+    """
     chosen = log.select(family=family)
-    requests = chosen.select(way=Way.FORWARD, protocol="udp", destination_port=PORT).frames
-    replies = chosen.select(way=Way.BACKWARD, protocol="udp", source_port=PORT).frames
+    requests = chosen.select(way=Way.FORWARD, protocol="udp", destination_port=port).frames
+    replies = chosen.select(way=Way.BACKWARD, protocol="udp", source_port=port).frames
     originals = requests[requests["action"] != Action.COPIED]
     originals = originals[np.argsort(originals["arrival_ns"], kind="stable")]
-    place = {row["payload"][:12].tobytes(): number for number, row in enumerate(originals)}
+    place = {row["payload"][asked].tobytes(): number for number, row in enumerate(originals)}
     if len(place) != len(originals):
         raise LogError("two requests cannot be told apart")
     n = len(originals)
     left, back, sent_back, arrived_back = (np.full(n, -1, np.int64) for _ in range(4))
     answered, copies = np.zeros(n, bool), 0
     for row in requests[requests["action"] == Action.PASSED]:
-        left[place[row["payload"][:12].tobytes()]] = row["departure_ns"]
+        left[place[row["payload"][asked].tobytes()]] = row["departure_ns"]
     for row in replies:
-        number = place[row["payload"][24:36].tobytes()]
+        number = place[row["payload"][echoed].tobytes()]
         answered[number] = True
         if row["action"] == Action.DROPPED:
             continue

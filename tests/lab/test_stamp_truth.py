@@ -9,13 +9,15 @@ import pytest
 
 from probes.core.arrays import ABSENT
 from tests.lab.namespaces import Lab
-from tests.lab.reported import MS, SECOND, measure, stream
+from tests.lab.reported import MS, PACKETS, SECOND, measure, stream
 from tests.lab.stamp_lab import PORT, SYNCHRONISED, UNSYNCHRONISED, column, lost, stamp_reflector, ways
 
 pytestmark = [pytest.mark.root, pytest.mark.serial]
 
 FAMILIES = (4, 6)
 TOLERANCE_NS = 200_000
+LOSSES = ((0.08, 0.15), (0.5, 0.1), (0.0, 0.5))
+PERIOD_MS = 8
 
 
 def streams(lab: Lab, **settings: object) -> list[dict[str, object]]:
@@ -59,19 +61,28 @@ def test_delay_of_each_direction_is_the_logs(make_lab: Callable[..., Lab]) -> No
             assert abs(mean - np.abs(np.diff(known)).mean()) < TOLERANCE_NS, name
 
 
-@pytest.mark.parametrize(("forward", "backward"), [(0.08, 0.15), (0.5, 0.1), (0.0, 0.5)])
-def test_loss_of_each_direction_is_the_logs(make_lab: Callable[..., Lab], forward: float, backward: float) -> None:
-    """Exact over the run, but for losses at its ends that no reply brackets: those are in neither direction."""
+@pytest.mark.parametrize(("forward", "backward"), LOSSES)
+@pytest.mark.timeout(120 + PACKETS // 100)
+def test_loss_of_each_direction_is_the_logs(
+    make_lab: Callable[..., Lab], forward: float, backward: float, figure: Callable[[str], None]
+) -> None:
+    """Exact over the run, but for losses at its ends that no reply brackets: those are in neither direction.
+
+    LINKWITNESS_LAB_PACKETS=100000 takes seven minutes.
+    """
+    count = PACKETS // (len(LOSSES) * len(FAMILIES))
     lab = make_lab(
         forward={"loss": forward, "delay_ns": 3 * MS}, backward={"loss": backward, "delay_ns": 3 * MS},
         seed="stamp-loss",
     )  # fmt: skip
     with stamp_reflector(lab):
-        run = measure(lab, streams(lab, limit=500), clock=SYNCHRONISED, span_ns=2 * SECOND)
+        specs = streams(lab, every_ns=PERIOD_MS * MS, limit=count)
+        seconds = 60 + 2 * count * PERIOD_MS / 1000
+        run = measure(lab, specs, seconds=seconds, clock=SYNCHRONISED, span_ns=SECOND)
     log = lab.log()
     for family in FAMILIES:
         reported, truth = run.streams[f"stamp{family}"], ways(log, family)
-        assert reported.count("sent") == len(truth) == 500
+        assert reported.count("sent") == len(truth) == count
         there, back = int(truth.lost_forward.sum()), int(truth.lost_backward.sum())
         assert there + back > 50
         assert reported.answered().tolist() == (truth.backward_ns >= 0).tolist()
@@ -82,6 +93,16 @@ def test_loss_of_each_direction_is_the_logs(make_lab: Callable[..., Lab], forwar
         assert there - unknown <= found[0] <= there
         assert back - unknown <= found[1] <= back
         assert sum(found) + unknown == there + back
+        known = truth.backward_ns >= 0
+        beyond = [
+            np.median(column(reported, name)[known] - true[known]) / 1000
+            for name, true in (("forward_ns", truth.forward_ns), ("backward_ns", truth.backward_ns))
+        ]
+        figure(
+            f"loss {forward} there, {backward} back, stamp{family}: of {count:,} sent lost there {found[0]:,} (log "
+            f"{there:,}), back {found[1]:,} (log {back:,}), of unknown direction {unknown}; delay beyond the log's "
+            f"{beyond[0]:.1f} us there, {beyond[1]:.1f} us back (p50)"
+        )
 
 
 def test_copies_and_overtaking_are_no_loss(make_lab: Callable[..., Lab]) -> None:

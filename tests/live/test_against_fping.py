@@ -1,4 +1,4 @@
-"""The engine and fping, ping and irtt on the same path: the same losses, and medians within 0.1 ms.
+"""The engine and fping and ping on the same path: the same losses, and medians within 0.1 ms.
 
 Loopback, and a veth pair with losses that any prober meets alike: every fifth packet, or a target that is not there.
 (Random loss through the link emulator, judged by its log, is in tests/lab.)
