@@ -156,7 +156,6 @@ class SampleTable:
     def _insert_fresh(self, fresh: list[tuple[int, EncodedSample]], placed: Placed) -> None:
         if not fresh:
             return
-        self._connection.execute("SAVEPOINT fresh")
         try:
             placed_rows = [(number, seq, *sample.row) for seq, (number, sample) in enumerate(fresh, self.next_seq)]
             for statement, width in (
@@ -167,12 +166,11 @@ class SampleTable:
                 if some:
                     self._connection.executemany(statement, some)
         except UNKEPT:
-            self._connection.execute("ROLLBACK TO fresh")
-            self._connection.execute("RELEASE fresh")
+            # No savepoint for this rare case: SQLite would copy every page before it changes it.
+            self._connection.execute("DELETE FROM samples WHERE seq >= ?", (self.next_seq,))
             for number, sample in fresh:
                 self._insert_one(number, sample, placed)
             return
-        self._connection.execute("RELEASE fresh")
         self._connection.executemany(
             "INSERT INTO packets VALUES (?, ?, ?)",
             [
