@@ -64,7 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("probes.core.codec", "probes.core.path_text"),
     ("probes.core.model", "probes.core.units"),
     ("probes.core.arrays",),
-    ("probes.core.errors", "probes.core.clock"),
+    ("probes.core.errors", "probes.core.clock", "probes.core.packing"),
 )
 """Top first. Parts on one line do not import each other. `probes.*` is every kind, each a part of its own."""
 

@@ -42,11 +42,12 @@ _AT: Final = {name: index for index, name in enumerate(SAMPLE_COLUMNS)}
 
 def encode(sample: Sample) -> Row:
     """The sample's values in the order of SAMPLE_COLUMNS. Packets are not in it."""
-    return own(sample) + far_end.encode(sample)
+    shape = None if sample.histogram is None else sample.histogram.to_bytes()
+    return own(sample, shape) + far_end.encode(sample)
 
 
-def own(sample: Sample) -> Row:
-    """Those of OWN_COLUMNS, which are all that most samples have."""
+def own(sample: Sample, shape: bytes | None) -> Row:
+    """Those of OWN_COLUMNS, which are all that most samples have. shape: bytes of the histogram."""
     counts, delay, variation, rate, quality = (
         sample.counts, sample.delay, sample.variation, sample.rate, sample.quality,
     )  # fmt: skip
@@ -68,7 +69,7 @@ def own(sample: Sample) -> Row:
         sample.remote,
         sample.reason,
         json.dumps(sample.phases, ensure_ascii=False, separators=(",", ":")) if sample.phases else None,
-        None if sample.histogram is None else sample.histogram.to_bytes(),
+        shape,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final, Self
 from agent.store import far_end, rows, schema
 from agent.store.far_end import NOTHING
 from agent.store.rows import OWN_COLUMNS, SAMPLE_COLUMNS
+from probes.core.arrays import encode_histograms, encode_packets
 from probes.core.model import Sample
 
 UNKEPT: Final = (
@@ -36,15 +37,37 @@ class EncodedSample:
 
 def encode(samples: Iterable[Sample]) -> Iterator[EncodedSample | str]:
     """Each sample as it is written, or a text that says why it cannot be."""
+    several = list(samples)
+    try:
+        yield from _encoded(several)
+    except _UNENCODED:
+        for sample in several:
+            try:
+                yield from _encoded([sample])
+            except _UNENCODED as error:
+                yield f"{sample.circuit}/{sample.probe}: {type(error).__name__}: {error}"
+
+
+def _encoded(samples: Sequence[Sample]) -> list[EncodedSample]:
+    """All of them: arrays cost most one by one. One that cannot be encoded raises for all."""
     for sample in samples:
-        try:
-            if not -(1 << 63) <= sample.start_ns < 1 << 63:
-                raise OverflowError(f"start_ns {sample.start_ns} does not fit 64 bits")
-            packets = None if sample.packets is None else sample.packets.encode()
-            row = rows.encode(sample) if far_end.is_known(sample) else rows.own(sample)
-            yield EncodedSample((sample.circuit, sample.probe, sample.kind), row, packets)
-        except _UNENCODED as error:
-            yield f"{sample.circuit}/{sample.probe}: {type(error).__name__}: {error}"
+        if not -(1 << 63) <= sample.start_ns < 1 << 63:
+            raise OverflowError(f"start_ns {sample.start_ns} does not fit 64 bits")
+    packets = iter(encode_packets([sample.packets for sample in samples if sample.packets is not None]))
+    shapes = iter(encode_histograms([sample.histogram for sample in samples if sample.histogram is not None]))
+    return [
+        EncodedSample(
+            (sample.circuit, sample.probe, sample.kind),
+            _row(sample, None if sample.histogram is None else next(shapes)),
+            None if sample.packets is None else next(packets),
+        )
+        for sample in samples
+    ]
+
+
+def _row(sample: Sample, shape: bytes | None) -> rows.Row:
+    own = rows.own(sample, shape)
+    return own + far_end.encode(sample) if far_end.is_known(sample) else own
 
 
 @dataclass(slots=True)
@@ -133,7 +156,6 @@ class SampleTable:
     def _insert_fresh(self, fresh: list[tuple[int, EncodedSample]], placed: Placed) -> None:
         if not fresh:
             return
-        self._connection.execute("SAVEPOINT fresh")
         try:
             placed_rows = [(number, seq, *sample.row) for seq, (number, sample) in enumerate(fresh, self.next_seq)]
             for statement, width in (
@@ -144,12 +166,11 @@ class SampleTable:
                 if some:
                     self._connection.executemany(statement, some)
         except UNKEPT:
-            self._connection.execute("ROLLBACK TO fresh")
-            self._connection.execute("RELEASE fresh")
+            # No savepoint for this rare case: SQLite would copy every page before it changes it.
+            self._connection.execute("DELETE FROM samples WHERE seq >= ?", (self.next_seq,))
             for number, sample in fresh:
                 self._insert_one(number, sample, placed)
             return
-        self._connection.execute("RELEASE fresh")
         self._connection.executemany(
             "INSERT INTO packets VALUES (?, ?, ?)",
             [

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.core import packing
 from probes.core.errors import LocalError
 
 ABSENT: Final = np.iinfo(np.int64).min
@@ -18,7 +21,10 @@ Int64 = NDArray[np.int64]
 
 SUB_BUCKET_BITS: Final = 7
 SUB_BUCKETS: Final = 1 << SUB_BUCKET_BITS
-_PACKETS_FORMAT: Final = 1
+_DEFLATED: Final = 1
+_PACKED: Final = 2
+"""Formats of stored packets."""
+_CHECK: Final = 4
 _COUNT_DTYPE: Final = np.dtype("<u4")
 
 
@@ -39,39 +45,85 @@ class Packets:
     def __len__(self) -> int:
         return len(self.sent_ns)
 
+    @property
+    def flags(self) -> int:
+        """Which optional columns there are: 1 forward_ns, 2 backward_ns."""
+        return (self.forward_ns is not None) | (self.backward_ns is not None) << 1
+
+    def columns(self) -> list[Int64]:
+        """Those that there are."""
+        every = (self.sent_ns, self.rtt_ns, self.forward_ns, self.backward_ns)
+        return [column for column in every if column is not None]
+
     def encode(self) -> bytes:
-        """Compact bytes: version, presence flags, count, then zlib over differenced, byte-shuffled columns."""
-        columns = [self.sent_ns, self.rtt_ns]
-        flags = 0
-        for bit, column in ((1, self.forward_ns), (2, self.backward_ns)):
-            if column is not None:
-                flags |= bit
-                columns.append(column)
-        body = _shuffle(columns) + self.state.astype(np.uint8).tobytes()
-        return bytes((_PACKETS_FORMAT, flags)) + len(self).to_bytes(4, "little") + zlib.compress(body, 6)
+        """Compact bytes; many at once cost less (encode_packets)."""
+        return encode_packets([self])[0]
 
     @staticmethod
     def decode(data: bytes) -> Packets:
         """Inverse of encode. Raises LocalError for bytes that are not ours or are damaged."""
         try:
-            version, flags, count = data[0], data[1], int.from_bytes(data[2:6], "little")
-            if version != _PACKETS_FORMAT or flags > 3:
+            version, flags = data[0], data[1]
+            if version not in (_DEFLATED, _PACKED) or flags > 3:
                 raise ValueError(f"format {version}, flags {flags}")
             columns = 2 + (flags & 1) + (flags >> 1)
-            expected = count * (8 * columns + 1)
-            inflater = zlib.decompressobj()
-            body = inflater.decompress(data[6:], expected + 1)
-            if len(body) != expected or not inflater.eof or inflater.unused_data:
-                raise ValueError("length does not fit the count")
+            parts, state = _unpacked(data, columns) if version == _PACKED else _inflated(data, columns)
         except (ValueError, IndexError, zlib.error) as error:
             raise LocalError(f"stored packets cannot be read: {error}", hint="the row is damaged") from None
-        size = 8 * count
-        parts = [_unshuffle(body[n * size : (n + 1) * size]) for n in range(columns)]
         optional = iter(parts[2:])
         forward = next(optional) if flags & 1 else None
         backward = next(optional) if flags & 2 else None
-        state = np.frombuffer(body[columns * size :], np.uint8).copy()
         return Packets(parts[0], parts[1], state, forward, backward)
+
+
+def encode_packets(several: Sequence[Packets]) -> list[bytes]:
+    """Each one's bytes. Short ones that are all answered are packed, those of one length at once; others deflated."""
+    out = [b""] * len(several)
+    alike: dict[tuple[int, int], list[int]] = {}
+    for place, packets in enumerate(several):
+        count = len(packets.state)
+        if 0 < count <= packing.MOST_VALUES and all(len(column) == count for column in packets.columns()):
+            alike.setdefault((count, packets.flags), []).append(place)
+        else:
+            out[place] = _deflate(packets)
+    for (count, flags), places in alike.items():
+        states = np.concatenate([several[place].state for place in places])
+        whole = np.asarray(states.reshape(-1, count).max(axis=1) == 0).tolist()
+        columns = [np.concatenate(column) for column in zip(*(several[n].columns() for n in places), strict=True)]
+        bodies = packing.pack(np.array(columns, np.int64).reshape(len(columns), len(places), count))
+        head = bytes((_PACKED, flags, count))
+        for place, body, answered in zip(places, bodies, whole, strict=True):
+            if body is None or not answered:
+                out[place] = _deflate(several[place])
+            else:
+                data = head + body
+                out[place] = data + zlib.crc32(data).to_bytes(_CHECK, "little")
+    return out
+
+
+def _unpacked(data: bytes, columns: int) -> tuple[list[Int64], NDArray[np.uint8]]:
+    """Format, flags, count (1 octet), values as packing has them, CRC-32 of all that."""
+    if zlib.crc32(data[:-_CHECK]) != int.from_bytes(data[-_CHECK:], "little"):
+        raise ValueError("the checksum does not fit")
+    return list(packing.unpack(data[3:-_CHECK], columns, data[2])), np.zeros(data[2], np.uint8)
+
+
+def _deflate(packets: Packets) -> bytes:
+    """Format, flags, count (4 octets), then zlib over differenced, byte-shuffled columns and the states."""
+    body = _shuffle(packets.columns()) + packets.state.astype(np.uint8).tobytes()
+    return bytes((_DEFLATED, packets.flags)) + len(packets).to_bytes(4, "little") + zlib.compress(body, 6)
+
+
+def _inflated(data: bytes, columns: int) -> tuple[list[Int64], NDArray[np.uint8]]:
+    count = int.from_bytes(data[2:6], "little")
+    expected = count * (8 * columns + 1)
+    inflater = zlib.decompressobj()
+    body = inflater.decompress(data[6:], expected + 1)
+    if len(body) != expected or not inflater.eof or inflater.unused_data:
+        raise ValueError("length does not fit the count")
+    size = 8 * count
+    parts = [_unshuffle(body[n * size : (n + 1) * size]) for n in range(columns)]
+    return parts, np.frombuffer(body[columns * size :], np.uint8).copy()
 
 
 def _shuffle(columns: list[Int64]) -> bytes:
@@ -121,7 +173,7 @@ class Histogram:
 
     def to_bytes(self) -> bytes:
         """Little-endian uint32 pairs (bucket, count)."""
-        return np.column_stack((self.index, self.count)).astype(_COUNT_DTYPE).tobytes()
+        return encode_histograms([self])[0]
 
     @staticmethod
     def from_bytes(data: bytes) -> Histogram:
@@ -130,6 +182,18 @@ class Histogram:
             raise LocalError("stored histogram cannot be read", hint="the row is damaged")
         pairs = np.frombuffer(data, _COUNT_DTYPE).reshape(-1, 2).astype(np.int64)
         return _checked(pairs[:, 0].copy(), pairs[:, 1].copy())
+
+
+def encode_histograms(several: Sequence[Histogram]) -> list[bytes]:
+    """Each one's bytes, all at once."""
+    if not several:
+        return []
+    index = np.concatenate([histogram.index for histogram in several])
+    pairs = np.empty((len(index), 2), _COUNT_DTYPE)
+    pairs[:, 0], pairs[:, 1] = index, np.concatenate([histogram.count for histogram in several])
+    data = pairs.tobytes()
+    edges = [0, *accumulate(pairs.itemsize * 2 * len(histogram.index) for histogram in several)]
+    return [data[begin:end] for begin, end in pairwise(edges)]
 
 
 def _checked(index: Int64, count: Int64) -> Histogram:

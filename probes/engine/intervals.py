@@ -6,7 +6,7 @@ is handed on when every packet in it is answered, rejected, or given up (FORGET 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,14 +45,14 @@ class Remarks:
     def impair(self, slot: int, reason: str) -> None:
         self.impaired.setdefault(slot, {})[reason] = None
 
-    def take(self, slots: Iterable[int]) -> Remarks:
+    def take(self, slots: Sequence[int]) -> Remarks:
         """Those of some streams; they are gone from here."""
-        part = Remarks()
-        for slot in slots:
-            for name in ("impaired", "rejected", "unsent", "silent"):
-                held = getattr(self, name)
-                if slot in held:
-                    getattr(part, name)[slot] = held.pop(slot)
+        part, wanted = Remarks(), set[int]()
+        for name in ("impaired", "rejected", "unsent", "silent"):
+            held = getattr(self, name)
+            if held:  # most have none
+                wanted = wanted or set(slots)
+                getattr(part, name).update({slot: held.pop(slot) for slot in wanted & held.keys()})
         return part
 
 

@@ -6,18 +6,18 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from probes.core.arrays import ABSENT, Int64, Packets
+from probes.core.arrays import Histogram, Int64, Packets
 from probes.core.clock import ClockQuality, clock_quality
-from probes.core.model import Counts, PacketState, Quality, Sample, SampleState, StampSource
+from probes.core.model import Counts, Delay, PacketState, Quality, Sample, SampleState, StampSource, Variation
 from probes.engine.intervals import Batch, Remarks
 from probes.engine.oneway import DirectionMemory, Directions, delay_columns
-from probes.metrics.summary import Carry, Summaries, summarise
+from probes.metrics.groups import Groups
+from probes.metrics.summary import Carry, Summaries, optional, summarise
 
 log = logging.getLogger(__name__)
 
@@ -97,24 +97,62 @@ class Reporter:
             self._report(samples)
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a batch says of each of k streams; lists of length k. Read one by one, arrays cost ten times as much."""
+
+    slots: list[int]
+    begin_ns: list[int]
+    end_ns: list[int]
+    skipped: list[int]
+    drops: list[int]
+    delays: list[Delay | None]
+    variations: list[Variation | None]
+    histograms: list[Histogram | None]
+    lateness_p50_ns: list[int]
+    lateness_max_ns: list[int]
+    stamps: list[StampSource]
+    edges: list[int]
+    """where each stream's packets begin, and the end; length k + 1"""
+    sent_ns: Int64
+    """since the beginning of the packet's interval, shape (n,)"""
+
+
+def _facts(batch: Batch, summaries: Summaries) -> _Facts:
+    closing, stream = batch.closing, batch.packets.stream
+    return _Facts(
+        closing.stream.tolist(),
+        closing.begin_ns.tolist(),
+        closing.end_ns.tolist(),
+        closing.skipped.tolist(),
+        closing.drops.tolist(),
+        summaries.all_delays(),
+        summaries.all_variations(),
+        summaries.all_histograms(),
+        summaries.lateness_p50_ns.tolist(),
+        summaries.lateness_max_ns.tolist(),
+        _worst_stamps(batch),
+        np.searchsorted(stream, np.arange(len(batch.specs) + 1)).tolist(),
+        batch.packets.sent_ns - closing.begin_ns[stream],
+    )
+
+
 def samples_of(batch: Batch, summaries: Summaries, clock: ClockQuality, memory: DirectionMemory) -> list[Sample]:
     """One sample for each stream that had something to send."""
-    streams = len(batch.specs)
-    edges = np.searchsorted(batch.packets.stream, np.arange(streams + 1)).tolist()
-    sources = _worst_stamps(batch, edges)
-    counted = [summaries.counts(number, int(batch.closing.corrupt[number])) for number in range(streams)]
+    facts = _facts(batch, summaries)
+    counted = summaries.all_counts(batch.closing.corrupt)
     directions = memory.directions(batch, counted)
     delays = delay_columns(batch.far, len(batch.packets.stream))
     samples: list[Sample] = []
     for number, counts in enumerate(counted):
-        if batch.closing.skipped[number]:
-            counts = replace(counts, not_sent=counts.not_sent + int(batch.closing.skipped[number]))
-        if counts.sent or counts.not_sent or int(batch.closing.stream[number]) in batch.closing.remarks.impaired:
-            sample = _sample(batch, summaries, number, counts, edges, sources[number], clock)
+        if facts.skipped[number]:
+            counts = replace(counts, not_sent=counts.not_sent + facts.skipped[number])
+        if counts.sent or counts.not_sent or facts.slots[number] in batch.closing.remarks.impaired:
+            sample = _sample(batch, facts, number, counts, clock)
             ways = directions.get(number)
-            samples.append(
-                sample if ways is None else _both_ways(sample, ways, delays, slice(*edges[number : number + 2]))
-            )
+            if ways is not None:
+                sample = _both_ways(sample, ways, delays, slice(*facts.edges[number : number + 2]))
+            samples.append(sample)
     return samples
 
 
@@ -128,36 +166,33 @@ def _both_ways(sample: Sample, ways: Directions, delays: tuple[Int64 | None, ...
     )  # fmt: skip
 
 
-def _sample(
-    batch: Batch, summaries: Summaries, number: int, counts: Counts, edges: Sequence[int], stamps: StampSource,
-    clock: ClockQuality,
-) -> Sample:  # fmt: skip
-    spec, closing, packets = batch.specs[number], batch.closing, batch.packets
-    part = slice(edges[number], edges[number + 1])
-    begin = int(closing.begin_ns[number])
-    state, reason = _judged(int(closing.stream[number]), counts, closing.remarks)
+def _sample(batch: Batch, facts: _Facts, number: int, counts: Counts, clock: ClockQuality) -> Sample:
+    spec, packets = batch.specs[number], batch.packets
+    part = slice(facts.edges[number], facts.edges[number + 1])
+    begin = facts.begin_ns[number]
+    state, reason = _judged(facts.slots[number], counts, batch.closing.remarks)
     return Sample(
         circuit=spec.circuit,
         probe=spec.probe,
         kind=spec.kind,
         start_ns=begin,
-        span_ns=int(closing.end_ns[number]) - begin,
+        span_ns=facts.end_ns[number] - begin,
         state=state,
         counts=counts,
-        delay=summaries.delay(number),
-        variation=summaries.variation(number),
+        delay=facts.delays[number],
+        variation=facts.variations[number],
         remote=spec.address,
         quality=Quality(
-            stamps=stamps,
-            lateness_p50_ns=_known(summaries.lateness_p50_ns, number) if counts.sent else None,
-            lateness_max_ns=_known(summaries.lateness_max_ns, number) if counts.sent else None,
-            local_drops=int(closing.drops[number]),
+            stamps=facts.stamps[number],
+            lateness_p50_ns=optional(facts.lateness_p50_ns[number]) if counts.sent else None,
+            lateness_max_ns=optional(facts.lateness_max_ns[number]) if counts.sent else None,
+            local_drops=facts.drops[number],
             clock_synchronised=clock.synchronised,
             clock_error_ns=clock.maximum_error_ns,
         ),
         reason=reason,
-        packets=Packets(packets.sent_ns[part] - begin, packets.rtt_ns[part], packets.state[part]),
-        histogram=summaries.histogram(number),
+        packets=Packets(facts.sent_ns[part], packets.rtt_ns[part], packets.state[part]),
+        histogram=facts.histograms[number],
     )
 
 
@@ -176,17 +211,13 @@ def _judged(slot: int, counts: Counts, remarks: Remarks) -> tuple[SampleState, s
     return SampleState.NO_REPLY, remarks.silent.get(slot) or remark
 
 
-def _worst_stamps(batch: Batch, edges: Sequence[int]) -> list[StampSource]:
+def _worst_stamps(batch: Batch) -> list[StampSource]:
     """The least good stamps of each stream's round trips; without any, whether the kernel stamped the sending."""
-    measured = batch.packets.rtt_ns >= 0
-    unstamped = ~batch.transmitted & (batch.packets.state != PacketState.NOT_SENT)
-    sources: list[StampSource] = []
-    for first, end in pairwise(edges):
-        worst = batch.stamps[first:end][measured[first:end]]
-        sources.append(_SOURCES[int(worst.max()) if len(worst) else int(unstamped[first:end].any())])
-    return sources
-
-
-def _known(values: Int64, number: int) -> int | None:
-    value = int(values[number])
-    return None if value == ABSENT else value
+    packets, groups = batch.packets, Groups.of(batch.packets.stream)
+    if not len(groups.start):
+        return [_SOURCES[0]] * len(batch.specs)
+    measured = np.where(packets.rtt_ns >= 0, batch.stamps.astype(np.int64), -1)
+    unstamped = (~batch.transmitted & (packets.state != PacketState.NOT_SENT)).astype(np.int64)
+    worst = np.maximum.reduceat(measured, groups.start)
+    worst = np.where(worst < 0, np.maximum.reduceat(unstamped, groups.start), worst)
+    return [_SOURCES[code] for code in groups.spread(worst, len(batch.specs), 0).tolist()]

@@ -152,6 +152,8 @@ class Traffic:
     def all_limited_done(self, now: Reading) -> bool:
         """Every stream with a limit has sent its last packet, and that is answered or timed out."""
         table = self._table
+        if not table.limited:
+            return False
         limited = np.array([slot for slot, spec in table.specs.items() if spec.limit is not None], np.int64)
         if not len(limited) or (table.remaining[limited] > 0).any():
             return False

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probes.metrics.groups import ascending
 from probes.metrics.order import Duplication, arrival_order, duplication, extents, n_reordering, reordered
 from tests.probes.metrics import naive
 
@@ -110,3 +111,22 @@ def test_a_packet_is_reordered_if_and_only_if_it_has_an_extent(arrived: list[int
     late = reordered(none, np.arange(12), at, none)
     assert ((extents(none, at) > 0) == late).all()
     assert (n_reordering(none, at) <= extents(none, at)).all()
+
+
+@given(st.lists(st.lists(st.integers(-3, 3) | st.integers(-(1 << 62), 1 << 62), max_size=30), max_size=40))
+def test_both_orders_are_those_of_plain_sorting(streams: list[list[int]]) -> None:
+    stream = np.repeat(np.arange(len(streams)), [len(values) for values in streams])
+    for several in (streams, [sorted(values) for values in streams]):
+        values = np.array([value for values in several for value in values], np.int64)
+        assert ascending(stream, values).tolist() == [value for values in several for value in sorted(values)]
+        order = sorted(range(len(values)), key=lambda n: (stream[n], values[n]))
+        assert arrival_order(stream, values).tolist() == order
+
+
+def test_ascending_whether_sizes_are_equal_few_or_many() -> None:
+    chance = np.random.default_rng(3)
+    for sizes in ([10] * 50, [10, 9, 10, 1] * 20, list(range(1, 40)), [], [1]):
+        values = [chance.integers(-100, 100, size).tolist() for size in sizes]
+        stream = np.repeat(np.arange(len(sizes)), np.array(sizes, np.int64))
+        found = ascending(stream, np.array([value for row in values for value in row], np.int64))
+        assert found.tolist() == [value for row in values for value in sorted(row)]
