@@ -196,7 +196,9 @@ def test_packets_that_go_in_circles(chain: Chain) -> None:
     finally:
         chain.nodes[3].ip("route", "del", "10.77.0.0/16")
     assert sample.state is SampleState.NO_REPLY
-    assert sample.reason == f"packets go in circles from hop 2 on: {chain.hop(2)}, {chain.hop(3)}"
+    words, _, members = (sample.reason or "").partition(": ")  # a router on the circle may have limited its answers
+    assert words in {f"packets go in circles from hop {hop} on" for hop in (2, 3)}
+    assert sorted(members.split(", ")) == sorted([chain.hop(2), chain.hop(3)])
 
 
 def test_without_the_right_to_raw_sockets_the_remedy_is_named(chain: Chain) -> None:
