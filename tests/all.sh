@@ -1,45 +1,62 @@
 #!/bin/sh
-# All tests. What runs for minutes on the lab (the agent's day, the contract's month) goes beside the others; what times
-# something or owns ports goes alone. What fails beside others is run once more when nothing else runs: on a host whose
-# cores are shared, a late process is no verdict; what fails alone as well is one. Both runs are in the output.
+# All tests. What mostly waits on the lab (the agent's day, the contract's month, traced paths) goes beside the others;
+# what times something or owns ports goes alone. What fails beside others is run once more when nothing else runs: on a
+# host whose cores are shared, a late process is no verdict; what fails alone as well is one. Both runs are shown.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 pytest='.venv/bin/python -m pytest -q'
 alone='serial or root or live'
 day=tests/lab/test_agent.py
 month=tests/lab/test_contract_month.py
-day_log=$(mktemp)
-month_log=$(mktemp)
-first_failed=$(mktemp -d)
-second_failed=$(mktemp -d)
+paths='tests/lab/test_path.py tests/live/test_against_traceroute.py'
+work=$(mktemp -d)
+running=
 
-$pytest "$day" >"$day_log" 2>&1 </dev/null &
-day_run=$!
-$pytest "$month" >"$month_log" 2>&1 </dev/null &
-month_run=$!
-trap 'kill "$day_run" "$month_run" 2>/dev/null; rm -rf "$day_log" "$month_log" "$first_failed" "$second_failed"' EXIT
+# beside NAME FILES: in the background, its output and what failed in $work
+beside() {
+    # shellcheck disable=SC2086 # one word a file
+    $pytest -o cache_dir="$work/$1.cache" $2 >"$work/$1.log" 2>&1 </dev/null &
+    running="$running $!"
+}
+trap 'kill $running 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# again CACHE EXPRESSION: the tests that failed, by the cache of their run
+# again NAME ARGUMENTS: the tests of that run that failed
 again() {
-    echo "linkwitness: once more, alone: the tests that failed beside others"
-    $pytest -o cache_dir="$1" --last-failed --last-failed-no-failures none -m "$2" \
-        --ignore "$day" --ignore "$month" </dev/null
+    echo "linkwitness: once more, alone: what failed of $1"
+    name=$1
+    shift
+    $pytest -o cache_dir="$work/$name.cache" --last-failed --last-failed-no-failures none "$@" </dev/null
 }
 
-$pytest -o cache_dir="$first_failed" -m "$alone" --ignore "$day" --ignore "$month" </dev/null
+beside day "$day"
+beside month "$month"
+beside paths "$paths"
+# shellcheck disable=SC2086 # as above
+set -- $(for file in $day $month $paths; do echo "--ignore=$file"; done)
+$pytest -o cache_dir="$work/alone.cache" -m "$alone" "$@" </dev/null
 first=$?
-$pytest -o cache_dir="$second_failed" -n 2 -m "not ($alone)" </dev/null
+$pytest -o cache_dir="$work/unit.cache" -n 2 -m "not ($alone)" </dev/null
 second=$?
-echo "linkwitness: waiting for the agent's run on the lab ($day)"
-wait "$day_run"
-third=$?
-cat "$day_log"
-echo "linkwitness: waiting for the contract's month on the lab ($month)"
-wait "$month_run"
-fourth=$?
-cat "$month_log"
-if [ "$first" = 1 ]; then again "$first_failed" "$alone"; first=$?; fi
-if [ "$second" = 1 ]; then again "$second_failed" "not ($alone)"; second=$?; fi
-[ "$first" = 0 ] && [ "$second" = 0 ] && [ "$third" = 0 ] && [ "$fourth" = 0 ]
+failed=0
+for name in day month paths; do
+    echo "linkwitness: waiting for the run beside the others: $name"
+    # shellcheck disable=SC2086 # process ids
+    set -- $running
+    process=$1
+    shift
+    running=$*
+    wait "$process"
+    status=$?
+    cat "$work/$name.log"
+    case $name in day) files=$day ;; month) files=$month ;; *) files=$paths ;; esac
+    # shellcheck disable=SC2086 # as above
+    if [ "$status" = 1 ]; then again "$name" $files; status=$?; fi
+    [ "$status" = 0 ] || failed=1
+done
+# shellcheck disable=SC2086 # as above
+set -- $(for file in $day $month $paths; do echo "--ignore=$file"; done)
+if [ "$first" = 1 ]; then again alone -m "$alone" "$@"; first=$?; fi
+if [ "$second" = 1 ]; then again unit -m "not ($alone)"; second=$?; fi
+[ "$first" = 0 ] && [ "$second" = 0 ] && [ "$failed" = 0 ]
