@@ -89,7 +89,7 @@ def test_loss_of_each_direction_is_the_logs(
         whole = [sample for sample in reported.samples if sample["forward"]["lost"] is not None]
         unknown = sum(s["counts"]["lost"] for s in reported.samples if s not in whole)
         found = [sum(sample[way]["lost"] for sample in whole) for way in ("forward", "backward")]
-        assert unknown <= count // 10, "only what no reply brackets may stay open"
+        assert len(reported.samples) - len(whole) <= 3, "only what no reply brackets may stay open"
         assert there - unknown <= found[0] <= there
         assert back - unknown <= found[1] <= back
         assert sum(found) + unknown == there + back
