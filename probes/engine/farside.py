@@ -174,7 +174,7 @@ class FarSide:
         rows = self._by_number[flight.rows(stream, number)]
         state = flight.state[rows]
         known = (self._number[rows] == number) & (flight.sequence[rows] >= flight.known_from[stream])
-        known &= (rows >= flight.offset[stream]) & (rows <= flight.offset[stream] + flight.mask[stream])
+        known &= flight.belongs(rows, stream)
         known &= (state == PacketState.ANSWERED) | (state == PacketState.LATE)
         correction = left_ns - self._departed[rows]
         gross = flight.rtt_ns[rows] + np.maximum(self._held[rows], 0)

@@ -22,6 +22,9 @@ TIMED_OUT: Final = 254
 
 _SMALLEST: Final = 16
 _COLUMNS: Final = 11
+_MOST_LANES: Final = 512
+_MOST_ROWS: Final = 1 << 16
+"""What rings are reserved in: no more rings, nor more rows than this unless one ring is longer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,13 +47,17 @@ class FlightTable:
     """Rows are packets. `open` reserves a stream's ring of rows, `close` gives it back.
 
     All columns of a row lie side by side in one matrix, so that sending touches one place per packet; the attributes
-    are views of its columns.
+    are views of its columns. Rings of one size are interlaced: what streams send at about the same time lies together,
+    a few pages where a ring of its own for each stream would be a page per packet (docs/decisions/0014).
     """
 
     def __init__(self) -> None:
-        self._free: dict[int, list[int]] = {}
+        self._free: dict[int, list[tuple[int, int]]] = {}
+        """by size: first row and lane shift of rings that no stream has"""
+        self._lanes: dict[int, int] = {}
+        """by size: how many rings were reserved together the last time"""
         self._used = 0
-        self._rings: Int64 = np.zeros((0, 4), np.int64)
+        self._rings: Int64 = np.zeros((0, 5), np.int64)
         self._packets: Int64 = np.zeros((0, _COLUMNS), np.int64)
         self._fresh: Int64 = np.array((-1, 0, 0, 0, 0, ABSENT, ABSENT, PENDING, KERNEL, 0, 0), np.int64)
         """a packet that has just been sent"""
@@ -65,6 +72,8 @@ class FlightTable:
         self.timeout_ns: Int64 = rings[:, 2]
         self.known_from: Int64 = rings[:, 3]
         """least sequence that has not been reported"""
+        self._lane_shift: Int64 = rings[:, 4]
+        """rows from one packet of the stream to the next, as a power of two"""
         self.sequence: Int64 = packets[:, 0]
         """-1 where the row is not used; arrays (rows,)"""
         self.nonce: NDArray[np.uint64] = packets[:, 1].view(np.uint64)
@@ -88,24 +97,32 @@ class FlightTable:
         size = max(_SMALLEST, 1 << max(0, packets - 1).bit_length())
         if stream >= len(self._rings):
             more = max(16, stream + 1, 2 * len(self._rings)) - len(self._rings)
-            self._rings = np.concatenate((self._rings, np.zeros((more, 4), np.int64)))
-        free = self._free.get(size)
-        first = free.pop() if free else self._extend(size)
-        self._rings[stream] = (first, size - 1, timeout_ns, first_sequence)
+            self._rings = np.concatenate((self._rings, np.zeros((more, 5), np.int64)))
+        if not self._free.get(size):
+            self._reserve(size)
+        first, shift = self._free[size].pop()
+        self._rings[stream] = (first, size - 1, timeout_ns, first_sequence, shift)
         self._view()
-        self._clear(first, size)
+        self._clear(first, size, shift)
 
     def close(self, stream: int) -> None:
         """The stream is over; its ring may be given to another. Its mask is 0 from now on."""
-        first, size = int(self.offset[stream]), int(self.mask[stream]) + 1
-        self._clear(first, size)
-        self._free.setdefault(size, []).append(first)
+        first, size, shift = int(self.offset[stream]), int(self.mask[stream]) + 1, int(self._lane_shift[stream])
+        self._clear(first, size, shift)
+        self._free[size].append((first, shift))
         self.mask[stream] = 0
 
     def rows(self, stream: Int64, sequence: Int64) -> Int64:
         """Where packets of these streams and sequences live; arrays (n,)."""
         rings = self._rings[stream]
-        return np.asarray(rings[:, 0] + (sequence & rings[:, 1]), np.int64)
+        return np.asarray(rings[:, 0] + ((sequence & rings[:, 1]) << rings[:, 4]), np.int64)
+
+    def belongs(self, rows: Int64, stream: Int64) -> NDArray[np.bool_]:
+        """Whether these rows are of these streams' rings; arrays (n,)."""
+        rings = self._rings[stream]
+        beyond = rows - rings[:, 0]
+        packet = beyond >> rings[:, 4]
+        return np.asarray((packet << rings[:, 4] == beyond) & (packet >= 0) & (packet <= rings[:, 1]))
 
     def launch(
         self, rows: Int64, sequence: Int64, nonce: NDArray[np.uint64], called_ns: Int64 | int,
@@ -171,7 +188,7 @@ class FlightTable:
 
     def reject(self, stream: int, sequence: int, nonce: int, state: PacketState) -> int | None:
         """An error came back for this packet: its row, or None where it is not ours or not open any more."""
-        row = int(self.offset[stream] + (sequence & int(self.mask[stream])))
+        row = int(self.offset[stream] + ((sequence & int(self.mask[stream])) << int(self._lane_shift[stream])))
         if self.sequence[row] != sequence or sequence < self.known_from[stream]:
             return None
         if int(self.nonce[row]) != nonce or self.state[row] < TIMED_OUT:
@@ -220,16 +237,25 @@ class FlightTable:
         held = next_sequence - self.known_from[stream]
         return held > self.mask[stream] - self.mask[stream] // 16
 
-    def _clear(self, first: int, size: int) -> None:
-        self.sequence[first : first + size] = -1
-        self.state[first : first + size] = PacketState.NOT_SENT
+    def _clear(self, first: int, size: int, shift: int) -> None:
+        ring = slice(first, first + (size << shift), 1 << shift)
+        self.sequence[ring] = -1
+        self.state[ring] = PacketState.NOT_SENT
 
-    def _extend(self, size: int) -> int:
+    def _reserve(self, size: int) -> None:
+        """Rows for more rings of this size: as many as there are already, within bounds."""
+        lanes = min(2 * self._lanes.get(size, 0), _MOST_LANES, _MOST_ROWS // size) or 1
+        self._lanes[size] = lanes
+        shift, first = lanes.bit_length() - 1, self._extend(size * lanes)
+        self._free.setdefault(size, []).extend((first + lane, shift) for lane in reversed(range(lanes)))
+
+    def _extend(self, rows: int) -> int:
+        """The first of so many new rows."""
         first, held = self._used, len(self._packets)
-        if first + size > held:
-            more = max(size, held // 2, 1024)
+        if first + rows > held:
+            more = max(rows, held // 2, 1024)
             packets = np.zeros((held + more, _COLUMNS), np.int64)  # pages that no ring has yet take no memory
             packets[:held] = self._packets
             self._packets = packets
-        self._used = first + size
+        self._used = first + rows
         return first

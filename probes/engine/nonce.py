@@ -74,7 +74,7 @@ class Nonces:
         if len(secret) != KEY_SIZE:
             raise ValueError(f"a SipHash key has {KEY_SIZE} octets")
         self._secret = secret
-        self._cache = np.zeros((0, BLOCK), np.uint64)
+        self._cache = np.zeros((BLOCK, 0), np.uint64)
         self._block = np.zeros(0, np.int64)
 
     def take(self, stream: Int64, sequence: Int64) -> Words:
@@ -83,7 +83,7 @@ class Nonces:
         missing = self._block[stream] != block
         if missing.any():
             self._fill(stream[missing], block[missing])
-        return np.asarray(self._cache[stream, sequence & (BLOCK - 1)], np.uint64)
+        return np.asarray(self._cache[sequence & (BLOCK - 1), stream], np.uint64)
 
     def compute(self, stream: Int64, sequence: Int64) -> Words:
         """The same values without the cache."""
@@ -95,11 +95,11 @@ class Nonces:
         if streams <= len(self._block):
             return
         more = max(16, 1 << (streams - 1).bit_length()) - len(self._block)
-        self._cache = np.concatenate((self._cache, np.zeros((more, BLOCK), np.uint64)))
+        self._cache = np.concatenate((self._cache, np.zeros((BLOCK, more), np.uint64)), axis=1)
         self._block = np.concatenate((self._block, np.full(more, -1, np.int64)))
 
     def _fill(self, stream: Int64, block: Int64) -> None:
         sequence = block[:, None] * BLOCK + np.arange(BLOCK)
         rows = np.broadcast_to(stream[:, None], sequence.shape)
-        self._cache[stream] = self.compute(rows.ravel(), sequence.ravel()).reshape(-1, BLOCK)
+        self._cache[:, stream] = self.compute(rows.ravel(), sequence.ravel()).reshape(-1, BLOCK).T
         self._block[stream] = block
