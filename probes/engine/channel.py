@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,8 @@ from probes.engine.transport import Arrivals, Notices, Refusals, Route
 from probes.wire.checksum import internet_checksum
 
 _SEND_ROWS: Final = 1024
+"""That much is written ahead; more where a channel has more streams, so that a second of packets is one plan."""
+_MOST_SEND_ROWS: Final = 8192
 _FEWEST_ROWS: Final = 64
 _SEND_OCTETS: Final = 1 << 20
 _RECEIVE_ROWS: Final = 512
@@ -41,6 +44,8 @@ _MEMINFO_DROPS: Final = 8
 _BUFFERED_OCTETS: Final = 4096
 """What one packet may take of the receive buffer, twice over: its reply and its stamp, about 830 octets each on
 loopback, 2 KiB where a driver receives into halves of pages"""
+_MOST_UNREAD: Final = 4096
+"""Reading the answers to so many packets takes about 15 ms, in which none is sent."""
 _ORIGIN_ICMP: Final = (2, 3)
 _ORIGIN_TIMESTAMPING: Final = 4
 _MOST_BATCHES: Final = 256
@@ -72,12 +77,14 @@ class SocketTransport:
         self._descriptor = endpoint.socket.fileno()
         self.identifier = endpoint.identifier
         self.rows = _SEND_ROWS
-        self._room = endpoint.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _BUFFERED_OCTETS
+        buffered = endpoint.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._room = min(buffered // _BUFFERED_OCTETS, _MOST_UNREAD)
         self._unread = 0
         """packets sent since the last `receive`"""
         self._out = MessageRows(_SEND_ROWS, 128, 8)
         self._in = self._rows_for(128)
         self._errors = MessageRows(_ERROR_ROWS, _ERROR_WIDTH, _CONTROL_IN)
+        self._streams: set[int] = set()
         self._names = np.zeros((0, NAME_SIZE), np.uint8)
         self._controls = np.zeros((0, _CONTROL_OUT), np.uint8)
         self._routes = np.zeros((0, 3), np.uint64)
@@ -111,6 +118,9 @@ class SocketTransport:
             routes[:, 0] = self._names.ctypes.data + each * np.uint64(NAME_SIZE)
             routes[:, 1] = self._controls.ctypes.data + each * np.uint64(_CONTROL_OUT)
             self._routes = routes
+        self._streams.add(stream)
+        if len(self._streams) > self.rows and self._most_rows(self._out.width) > self.rows:
+            self._write_to(2 * self.rows, self._out.width)
         self._names[stream] = 0
         self._names[stream, : len(route.name)] = np.frombuffer(route.name, np.uint8)
         self._controls[stream, : len(route.control)] = np.frombuffer(route.control, np.uint8)
@@ -118,10 +128,7 @@ class SocketTransport:
 
     def reserve(self, length: int) -> None:
         if length > self._out.width:
-            self.rows = max(_FEWEST_ROWS, min(_SEND_ROWS, _SEND_OCTETS // length))
-            self._out = MessageRows(self.rows, length, 8)
-            self._uniform_length = 0
-            self._set_name_length()
+            self._write_to(self.rows, length)
         if length + _LARGEST_IPV4_HEADER > self._in.width:
             self._in = self._rows_for(length)
 
@@ -245,6 +252,16 @@ class SocketTransport:
     def _rows_for(self, length: int) -> MessageRows:
         width = length + _LARGEST_IPV4_HEADER
         return MessageRows(max(16, min(_RECEIVE_ROWS, _RECEIVE_OCTETS // width)), width, _CONTROL_IN)
+
+    def _most_rows(self, width: int) -> int:
+        return max(_FEWEST_ROWS, min(_MOST_SEND_ROWS, _SEND_OCTETS // width))
+
+    def _write_to(self, rows: int, width: int) -> None:
+        """Other rows to write packets in: what was written is lost."""
+        self.rows = min(rows, self._most_rows(width))
+        self._out = MessageRows(self.rows, width, 8)
+        self._uniform_length = 0
+        self._set_name_length()
 
     def _set_name_length(self) -> None:
         self._out.name_length[:] = 16 if self._endpoint.family == 4 else 28
@@ -379,11 +396,4 @@ def _damaged(data: Octets, length: Int64) -> NDArray[np.bool_]:
 def _joined(parts: list[Refusals]) -> Refusals:
     if len(parts) == 1:
         return parts[0]
-    return Refusals(
-        np.concatenate([part.data for part in parts]),
-        np.concatenate([part.length for part in parts]),
-        np.concatenate([part.kind for part in parts]),
-        np.concatenate([part.code for part in parts]),
-        np.concatenate([part.offender for part in parts]),
-        np.concatenate([part.peer for part in parts]),
-    )
+    return Refusals(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Refusals)))
