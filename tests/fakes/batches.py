@@ -1,13 +1,17 @@
-"""Random batches of ended intervals, as the engine hands them to its reporter."""
+"""Blocks of samples: of random batches of ended intervals, as the engine hands them to its reporter, and of samples."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import astuple
 
 import numpy as np
 
-from probes.core.block import SampleBlock
+from probes.core.arrays import ABSENT, Histogram, Packets
+from probes.core.block import DELAYS, STAMPS, VARIATIONS, SampleBlock
 from probes.core.clock import ClockQuality
+from probes.core.model import Sample
 from probes.engine.intervals import Batch, Closing, Remarks
 from probes.engine.oneway import DirectionMemory
 from probes.engine.reporting import samples_of
@@ -61,3 +65,33 @@ def block(rng: random.Random, streams: int = 6) -> SampleBlock:
     plain, both_ways = samples_of(one, found, rng.choice(QUALITIES), DirectionMemory())
     assert not both_ways
     return plain
+
+
+def as_block(samples: Sequence[Sample]) -> SampleBlock:
+    """The same samples as columns. They have counts, packets and a remote, and no far end."""
+    rows = []
+    for sample in samples:
+        assert sample.counts is not None
+        parts = (
+            (sample.start_ns, sample.span_ns, sample.state.code),
+            astuple(sample.counts),
+            (None,) * len(DELAYS) if sample.delay is None else astuple(sample.delay),
+            (None,) * len(VARIATIONS) if sample.variation is None else astuple(sample.variation),
+            (STAMPS.index(sample.quality.stamps), *astuple(sample.quality)[1:-1]),
+        )
+        rows.append([ABSENT if value is None else int(value) for part in parts for value in part])
+    packets = [sample.packets for sample in samples if sample.packets is not None]
+    shapes = [sample.histogram for sample in samples]
+    none = np.zeros(0, np.int64)
+    return SampleBlock(
+        [(sample.circuit, sample.probe, sample.kind) for sample in samples],
+        [sample.remote or "" for sample in samples],
+        np.array(rows, np.int64),
+        {place: sample.reason for place, sample in enumerate(samples) if sample.reason is not None},
+        np.cumsum([0, *map(len, packets)]),
+        Packets(*(np.concatenate([getattr(one, name) for one in packets]) for name in ("sent_ns", "rtt_ns", "state"))),
+        np.cumsum([0, *(0 if shape is None else len(shape.index) for shape in shapes)]),
+        Histogram(
+            *(np.concatenate([none, *(getattr(one, name) for one in shapes if one)]) for name in ("index", "count"))
+        ),
+    )

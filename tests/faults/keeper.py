@@ -25,6 +25,7 @@ from agent.store.waiting import Waiting
 from probes.core.clock import SECOND, SystemClock
 from probes.core.errors import LocalError
 from probes.core.model import Sample
+from tests.fakes.batches import as_block
 from tests.fakes.samples import START, ping, some_packets
 
 PATIENCE_S: Final = 60.0
@@ -113,7 +114,8 @@ def keep(orders: Orders, told: Connection, heard: Connection) -> None:
             looking.execute("BEGIN" if group % 4 == 1 else "COMMIT")
             looking.execute("SELECT count(*) FROM samples").fetchone()
         size = chance.randint(1, orders.largest)
-        store.append([interval(n) for n in range(number, number + size)])
+        samples = [interval(n) for n in range(number, number + size)]
+        store.append(as_block(samples) if group % 2 else samples)
         number += size
         if not store.flush(PATIENCE_S):
             told.send(("stuck", store.failure() or "no failure told"))

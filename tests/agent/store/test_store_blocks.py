@@ -16,7 +16,7 @@ from agent.store.samples import EncodedSample, encode
 from agent.store.waiting import Waiting, block_octets, octets
 from probes.core.arrays import ABSENT
 from probes.core.block import COLUMNS, SampleBlock
-from tests.fakes.batches import block
+from tests.fakes.batches import as_block, block
 from tests.fakes.samples import SteppedClock, listed_packets, plain
 
 
@@ -108,6 +108,15 @@ def test_a_full_store_says_how_many_of_a_block_it_did_not_take(store_path: Path)
             opened.append(repeated(block(random.Random(4), 30), 20))
     finally:
         opened.close(10.0)
+
+
+def test_samples_as_a_block_are_those_samples() -> None:
+    samples = list(block(random.Random(6), 12))
+    again = as_block(samples)
+    assert [plain(sample) for sample in again] == [plain(sample) for sample in samples]
+    assert [listed_packets(sample.packets) for sample in again] == [
+        listed_packets(sample.packets) for sample in samples
+    ]
 
 
 def repeated(given: SampleBlock, size: int) -> SampleBlock:
