@@ -262,6 +262,7 @@ class Intervals:
         packets = IntervalPackets(
             which, flight.sequence[rows] - self._table.base[part.stream][which], sent_ns, flight.rtt_ns[rows], fate,
             flight.lateness_ns[rows], flight.duplicates[rows], None if far is None else held_of(far, len(which)),
+            flight.clock_offset_ns[rows],
         )  # fmt: skip
         batch = Batch(
             tuple(self._table.specs[slot] for slot in part.stream.tolist()),

@@ -226,7 +226,7 @@ class Engine:
                 self._cut(now.monotonic_ns + before.offset_ns, now.wall_ns)
         self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
         self._send_due(now)
-        if self._drain_is_due(now):
+        if now.reveals_step or self._drain_is_due(now):  # what came before the step must not lie beside what comes
             self._drained_at_ns = now.monotonic_ns
             departures.revoke()
             self._traffic.drain()

@@ -73,6 +73,8 @@ class DirectionMemory:
     def __init__(self) -> None:
         self._forward, self._backward = Carry.fresh(0), Carry.fresh(0)
         self._tally = Tally.none()
+        self._end_ns: Int64 = np.zeros(0, np.int64)
+        """UTC, of the last interval: the next one begins there unless the clock was set"""
 
     def directions(self, batch: Batch, counts: list[Counts]) -> dict[int, Directions]:
         """By position in the batch, of those streams that have such a far end."""
@@ -83,6 +85,8 @@ class DirectionMemory:
         slots, fresh = batch.closing.stream[chosen], batch.closing.fresh[chosen]
         self._grow(int(slots.max()) + 1)
         before = np.where(fresh, -1, slots)
+        begin_ns, end_ns = batch.closing.begin_ns[chosen], batch.closing.end_ns[chosen]
+        stepped, self._end_ns[slots] = begin_ns != self._end_ns[slots], end_ns
         one_ways: list[Summaries] = []
         position = np.full(len(batch.specs), -1, np.int64)
         position[chosen] = np.arange(len(chosen))
@@ -91,7 +95,7 @@ class DirectionMemory:
         ):  # fmt: skip
             carry: Carry = getattr(self, name)
             packets = _packets(batch, far, position, entered_ns, delay_ns)
-            summaries, after = summarise(packets, len(chosen), carry.take(before))
+            summaries, after = summarise(packets, len(chosen), carry.take(before).without_delays(stepped))
             setattr(self, name, carry.put(slots, after))
             one_ways.append(summaries)
         backward_lost = self._losses(far, chosen, slots, before)
@@ -125,6 +129,7 @@ class DirectionMemory:
         known = np.arange(len(self._forward))
         self._forward = Carry.fresh(2 * slots).put(known, self._forward)
         self._backward = Carry.fresh(2 * slots).put(known, self._backward)
+        self._end_ns = np.concatenate((self._end_ns, np.zeros(2 * slots - len(known), np.int64)))
 
 
 def delay_columns(far: Reflected | None, packets: int) -> tuple[Int64 | None, Int64 | None]:

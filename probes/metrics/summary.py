@@ -58,10 +58,16 @@ class IntervalPackets:
     """extra copies of the reply"""
     held_ns: Int64 | None = None
     """time inside the far end, which the delay is without; None where there is none"""
+    offset_ns: Int64 | None = None
+    """what sent_ns was ahead of a clock that is never set; None where nobody has set it meanwhile"""
+
+    def departure_ns(self) -> Int64:
+        """When each was sent, by the clock that tells the order of packets."""
+        return self.sent_ns if self.offset_ns is None else self.sent_ns - self.offset_ns
 
     def arrival_ns(self) -> Int64:
-        """When each reply came, whatever it says where none did."""
-        arrival_ns = self.sent_ns + self.rtt_ns
+        """When each reply came, by the same clock, whatever it says where none did."""
+        arrival_ns = self.departure_ns() + self.rtt_ns
         return arrival_ns if self.held_ns is None else arrival_ns + self.held_ns
 
 
@@ -272,7 +278,7 @@ def _order(
     following = np.maximum(carry.next_expected[fresh.stream], now.sequence[fresh.last] + 1)
     sending = Groups.of(packets.stream[sent])
     last_sent_ns = np.full(streams, ABSENT, np.int64)
-    last_sent_ns[sending.stream] = packets.sent_ns[sent][sending.last]
+    last_sent_ns[sending.stream] = packets.departure_ns()[sent][sending.last]
     flying = both.where(~flags & (both.arrival_ns > last_sent_ns[both.stream]))
     return {"reordered": count_per_stream(both.stream, flags, streams)}, replace(
         carry, next_expected=_updated(carry.next_expected, fresh, following), flying=flying

@@ -34,6 +34,8 @@ class FarEnd:
     residence_ns: int = 2 * MS
     offset_ns: int = 0
     """its clock less ours"""
+    apart: bool = False
+    """its clock goes on where ours is set"""
     error: int = 0x8601
     stateful: bool = True
     extensions: bool = True
@@ -73,7 +75,9 @@ class FarEnd:
         return replies
 
     def _word(self, monotonic_ns: int) -> int:
-        return stamp_octets.word(self.network.wall_at(monotonic_ns) + self.offset_ns, ptp=bool(self.error & PTP))
+        network = self.network
+        clock_ns = network.unset_at(monotonic_ns) if self.apart else network.wall_at(monotonic_ns)
+        return stamp_octets.word(clock_ns + self.offset_ns, ptp=bool(self.error & PTP))
 
     def _reply(self, sent: Sent, arrives: int, leaves: int) -> bytes:
         count = bisect_left(self.arrivals[sent.stream], (arrives, leaves))

@@ -173,6 +173,24 @@ def test_a_step_of_our_clock_changes_no_round_trip_and_gives_no_false_delay(hour
     assert all(sample.forward.withheld for sample in bench.samples if sample not in before), "the far clock is off now"
 
 
+@pytest.mark.parametrize("step_s", [1, -1])
+def test_variation_of_a_direction_does_not_compare_delays_across_a_step(step_s: int) -> None:
+    """No packet is under way when the clock is set: the last one before and the first one after are neighbours."""
+    bench = Bench(apart=True)
+    bench.add(SPEC)
+    bench.run(13.07)
+    bench.network.step_clock(step_s * SECOND)
+    bench.run(27)
+    for sample in bench.of():
+        for way in (sample.forward, sample.backward):
+            assert way is not None
+            assert way.variation is not None
+            assert way.variation.ipdv_abs_sum_ns < 1000
+            assert (way.variation.rfc3550_ns or 0) < 1000
+    pairs = sum(s.forward.variation.ipdv_pairs for s in bench.of() if s.forward and s.forward.variation)
+    assert pairs == bench.total("received") - 2, "one pair less than packets, and none across the step"
+
+
 @pytest.mark.parametrize("offset_s", [1.0, -1.0])
 def test_a_far_clock_that_is_wrong_is_suspect_and_round_trips_do_not_care(offset_s: float) -> None:
     bench = Bench(offset_ns=int(offset_s * SECOND))
