@@ -1,4 +1,4 @@
-"""Says what every clock of this process says: `python -m tests.lab.clock_reader`, one JSON object for each line of input.
+"""`python -m tests.lab.clock_reader`: what every clock of this process says, one JSON object for each line of input.
 
 `send` puts a datagram into each of its sockets; `read` reads what lies in them: stamps of their coming, one list for
 each kind of stamp, and of their leaving.

@@ -1,4 +1,4 @@
-"""The wall clock is set while packets are under way: the engine in a real process under a shim, the link's log the truth.
+"""The wall clock is set while packets are under way: the engine under a shim, against the link's log.
 
 The shim (clock_shim.c) sets the clock of that one process, and the kernel's stamps on its packets as a real step does:
 what came before the step keeps the old time. The machine's clock is never touched.
@@ -103,7 +103,7 @@ def cuts(reported: Reported) -> list[tuple[int, int]]:
 
 
 def assert_cut(found: Measured, near_ns: int) -> None:
-    """Each step is told once, with size and direction; samples end there, those after it have the new clock's labels."""
+    """Each step is told once, with its direction; samples end there, those after it have the new clock's labels."""
     told = [text for kind, text in found.run.events if kind == "clock_step"]
     assert [("forward" in text) - ("back" in text) for text in told] == [1 if by > 0 else -1 for by in found.steps]
     for reported in found.run.streams.values():
@@ -117,7 +117,7 @@ def assert_cut(found: Measured, near_ns: int) -> None:
 
 
 def assert_directions(found: Measured) -> None:
-    """One-way delays: the log's where both clocks agree; withheld where they do not; never a difference of two clocks."""
+    """One-way delays: the log's where both clocks agree, withheld elsewhere; no difference of two clocks anywhere."""
     reported = found.run.streams["stamp4"]
     places = [place for place, _ in cuts(reported)]
     near_ns = min(abs(by_ns) for by_ns in found.steps) // 2
@@ -148,9 +148,9 @@ def test_a_step_loses_nothing_spoils_nothing_and_is_told(
         assert_true(found.run.streams[name], rtt_ns, near_ns)
         beyond = found.run.streams[name].rtt_ns() - rtt_ns[rtt_ns >= 0]
         figure(
-            f"clock set by {', '.join(f'{by_ns / SECOND:+g} s' for by_ns in steps)}, {name}: of {len(rtt_ns)} sent lost "
-            f"{int((rtt_ns < 0).sum())} (exactly the log's), round trip beyond the log's {np.median(beyond) / 1000:.1f} "
-            f"us (p50), {np.abs(beyond).max() / 1000:.0f} us (most)"
+            f"clock set by {', '.join(f'{by_ns / SECOND:+g} s' for by_ns in steps)}, {name}: of {len(rtt_ns)} sent "
+            f"lost {int((rtt_ns < 0).sum())} (exactly the log's), round trip beyond the log's "
+            f"{np.median(beyond) / 1000:.1f} us (p50), {np.abs(beyond).max() / 1000:.0f} us (most)"
         )
     assert_cut(found, near_ns)
     assert_directions(found)
