@@ -251,7 +251,7 @@ class Daemon:
 
     def _show(self) -> None:
         try:
-            self._view.refresh(self._overview(), self._live.fresh())
+            self._view.refresh(self._overview, self._live.fresh())
         except Exception as error:  # whatever is wrong with what is shown, measuring goes on
             if str(error) != self._unshown:
                 log.exception("the view failed")

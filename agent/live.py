@@ -2,11 +2,13 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain, repeat
 from operator import attrgetter
 
 from agent.sla.verdict import Verdict
+from probes.core.block import SampleBlock
 from probes.core.model import OneWay, Sample
 
 Key = tuple[str, str]
@@ -51,28 +53,39 @@ class Live:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._newest: dict[Key, Sample] = {}
+        self._newest: dict[Key, tuple[Sequence[Sample], int]] = {}
+        """where the newest sample of each probe stands"""
         self._verdicts: dict[str, tuple[Verdict, ...]] = {}
-        self._fresh: deque[Sample] = deque(maxlen=FRESH)
+        self._fresh: deque[Sequence[Sample]] = deque()
+        self._waiting = 0
+        """samples in `_fresh`"""
         self._samples = 0
         self._packets = 0
 
-    def take(self, samples: Iterable[Sample]) -> None:
+    def take(self, samples: Sequence[Sample]) -> None:
         """The packets themselves are let go: the store has them."""
-        light = [_light(sample) for sample in samples]
+        if isinstance(samples, SampleBlock):
+            light: Sequence[Sample] = samples.light()
+            keys = [series[:2] for series in samples.series]
+            packets = int(samples.column("sent").sum())
+        else:
+            light = [_light(sample) for sample in samples]
+            keys = [(sample.circuit, sample.probe) for sample in samples]
+            packets = sum(sample.counts.sent for sample in samples if sample.counts)
         with self._lock:
-            for sample in light:
-                self._newest[sample.circuit, sample.probe] = sample
-                self._fresh.append(sample)
-                self._samples += 1
-                self._packets += sample.counts.sent if sample.counts else 0
+            self._newest.update(zip(keys, zip(repeat(light), range(len(light)), strict=False), strict=True))
+            self._fresh.append(light)
+            self._waiting += len(light)
+            while self._waiting - len(self._fresh[0]) >= FRESH:
+                self._waiting -= len(self._fresh.popleft())
+            self._samples += len(light)
+            self._packets += packets
 
-    def fresh(self) -> list[Sample]:
-        """Samples since the last call, oldest first; at most FRESH, then the oldest are not shown."""
+    def fresh(self) -> Iterator[Sample]:
+        """Samples since the last call, oldest first; the newest FRESH of them at least."""
         with self._lock:
-            samples = list(self._fresh)
-            self._fresh.clear()
-        return samples
+            several, self._fresh, self._waiting = self._fresh, deque(), 0
+        return chain.from_iterable(several)
 
     def judge(self, circuit: str, verdicts: Sequence[Verdict]) -> None:
         with self._lock:
@@ -81,12 +94,13 @@ class Live:
     def forget(self, circuits: Iterable[str]) -> None:
         gone = set(circuits)
         with self._lock:
-            self._newest = {key: sample for key, sample in self._newest.items() if key[0] not in gone}
+            self._newest = {key: place for key, place in self._newest.items() if key[0] not in gone}
             self._verdicts = {circuit: verdicts for circuit, verdicts in self._verdicts.items() if circuit not in gone}
 
     def newest(self, key: Key) -> Sample | None:
         with self._lock:
-            return self._newest.get(key)
+            found = self._newest.get(key)
+        return None if found is None else found[0][found[1]]
 
     def verdicts(self, circuit: str) -> tuple[Verdict, ...]:
         with self._lock:

@@ -1,6 +1,6 @@
 """What to show of a running agent, and what a run left behind: the frozen data that views draw."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +36,9 @@ class View(Protocol):
     """Somebody who looks on. Calls come from the daemon's main thread and must not wait for anybody."""
 
     def started(self, overview: Overview) -> None: ...
-    def refresh(self, overview: Overview, fresh: Sequence[Sample]) -> None: ...
+    def refresh(self, overview: Callable[[], Overview], fresh: Iterable[Sample]) -> None:
+        """Once a second. overview: asked only by who shows it, for it takes a while where there are many circuits."""
+
     def notice(self, text: str) -> None:
         """Something to know: all is well."""
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from agent.path_history import PathHistory
+from probes.core.block import SampleBlock
 from probes.core.clock import SECOND, Clock
 from probes.core.model import Circuit, Sample, SampleState
 
@@ -100,7 +101,12 @@ class Paths:
         events: list[tuple[str, str]] = []
         with self._lock:
             for _ in range(len(self._inbox)):
-                for sample in self._inbox.popleft():
+                samples = self._inbox.popleft()
+                if isinstance(samples, SampleBlock):
+                    for (circuit, probe, _), state in zip(samples.series, samples.states(), strict=True):
+                        self._compare((circuit, probe), state)
+                    continue
+                for sample in samples:
                     if sample.circuit in self._probes:
                         self._look(sample, events)
         for circuit, text in events:
@@ -114,11 +120,17 @@ class Paths:
             change = history.take(sample.path, sample.remote) if history is not None and sample.path else None
             if change is not None:
                 events.append((sample.circuit, f"{sample.circuit}/{sample.probe}: {change}"))
-        elif sample.state.measured and sample.rate is None:
-            before = self._states.get(key)
-            self._states[key] = sample.state
-            if before is not None and before is not sample.state:
-                self._wanted.setdefault(sample.circuit, f"{sample.probe} was {before}, is {sample.state}")
+        elif sample.rate is None:
+            self._compare(key, sample.state)
+
+    def _compare(self, key: Key, state: SampleState) -> None:
+        """Of a stream; where its state has changed, its circuit's path is wanted."""
+        if not state.measured or key[0] not in self._probes:
+            return
+        before = self._states.get(key)
+        self._states[key] = state
+        if before is not None and before is not state:
+            self._wanted.setdefault(key[0], f"{key[1]} was {before}, is {state}")
 
     def _due(self) -> list[Key]:
         """Path probes to run now: of circuits that have rested, as far as there is room."""

@@ -61,7 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("probes.*", "probes.reflect"),
     ("probes.engine", "probes.trace"),
     ("probes.wire", "probes.metrics", "probes.core.catalog"),
-    ("probes.core.codec", "probes.core.path_text"),
+    ("probes.core.codec", "probes.core.path_text", "probes.core.block"),
     ("probes.core.model", "probes.core.units"),
     ("probes.core.arrays",),
     ("probes.core.errors", "probes.core.clock", "probes.core.packing"),

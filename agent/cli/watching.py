@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Final, cast
 
@@ -59,9 +59,9 @@ class TableView:
     def started(self, overview: Overview) -> None:
         self._draw(overview)
 
-    def refresh(self, overview: Overview, fresh: Sequence[Sample]) -> None:  # noqa: ARG002 # the table shows the newest
+    def refresh(self, overview: Callable[[], Overview], fresh: Iterable[Sample]) -> None:  # noqa: ARG002 # newest only
         if not self._out.busy:  # a terminal that is stopped or slow gets the newest state later
-            self._draw(overview)
+            self._draw(overview())
 
     def notice(self, text: str) -> None:
         self._screen.print(f"{_now()} {text}")
@@ -106,7 +106,7 @@ class QuietView:
         else:
             log.warning("no circuits are configured: nothing is measured")
 
-    def refresh(self, overview: Overview, fresh: Sequence[Sample]) -> None:
+    def refresh(self, overview: Callable[[], Overview], fresh: Iterable[Sample]) -> None:
         pass
 
     def notice(self, text: str) -> None:
@@ -134,10 +134,10 @@ class LinesView(QuietView):
         super().__init__(out)
         self._states: dict[str, tuple[tuple[str, str], ...]] = {}
 
-    def refresh(self, overview: Overview, fresh: Sequence[Sample]) -> None:
+    def refresh(self, overview: Callable[[], Overview], fresh: Iterable[Sample]) -> None:
         for sample in fresh:
             self._out.write(f"{sample_line(sample)}\n")
-        for circuit, verdicts in {row.circuit: row.verdicts for row in overview.rows}.items():
+        for circuit, verdicts in {row.circuit: row.verdicts for row in overview().rows}.items():
             states = tuple((verdict.objective.id, str(verdict.state)) for verdict in verdicts)
             if states and states != self._states.get(circuit):
                 self._states[circuit] = states
@@ -149,7 +149,7 @@ class LinesView(QuietView):
 class JsonView(QuietView):
     """One JSON object a line on standard output: every sample."""
 
-    def refresh(self, overview: Overview, fresh: Sequence[Sample]) -> None:  # noqa: ARG002 # samples only
+    def refresh(self, overview: Callable[[], Overview], fresh: Iterable[Sample]) -> None:  # noqa: ARG002 # samples only
         from agent.report.samples import sample_document
 
         for sample in fresh:

@@ -141,7 +141,7 @@ class Import:
     def _place(self, table: SampleTable, fresh: Sequence[Brought], arrived: Arrived) -> None:
         seq = table.next_seq
         encoded = []
-        for item, row in zip(fresh, encode(item.sample for item in fresh), strict=True):
+        for item, row in zip(fresh, encode([item.sample for item in fresh]), strict=True):
             if isinstance(row, str):
                 raise LocalError(f"a sample cannot be kept: {row}", hint="nothing was imported")
             encoded.append(row)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Self
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import compress
+from typing import Final, NamedTuple, Self
+
+import numpy as np
 
 from agent.store import far_end, rows, schema
-from agent.store.far_end import NOTHING
 from agent.store.rows import OWN_COLUMNS, SAMPLE_COLUMNS
-from probes.core.arrays import encode_histograms, encode_packets
+from probes.core.arrays import ABSENT, encode_histogram_runs, encode_histograms, encode_packet_runs, encode_packets
+from probes.core.block import COLUMNS, SampleBlock, Series
 from probes.core.model import Sample
 
 UNKEPT: Final = (
@@ -21,27 +25,28 @@ UNKEPT: Final = (
 _UNENCODED: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 _SELECT_AT: Final = schema.SELECT_SAMPLE + "WHERE series = ? AND start_ns = ?"
+_BITS: Final = 1 << np.arange(len(COLUMNS))
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedSample:
-    """A sample as it is written: its series, its row in the order of SAMPLE_COLUMNS, its packets' bytes.
+class EncodedSample(NamedTuple):
+    """A sample as it is written: its series, its row, its packets' bytes."""
 
-    The row has only OWN_COLUMNS where nothing is known by the far end.
-    """
-
-    series: tuple[str, str, str]
-    row: rows.Row
+    series: Series
+    columns: tuple[str, ...]
+    """those of SAMPLE_COLUMNS that `row` has; start_ns and span_ns are the first. The others are NULL."""
+    row: Sequence[rows.Value]
     packets: bytes | None
 
 
-def encode(samples: Iterable[Sample]) -> Iterator[EncodedSample | str]:
+_UNWRITTEN: Final = EncodedSample(("", "", ""), (), (), None)
+
+
+def encode(samples: Sequence[Sample]) -> Iterator[EncodedSample | str]:
     """Each sample as it is written, or a text that says why it cannot be."""
-    several = list(samples)
     try:
-        yield from _encoded(several)
+        yield from encode_block(samples) if isinstance(samples, SampleBlock) else _encoded(samples)
     except _UNENCODED:
-        for sample in several:
+        for sample in samples:
             try:
                 yield from _encoded([sample])
             except _UNENCODED as error:
@@ -56,18 +61,53 @@ def _encoded(samples: Sequence[Sample]) -> list[EncodedSample]:
     packets = iter(encode_packets([sample.packets for sample in samples if sample.packets is not None]))
     shapes = iter(encode_histograms([sample.histogram for sample in samples if sample.histogram is not None]))
     return [
-        EncodedSample(
-            (sample.circuit, sample.probe, sample.kind),
-            _row(sample, None if sample.histogram is None else next(shapes)),
+        _encoded_one(
+            sample,
+            None if sample.histogram is None else next(shapes),
             None if sample.packets is None else next(packets),
         )
         for sample in samples
     ]
 
 
-def _row(sample: Sample, shape: bytes | None) -> rows.Row:
-    own = rows.own(sample, shape)
-    return own + far_end.encode(sample) if far_end.is_known(sample) else own
+def _encoded_one(sample: Sample, shape: bytes | None, packets: bytes | None) -> EncodedSample:
+    series, row = (sample.circuit, sample.probe, sample.kind), rows.own(sample, shape)
+    if not far_end.is_known(sample):
+        return EncodedSample(series, OWN_COLUMNS, row, packets)
+    return EncodedSample(series, SAMPLE_COLUMNS, row + far_end.encode(sample), packets)
+
+
+def encode_block(block: SampleBlock) -> list[EncodedSample]:
+    """The same of samples that are columns already: those that have the same columns at once."""
+    packets: Sequence[bytes | None] = [None] * len(block)
+    if block.packets is not None:
+        packets = encode_packet_runs(block.packets, block.packet_edges)
+    shapes: list[bytes] = [b""] * len(block)
+    if block.histograms is not None:
+        shapes = encode_histogram_runs(block.histograms, block.bucket_edges)
+    there = block.values != ABSENT
+    patterns = there @ _BITS
+    reasons, encoded = block.reasons, [_UNWRITTEN] * len(block)
+    for pattern in np.unique(patterns).tolist():
+        chosen = (patterns == pattern).nonzero()[0]
+        wanted = there[chosen[0]]
+        names = tuple(compress(COLUMNS, wanted.tolist()))
+        for place, row in zip(chosen.tolist(), block.values[chosen][:, wanted].tolist(), strict=True):
+            shape, reason = shapes[place], reasons.get(place)
+            row.append(block.remote[place])
+            if shape:
+                row.append(shape)
+            if reason is not None:
+                row.append(reason)
+            columns = _columns(names, bool(shape), reason is not None)
+            encoded[place] = EncodedSample(block.series[place], columns, row, packets[place])
+    return encoded
+
+
+@cache
+def _columns(names: tuple[str, ...], histogram: bool, reason: bool) -> tuple[str, ...]:
+    more = ("remote", *(("histogram",) if histogram else ()), *(("reason",) if reason else ()))
+    return (*names, *more)
 
 
 @dataclass(slots=True)
@@ -157,14 +197,11 @@ class SampleTable:
         if not fresh:
             return
         try:
-            placed_rows = [(number, seq, *sample.row) for seq, (number, sample) in enumerate(fresh, self.next_seq)]
-            for statement, width in (
-                (schema.INSERT_OWN, len(OWN_COLUMNS)),
-                (schema.INSERT_SAMPLE, len(SAMPLE_COLUMNS)),
-            ):
-                some = [row for row in placed_rows if len(row) == width + 2]
-                if some:
-                    self._connection.executemany(statement, some)
+            alike: dict[tuple[str, ...], list[list[rows.Value]]] = {}
+            for seq, (number, sample) in enumerate(fresh, self.next_seq):
+                alike.setdefault(sample.columns, []).append([number, seq, *sample.row])
+            for columns, some in alike.items():
+                self._connection.executemany(schema.insert(columns), some)
         except UNKEPT:
             # No savepoint for this rare case: SQLite would copy every page before it changes it.
             self._connection.execute("DELETE FROM samples WHERE seq >= ?", (self.next_seq,))
@@ -186,12 +223,12 @@ class SampleTable:
 
     def _insert_one(self, number: int, sample: EncodedSample, placed: Placed) -> None:
         """Keep one sample whose instant may be taken: the same again is no news, another moves on by 1 ns."""
-        whole = sample.row if len(sample.row) > len(OWN_COLUMNS) else sample.row + NOTHING
-        sample = replace(sample, row=tuple(rows.printable(value) for value in whole))
+        known = dict(zip(sample.columns, sample.row, strict=True))
+        whole = tuple(rows.printable(known.get(name)) for name in SAMPLE_COLUMNS)
         own, start = _start(sample), _start(sample)
         try:
             while True:
-                row = (start, *sample.row[1:])
+                row = (start, *whole[1:])
                 there = self._connection.execute(_SELECT_AT, (number, start)).fetchone()
                 if there is None:
                     break

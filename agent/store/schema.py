@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from agent.store import header
 from agent.store.far_end import FAR_HISTOGRAMS, FAR_TEXTS
-from agent.store.rows import OWN_COLUMNS, SAMPLE_COLUMNS
+from agent.store.rows import SAMPLE_COLUMNS
 from probes.core.errors import LocalError
 
 APPLICATION_ID: Final = 0x6C77_6974
@@ -111,14 +112,15 @@ MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
 }
 """Statements that turn a file of version n into one of n + 1, in one transaction. A released one never changes."""
 
-INSERT_OWN: Final = (
-    f"INSERT INTO samples(series, seq, {', '.join(OWN_COLUMNS)}) VALUES ({', '.join('?' * (len(OWN_COLUMNS) + 2))})"
-)
-"""Of a sample that knows nothing by its far end: a value that is handed over costs more than one that is not."""
-INSERT_SAMPLE: Final = (
-    f"INSERT INTO samples(series, seq, {', '.join(SAMPLE_COLUMNS)}) "
-    f"VALUES ({', '.join('?' * (len(SAMPLE_COLUMNS) + 2))})"
-)
+
+@cache
+def insert(columns: tuple[str, ...]) -> str:
+    """Of samples that have these columns and no others: a NULL that is handed over costs more than a number."""
+    names = ("series", "seq", *columns)
+    return f"INSERT INTO samples({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+INSERT_SAMPLE: Final = insert(SAMPLE_COLUMNS)
 SELECT_SAMPLE: Final = f"SELECT seq, {', '.join(SAMPLE_COLUMNS)} FROM samples "
 SELECT_STORED: Final = (
     f"SELECT t.circuit, t.probe, t.kind, s.seq, {', '.join(f's.{name}' for name in SAMPLE_COLUMNS)} "

@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, cast
+
+import numpy as np
 
 from agent.store.event_limit import EventLimit
 from agent.store.hostseconds import HostSeconds
 from agent.store.livefile import Batch, LiveFile
 from agent.store.records import DISK_FULL, GAP, OVERFLOW, READ_ONLY, EventRecord, ParkedLine, RunRecord, Unparked
 from agent.store.samples import EncodedSample, encode
+from probes.core.block import SampleBlock
 from probes.core.model import Sample
 
 GROUP_SAMPLES: Final = 500
@@ -49,6 +52,16 @@ def octets(sample: Sample) -> int:
     return SAMPLE_OCTETS + arrays + sum(2 * shape.index.nbytes for shape in shapes if shape is not None)
 
 
+def block_octets(block: SampleBlock) -> list[int]:
+    """The same of each sample of a block."""
+    sizes = np.full(len(block), SAMPLE_OCTETS)
+    if block.packets is not None:
+        sizes += 3 * block.packets.rtt_ns.itemsize * np.diff(block.packet_edges)
+    if block.histograms is not None:
+        sizes += 2 * block.histograms.index.itemsize * np.diff(block.bucket_edges)
+    return cast(list[int], sizes.tolist())
+
+
 class Waiting:
     """Thread-safe. One thread, the writer, calls next_batch and settle; all others hand in and wait.
 
@@ -61,7 +74,9 @@ class Waiting:
         self._limit = limit
         self._changed = threading.Condition()
         self._hurried = False
-        self._incoming: list[Sample] = []
+        self._incoming: list[Sequence[Sample]] = []
+        self._arrived = 0
+        """samples in `_incoming`"""
         self._notes = Batch()
         self._encoded: deque[EncodedSample | str] = deque()
         self._accepted = self._settled = 0
@@ -94,23 +109,25 @@ class Waiting:
         """Queue them; returns how many, the last ones, found no room."""
         with self._changed:
             room = self._room_for(samples)
-            taken, dropped = samples[:room], samples[room:]
-            first = not self._incoming
-            self._incoming.extend(taken)
-            self._accepted += len(taken)
+            whole = room == len(samples)
+            taken, dropped = (samples, samples[:0]) if whole else (samples[:room], samples[room:])
+            first = not self._arrived
+            self._incoming.append(taken)
+            self._arrived += room
+            self._accepted += room
             if dropped:
                 self.dropped += len(dropped)
                 starts = [sample.start_ns for sample in dropped]
                 self._lose(min(starts), max(sample.start_ns + sample.span_ns for sample in dropped), len(dropped))
-            if first or len(self._incoming) >= GROUP_SAMPLES:
+            if first or self._arrived >= GROUP_SAMPLES:
                 self.wake.set()
             return len(dropped)
 
     def _room_for(self, samples: Sequence[Sample]) -> int:
         """How many of them, the first ones, are within both bounds. They count from now on."""
         room = min(len(samples), max(0, self._limit - (self._accepted - self._settled)))
-        for number in range(room):
-            size = octets(samples[number])
+        sizes = block_octets(samples) if isinstance(samples, SampleBlock) else map(octets, samples)
+        for number, size in enumerate(islice(sizes, room)):
             if self._octets + size > WAITING_OCTETS:
                 return number
             self._sizes.append(size)
@@ -170,8 +187,9 @@ class Waiting:
         What was dropped is recorded once no more is dropped for the same reason; with the `last` batch in any case.
         """
         with self._changed:
-            incoming, self._incoming = self._incoming, []
-        self._encoded.extend(encode(incoming))
+            incoming, self._incoming, self._arrived = self._incoming, [], 0
+        for samples in incoming:
+            self._encoded.extend(encode(samples))
         with self._changed:
             self._hurried = False
             count = min(len(self._encoded), TRANSACTION_SAMPLES)
@@ -220,12 +238,12 @@ class Waiting:
         with self._changed:
             rows = [sample.row for sample in self._encoded if isinstance(sample, EncodedSample)]
             spans = [(row[0], row[1]) for row in rows if isinstance(row[0], int) and isinstance(row[1], int)]
-            spans += [(sample.start_ns, sample.span_ns) for sample in self._incoming]
+            spans += [(sample.start_ns, sample.span_ns) for samples in self._incoming for sample in samples]
             if spans:
                 self.dropped += len(spans)
                 self._lose(min(start for start, _ in spans), max(start + span for start, span in spans), len(spans))
             self._encoded.clear()
-            self._incoming = []
+            self._incoming, self._arrived = [], 0
             self._sizes.clear()
             self._octets = 0
             self._accepted = self._settled

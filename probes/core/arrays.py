@@ -77,28 +77,47 @@ class Packets:
 
 
 def encode_packets(several: Sequence[Packets]) -> list[bytes]:
-    """Each one's bytes. Short ones that are all answered are packed, those of one length at once; others deflated."""
+    """Each one's bytes; those with the same columns cost least at once. ValueError: columns of different lengths."""
     out = [b""] * len(several)
-    alike: dict[tuple[int, int], list[int]] = {}
+    alike: dict[int, list[int]] = {}
     for place, packets in enumerate(several):
-        count = len(packets.state)
-        if 0 < count <= packing.MOST_VALUES and all(len(column) == count for column in packets.columns()):
-            alike.setdefault((count, packets.flags), []).append(place)
-        else:
-            out[place] = _deflate(packets)
-    for (count, flags), places in alike.items():
-        states = np.concatenate([several[place].state for place in places])
-        whole = np.asarray(states.reshape(-1, count).max(axis=1) == 0).tolist()
-        columns = [np.concatenate(column) for column in zip(*(several[n].columns() for n in places), strict=True)]
-        bodies = packing.pack(np.array(columns, np.int64).reshape(len(columns), len(places), count))
+        if any(len(column) != len(packets.state) for column in packets.columns()):
+            raise ValueError("columns of packets differ in length")
+        alike.setdefault(packets.flags, []).append(place)
+    for flags, places in alike.items():
+        parts = [several[place] for place in places]
+        columns = [np.concatenate(column) for column in zip(*(part.columns() for part in parts), strict=True)]
+        edges = np.array([0, *accumulate(len(part) for part in parts)], np.int64)
+        encoded = _encoded(flags, columns, np.concatenate([part.state for part in parts]), edges)
+        for place, data in zip(places, encoded, strict=True):
+            out[place] = data
+    return out
+
+
+def encode_packet_runs(packets: Packets, edges: Int64) -> list[bytes]:
+    """Bytes of each of k runs of packets, which end where the next begins; edges: (k + 1,)."""
+    return _encoded(packets.flags, packets.columns(), packets.state, edges)
+
+
+def _encoded(flags: int, columns: Sequence[Int64], state: NDArray[np.uint8], edges: Int64) -> list[bytes]:
+    """Short runs that are all answered are packed, those of one length at once; others deflated."""
+    sizes = np.diff(edges)
+    out: list[bytes | None] = [None] * len(sizes)
+    unanswered = np.concatenate(([0], np.cumsum(state != 0)))
+    short = (sizes > 0) & (sizes <= packing.MOST_VALUES) & (unanswered[edges[1:]] == unanswered[edges[:-1]])
+    for count in np.unique(sizes[short]).tolist():
+        chosen = (short & (sizes == count)).nonzero()[0]
+        at = edges[chosen][:, np.newaxis] + np.arange(count)
+        bodies = packing.pack(np.stack([column[at] for column in columns]))
         head = bytes((_PACKED, flags, count))
-        for place, body, answered in zip(places, bodies, whole, strict=True):
-            if body is None or not answered:
-                out[place] = _deflate(several[place])
-            else:
+        for place, body in zip(chosen.tolist(), bodies, strict=True):
+            if body is not None:
                 data = head + body
                 out[place] = data + zlib.crc32(data).to_bytes(_CHECK, "little")
-    return out
+    return [
+        _deflate(flags, [column[first:end] for column in columns], state[first:end]) if data is None else data
+        for data, (first, end) in zip(out, pairwise(edges.tolist()), strict=True)
+    ]
 
 
 def _unpacked(data: bytes, columns: int) -> tuple[list[Int64], NDArray[np.uint8]]:
@@ -108,10 +127,10 @@ def _unpacked(data: bytes, columns: int) -> tuple[list[Int64], NDArray[np.uint8]
     return list(packing.unpack(data[3:-_CHECK], columns, data[2])), np.zeros(data[2], np.uint8)
 
 
-def _deflate(packets: Packets) -> bytes:
+def _deflate(flags: int, columns: list[Int64], state: NDArray[np.uint8]) -> bytes:
     """Format, flags, count (4 octets), then zlib over differenced, byte-shuffled columns and the states."""
-    body = _shuffle(packets.columns()) + packets.state.astype(np.uint8).tobytes()
-    return bytes((_DEFLATED, packets.flags)) + len(packets).to_bytes(4, "little") + zlib.compress(body, 6)
+    body = _shuffle(columns) + state.astype(np.uint8).tobytes()
+    return bytes((_DEFLATED, flags)) + len(state).to_bytes(4, "little") + zlib.compress(body, 6)
 
 
 def _inflated(data: bytes, columns: int) -> tuple[list[Int64], NDArray[np.uint8]]:
@@ -188,12 +207,20 @@ def encode_histograms(several: Sequence[Histogram]) -> list[bytes]:
     """Each one's bytes, all at once."""
     if not several:
         return []
-    index = np.concatenate([histogram.index for histogram in several])
-    pairs = np.empty((len(index), 2), _COUNT_DTYPE)
-    pairs[:, 0], pairs[:, 1] = index, np.concatenate([histogram.count for histogram in several])
+    joint = Histogram(
+        np.concatenate([histogram.index for histogram in several]),
+        np.concatenate([histogram.count for histogram in several]),
+    )
+    edges = np.array([0, *accumulate(len(histogram.index) for histogram in several)], np.int64)
+    return encode_histogram_runs(joint, edges)
+
+
+def encode_histogram_runs(buckets: Histogram, edges: Int64) -> list[bytes]:
+    """Bytes of each of k histograms whose buckets stand one after the other; edges: (k + 1,). Empty for no buckets."""
+    pairs = np.empty((len(buckets.index), 2), _COUNT_DTYPE)
+    pairs[:, 0], pairs[:, 1] = buckets.index, buckets.count
     data = pairs.tobytes()
-    edges = [0, *accumulate(pairs.itemsize * 2 * len(histogram.index) for histogram in several)]
-    return [data[begin:end] for begin, end in pairwise(edges)]
+    return [data[begin:end] for begin, end in pairwise((2 * pairs.itemsize * edges).tolist())]
 
 
 def _checked(index: Int64, count: Int64) -> Histogram:

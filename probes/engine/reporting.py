@@ -6,23 +6,27 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from probes.core.arrays import Histogram, Int64, Packets
+from probes.core.arrays import ABSENT, Int64, Packets
+from probes.core.block import COLUMNS, DELAYS, VARIATIONS, SampleBlock
 from probes.core.clock import ClockQuality, clock_quality
-from probes.core.model import Counts, Delay, PacketState, Quality, Sample, SampleState, StampSource, Variation
+from probes.core.model import PacketState, Sample, SampleState
 from probes.engine.intervals import Batch, Remarks
 from probes.engine.oneway import DirectionMemory, Directions, delay_columns
 from probes.metrics.groups import Groups
-from probes.metrics.summary import Carry, Summaries, optional, summarise
+from probes.metrics.summary import Carry, Summaries, summarise
 
 log = logging.getLogger(__name__)
 
 _CAPACITY: Final = 1024
-_SOURCES: Final = (StampSource.KERNEL, StampSource.KERNEL_RECEIVE, StampSource.USER)
+_STATE: Final = COLUMNS.index("state")
+_DELAYS: Final = slice(COLUMNS.index(DELAYS[0]), COLUMNS.index(VARIATIONS[-1]) + 1)
+_VERDICT: Final = [COLUMNS.index(name) for name in ("sent", "received", "not_sent")]
+_OK, _NO_REPLY, _INVALID = SampleState.OK.code, SampleState.NO_REPLY.code, SampleState.INVALID.code
 
 
 class Reporter:
@@ -92,68 +96,32 @@ class Reporter:
         before = self._carry.take(np.where(batch.closing.fresh, -1, slots))
         summaries, after = summarise(batch.packets, len(slots), before)
         self._carry = self._carry.put(slots, after)
-        samples = samples_of(batch, summaries, self._quality(), self._memory)
-        if samples:
-            self._report(samples)
+        for samples in samples_of(batch, summaries, self._quality(), self._memory):
+            if samples:
+                self._report(samples)
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What a batch says of each of k streams; lists of length k. Read one by one, arrays cost ten times as much."""
-
-    slots: list[int]
-    begin_ns: list[int]
-    end_ns: list[int]
-    skipped: list[int]
-    drops: list[int]
-    delays: list[Delay | None]
-    variations: list[Variation | None]
-    histograms: list[Histogram | None]
-    lateness_p50_ns: list[int]
-    lateness_max_ns: list[int]
-    stamps: list[StampSource]
-    edges: list[int]
-    """where each stream's packets begin, and the end; length k + 1"""
-    sent_ns: Int64
-    """since the beginning of the packet's interval, shape (n,)"""
-
-
-def _facts(batch: Batch, summaries: Summaries) -> _Facts:
-    closing, stream = batch.closing, batch.packets.stream
-    return _Facts(
-        closing.stream.tolist(),
-        closing.begin_ns.tolist(),
-        closing.end_ns.tolist(),
-        closing.skipped.tolist(),
-        closing.drops.tolist(),
-        summaries.all_delays(),
-        summaries.all_variations(),
-        summaries.all_histograms(),
-        summaries.lateness_p50_ns.tolist(),
-        summaries.lateness_max_ns.tolist(),
-        _worst_stamps(batch),
-        np.searchsorted(stream, np.arange(len(batch.specs) + 1)).tolist(),
-        batch.packets.sent_ns - closing.begin_ns[stream],
-    )
-
-
-def samples_of(batch: Batch, summaries: Summaries, clock: ClockQuality, memory: DirectionMemory) -> list[Sample]:
-    """One sample for each stream that had something to send."""
-    facts = _facts(batch, summaries)
-    counted = summaries.all_counts(batch.closing.corrupt)
-    directions = memory.directions(batch, counted)
+def samples_of(
+    batch: Batch, summaries: Summaries, clock: ClockQuality, memory: DirectionMemory
+) -> tuple[SampleBlock, list[Sample]]:
+    """One sample for each stream that had something to send; apart, those of streams whose far end has a clock."""
+    block = _block(batch, summaries, clock)
+    sent, not_sent = block.column("sent"), block.column("not_sent")
+    said = (sent > 0) | (not_sent > 0)
+    for slot in batch.closing.remarks.impaired:
+        said |= batch.closing.stream == slot
+    if batch.far is None:
+        return (block if said.all() else block.chosen(said.nonzero()[0])), []
+    ways = memory.directions(batch, summaries.all_counts(batch.closing.corrupt))
     delays = delay_columns(batch.far, len(batch.packets.stream))
-    samples: list[Sample] = []
-    for number, counts in enumerate(counted):
-        if facts.skipped[number]:
-            counts = replace(counts, not_sent=counts.not_sent + facts.skipped[number])
-        if counts.sent or counts.not_sent or facts.slots[number] in batch.closing.remarks.impaired:
-            sample = _sample(batch, facts, number, counts, clock)
-            ways = directions.get(number)
-            if ways is not None:
-                sample = _both_ways(sample, ways, delays, slice(*facts.edges[number : number + 2]))
-            samples.append(sample)
-    return samples
+    edges = block.packet_edges.tolist()
+    both = [
+        _both_ways(block[number], ways[number], delays, slice(*edges[number : number + 2]))
+        for number in said.nonzero()[0].tolist()
+        if number in ways
+    ]
+    said[list(ways)] = False
+    return block.chosen(said.nonzero()[0]), both
 
 
 def _both_ways(sample: Sample, ways: Directions, delays: tuple[Int64 | None, ...], part: slice) -> Sample:
@@ -166,58 +134,88 @@ def _both_ways(sample: Sample, ways: Directions, delays: tuple[Int64 | None, ...
     )  # fmt: skip
 
 
-def _sample(batch: Batch, facts: _Facts, number: int, counts: Counts, clock: ClockQuality) -> Sample:
-    spec, packets = batch.specs[number], batch.packets
-    part = slice(facts.edges[number], facts.edges[number + 1])
-    begin = facts.begin_ns[number]
-    state, reason = _judged(facts.slots[number], counts, batch.closing.remarks)
-    return Sample(
-        circuit=spec.circuit,
-        probe=spec.probe,
-        kind=spec.kind,
-        start_ns=begin,
-        span_ns=facts.end_ns[number] - begin,
-        state=state,
-        counts=counts,
-        delay=facts.delays[number],
-        variation=facts.variations[number],
-        remote=spec.address,
-        quality=Quality(
-            stamps=facts.stamps[number],
-            lateness_p50_ns=optional(facts.lateness_p50_ns[number]) if counts.sent else None,
-            lateness_max_ns=optional(facts.lateness_max_ns[number]) if counts.sent else None,
-            local_drops=facts.drops[number],
-            clock_synchronised=clock.synchronised,
-            clock_error_ns=clock.maximum_error_ns,
-        ),
-        reason=reason,
-        packets=Packets(facts.sent_ns[part], packets.rtt_ns[part], packets.state[part]),
-        histogram=facts.histograms[number],
+def _block(batch: Batch, summaries: Summaries, clock: ClockQuality) -> SampleBlock:
+    """All streams of the batch, also those that had nothing to send."""
+    closing, packets, specs = batch.closing, batch.packets, batch.specs
+    edges = np.searchsorted(packets.stream, np.arange(len(specs) + 1)).astype(np.int64)
+    values = _values(batch, summaries, clock)
+    states, reasons = _judged(closing.remarks, closing.stream, values)
+    values[:, _STATE] = states
+    return SampleBlock(
+        [spec.series for spec in specs],
+        [spec.address for spec in specs],
+        values,
+        reasons,
+        edges,
+        Packets(packets.sent_ns - closing.begin_ns[packets.stream], packets.rtt_ns, packets.state),
+        summaries.first_bucket,
+        summaries.buckets,
     )
 
 
-def _judged(slot: int, counts: Counts, remarks: Remarks) -> tuple[SampleState, str | None]:
-    """State of a sample, and why. Our own trouble first: it may be the cause of all else."""
+def _values(batch: Batch, summaries: Summaries, clock: ClockQuality) -> Int64:
+    """The columns of a block, all but the state."""
+    closing, sent = batch.closing, summaries.sent > 0
+    columns: dict[str, Int64 | int] = {
+        "start_ns": closing.begin_ns,
+        "span_ns": closing.end_ns - closing.begin_ns,
+        "state": 0,
+        "corrupt": closing.corrupt,
+        "not_sent": summaries.not_sent + closing.skipped,
+        "stamps": _worst_stamps(batch),
+        "lateness_p50_ns": np.where(sent, summaries.lateness_p50_ns, ABSENT),
+        "lateness_max_ns": np.where(sent, summaries.lateness_max_ns, ABSENT),
+        "local_drops": closing.drops,
+        "clock_synchronised": int(clock.synchronised),
+        "clock_error_ns": ABSENT if clock.maximum_error_ns is None else clock.maximum_error_ns,
+    }
+    values = np.empty((len(batch.specs), len(COLUMNS)), np.int64)
+    for place, name in enumerate(COLUMNS):
+        values[:, place] = columns[name] if name in columns else getattr(summaries, name)
+    silent = summaries.rtt_count == 0
+    if silent.any():
+        values[silent, _DELAYS] = ABSENT
+    return values
+
+
+def _judged(remarks: Remarks, slots: Int64, values: Int64) -> tuple[Int64, dict[int, str]]:
+    """State of each sample, and why, by position. Our own trouble first: it may be the cause of all else."""
+    sent, received, not_sent = (values[:, COLUMNS.index(name)] for name in ("sent", "received", "not_sent"))
+    states = np.where(received > 0, _OK, np.where(sent > 0, _NO_REPLY, _INVALID))
+    remarkable = not_sent > 0
+    remarkable |= states != _OK
+    if remarks.impaired:
+        remarkable |= np.isin(slots, list(remarks.impaired))
+    reasons: dict[int, str] = {}
+    for place in remarkable.nonzero()[0].tolist():
+        state, reason = _verdict(remarks, int(slots[place]), *values[place, _VERDICT].tolist())
+        states[place] = state.code
+        if reason is not None:
+            reasons[place] = reason
+    return states, reasons
+
+
+def _verdict(remarks: Remarks, slot: int, sent: int, received: int, not_sent: int) -> tuple[SampleState, str | None]:
     unsent = remarks.unsent.get(slot)
     if slot in remarks.impaired:
         return SampleState.IMPAIRED, "; ".join(remarks.impaired[slot])
-    if not counts.sent:
+    if not sent:
         return SampleState.INVALID, unsent or "nothing was sent"
-    remark = f"{counts.not_sent} not sent: {unsent}" if counts.not_sent and unsent else None
-    if counts.received:
+    remark = f"{not_sent} not sent: {unsent}" if not_sent and unsent else None
+    if received:
         return SampleState.OK, remark
     if slot in remarks.rejected:
         return SampleState.REJECTED, remarks.rejected[slot]
     return SampleState.NO_REPLY, remarks.silent.get(slot) or remark
 
 
-def _worst_stamps(batch: Batch) -> list[StampSource]:
+def _worst_stamps(batch: Batch) -> Int64:
     """The least good stamps of each stream's round trips; without any, whether the kernel stamped the sending."""
     packets, groups = batch.packets, Groups.of(batch.packets.stream)
     if not len(groups.start):
-        return [_SOURCES[0]] * len(batch.specs)
+        return np.zeros(len(batch.specs), np.int64)
     measured = np.where(packets.rtt_ns >= 0, batch.stamps.astype(np.int64), -1)
     unstamped = (~batch.transmitted & (packets.state != PacketState.NOT_SENT)).astype(np.int64)
     worst = np.maximum.reduceat(measured, groups.start)
     worst = np.where(worst < 0, np.maximum.reduceat(unstamped, groups.start), worst)
-    return [_SOURCES[code] for code in groups.spread(worst, len(batch.specs), 0).tolist()]
+    return groups.spread(worst, len(batch.specs), 0)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
+from probes.core.block import Series
 from probes.core.clock import SECOND
 from probes.engine.address import fingerprint
 from probes.engine.pacing import NEVER
@@ -53,6 +54,10 @@ class StreamSpec:
     @property
     def key(self) -> Key:
         return (self.circuit, self.probe)
+
+    @property
+    def series(self) -> Series:
+        return (self.circuit, self.probe, self.kind)
 
 
 def spec_of(parameters: Mapping[str, object], **others: object) -> StreamSpec:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +99,9 @@ class Summaries:
     rfc3550_ns: Int64
     lateness_p50_ns: Int64
     lateness_max_ns: Int64
-    _first_bucket: Int64
+    first_bucket: Int64
     """where each stream's buckets begin, shape (streams + 1,)"""
-    _buckets: Histogram
+    buckets: Histogram
     """of all streams, one after the other"""
 
     def counts(self, stream: int, corrupt: int = 0) -> Counts:
@@ -119,8 +118,8 @@ class Summaries:
 
     def histogram(self, stream: int) -> Histogram | None:
         """Delays received in time; None where there is none."""
-        first, end = self._first_bucket[stream], self._first_bucket[stream + 1]
-        return Histogram(self._buckets.index[first:end], self._buckets.count[first:end]) if end > first else None
+        first, end = self.first_bucket[stream], self.first_bucket[stream + 1]
+        return Histogram(self.buckets.index[first:end], self.buckets.count[first:end]) if end > first else None
 
     def all_counts(self, corrupt: Int64) -> list[Counts]:
         """Of every stream, as `counts` has it; equal ones are one object. A column at a time costs a tenth."""
@@ -132,19 +131,6 @@ class Summaries:
                 counts = known[row] = Counts(*row)
             found.append(counts)
         return found
-
-    def all_delays(self) -> list[Delay | None]:
-        return [Delay(*row) if row[0] else None for row in _rows(self._delay)]
-
-    def all_variations(self) -> list[Variation | None]:
-        received = self.rtt_count.tolist()
-        rows = _rows(self._variation)
-        return [_variation(*row) if count else None for count, row in zip(received, rows, strict=True)]
-
-    def all_histograms(self) -> list[Histogram | None]:
-        index, count = self._buckets.index, self._buckets.count
-        edges = pairwise(self._first_bucket.tolist())
-        return [Histogram(index[first:end], count[first:end]) if end > first else None for first, end in edges]
 
     @property
     def _counts(self) -> tuple[Int64, ...]:
@@ -194,7 +180,7 @@ def summarise(packets: IntervalPackets, streams: int, carry: Carry) -> tuple[Sum
     jitter, carry = _jitter(packets, arrived, streams, carry)
     order, carry = _order(packets, sent, arrived, streams, carry)
     first, histogram = _histograms(delays, ordered, streams)
-    return Summaries(**values, **pairs, **jitter, **order, _first_bucket=first, _buckets=histogram), carry
+    return Summaries(**values, **pairs, **jitter, **order, first_bucket=first, buckets=histogram), carry
 
 
 def _delays(groups: Groups, ordered_ns: Int64, streams: int) -> dict[str, Int64]:

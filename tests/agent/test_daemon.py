@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -371,8 +371,8 @@ class StillView:
     def started(self, overview: Overview) -> None:
         self.latest = overview
 
-    def refresh(self, overview: Overview, fresh: list[Sample]) -> None:  # noqa: ARG002 # a view
-        self.latest = overview
+    def refresh(self, overview: Callable[[], Overview], fresh: Iterable[Sample]) -> None:  # noqa: ARG002 # a view
+        self.latest = overview()
         self.shown.release()
 
     def notice(self, text: str) -> None: ...
@@ -380,7 +380,7 @@ class StillView:
 
 
 class BrokenView(StillView):
-    def refresh(self, overview: Overview, fresh: list[Sample]) -> None:
+    def refresh(self, overview: Callable[[], Overview], fresh: Iterable[Sample]) -> None:
         super().refresh(overview, fresh)
         raise ValueError("nothing can be drawn")
 

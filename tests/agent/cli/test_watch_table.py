@@ -256,13 +256,13 @@ def test_nothing_is_drawn_while_nothing_changes_or_nobody_reads() -> None:
     screen, reader = StillScreen(100, 40), Reader()
     view = TableView(screen, reader)  # type: ignore[arg-type]
     view.started(EVERYTHING)
-    view.refresh(EVERYTHING, ())
+    view.refresh(lambda: EVERYTHING, ())
     assert len(screen.frames) == 1
     reader.busy = True
-    view.refresh(replace(EVERYTHING, host_load=0.5), ())
+    view.refresh(lambda: replace(EVERYTHING, host_load=0.5), ())
     assert len(screen.frames) == 1
     reader.busy = False
-    view.refresh(replace(EVERYTHING, host_load=0.5), ())
+    view.refresh(lambda: replace(EVERYTHING, host_load=0.5), ())
     assert len(screen.frames) == 2
 
 
@@ -271,9 +271,9 @@ def test_lines_tell_a_verdict_when_it_changes() -> None:
     view = LinesView(reader)  # type: ignore[arg-type]
     shown = overview(row(stream("fine")))
     samples: Sequence[Sample] = [stream("fine")]
-    view.refresh(shown, samples)
-    view.refresh(shown, [])
-    view.refresh(overview(row(stream("fine"), state=VerdictState.BREACHED)), [])
+    view.refresh(lambda: shown, samples)
+    view.refresh(lambda: shown, [])
+    view.refresh(lambda: overview(row(stream("fine"), state=VerdictState.BREACHED)), [])
     lines = [line.split(" ", 1)[1] for line in reader.text.splitlines()]
     assert lines == [
         "fine/icmp ok rtt mean 12.345 p95 12.345 max 12.345 ms jitter 0.250 ms lost 0/10",
@@ -285,7 +285,7 @@ def test_lines_tell_a_verdict_when_it_changes() -> None:
 def test_what_could_not_be_written_is_told_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
     reader = Reader()
     reader.news = lambda: "7 lines were not shown: the reader was too slow"  # type: ignore[method-assign]
-    JsonView(reader).refresh(overview(), [stream("fine")])  # type: ignore[arg-type]
+    JsonView(reader).refresh(overview, [stream("fine")])  # type: ignore[arg-type]
     assert [record.getMessage() for record in caplog.records] == [
         "standard output: 7 lines were not shown: the reader was too slow; measuring goes on"
     ]
