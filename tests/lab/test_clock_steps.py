@@ -171,6 +171,36 @@ def test_slewing_is_no_event_and_cuts_nothing(
         assert {sample["quality"]["stamps"] for sample in found.run.streams[name].samples} == {"kernel"}
 
 
+def test_a_far_clock_that_is_set_spoils_its_interval_for_both_directions_and_nothing_else(
+    make_lab: Callable[..., Lab], make_wall: Callable[..., WallClock]
+) -> None:
+    """The clock of the reflector: round trips and losses do not care, and nothing compares delays across a step."""
+    lab, wall = lossy(make_lab), make_wall()
+    limit = round((BETWEEN_S * (len(MINUTES) + 1) + 0.6) * SECOND / EVERY_NS)
+    settings = {"port": PORT, "size": 184, "every_ns": EVERY_NS, "timeout_ns": 400 * MS, "limit": limit}
+    with stamp_reflector(lab, environment=wall.environment):
+        running = Running(lab, [stream(lab, "stamp", 4, **settings)], clock=SYNCHRONISED, span_ns=SECOND // 2)
+        time.sleep(BETWEEN_S)
+        for by_ns in MINUTES:
+            wall.step(by_ns)
+            wall.hold(BETWEEN_S)
+        run = running.finish(by_time=False)
+    true, reported = ways(lab.log(), 4), run.streams["stamp4"]
+    assert_true(reported, true.rtt_ns, 100 * MS)
+    assert cuts(reported) == []
+    assert all(kind != "clock_step" for kind, _ in run.events)
+    spoilt = 0
+    for sample in reported.samples:
+        for way in ("forward", "backward"):
+            one = sample[way]
+            if one["variation"] is None:
+                spoilt += 1
+                assert "the far clock was set meanwhile" in one["withheld"]
+            else:
+                assert one["variation"]["ipdv_abs_sum_ns"] + one["variation"]["rfc3550_ns"] < 10 * SECOND
+    assert 2 <= spoilt <= 4, "two intervals at most, both directions; none where the step is between two"
+
+
 @pytest.mark.parametrize("fault", ["differences", "stamps"])
 def test_the_harness_sees_a_fault(
     make_lab: Callable[..., Lab], make_wall: Callable[..., WallClock], fault: str

@@ -226,10 +226,35 @@ def test_a_far_clock_that_is_set_while_we_measure(step_s: int) -> None:
     told = [sample.forward.withheld for sample in bench.of() if sample.forward is not None]
     assert told[:2] == [None, None]
     assert all((reason or "").startswith("clock suspect") for reason in told[2:])
-    assert len(told) >= 4
+    assert [(reason or "").endswith("the far clock was set meanwhile") for reason in told[:4]] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    for way in ("forward", "backward"):
+        variations = [getattr(sample, way).variation for sample in bench.of()]
+        assert variations[2] is None
+        assert all(one.ipdv_abs_sum_ns + one.rfc3550_ns < 1000 for one in variations if one is not None)
     assert bench.total("lost") == 0
     trips = np.concatenate([sample.packets.rtt_ns for sample in bench.samples if sample.packets is not None])
     assert trips == pytest.approx(np.full(len(trips), 10 * MS), abs=2)
+
+
+@pytest.mark.parametrize("step_s", [1, -1])
+def test_a_far_clock_that_is_set_between_two_intervals(step_s: int) -> None:
+    """Neither has both clocks in it, and the pair across the boundary is none."""
+    bench = Bench()
+    bench.add(SPEC)
+    bench.run(20.001)
+    bench.far.offset_ns += step_s * SECOND
+    bench.run(35)
+    samples = bench.of()
+    assert not any("set meanwhile" in (sample.forward.withheld or "") for sample in samples if sample.forward)
+    for way in ("forward", "backward"):
+        variations = [getattr(sample, way).variation for sample in samples]
+        assert all(one.ipdv_abs_sum_ns + one.rfc3550_ns < 1000 for one in variations)
+        assert sum(one.ipdv_pairs for one in variations) == bench.total("received") - 2
 
 
 def test_a_small_negative_delay_within_the_bound_is_shown_as_it_is() -> None:
