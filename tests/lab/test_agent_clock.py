@@ -39,6 +39,8 @@ pytestmark = [pytest.mark.root, pytest.mark.serial]
 STEPS = (90 * SECOND, -90 * SECOND, -2 * SECOND)
 """The last one goes back to what was measured before it: those seconds are in the store already."""
 BETWEEN_S = 3.3
+SEQUENCE, SENDER_SEQUENCE = slice(0, 4), slice(48, 52)
+"""octets of signed packets, RFC 8762 sections 4.2.2 and 4.3.2"""
 WINDOW_S = 120
 PATIENCE_S = 60.0
 
@@ -53,7 +55,7 @@ circuits:
     contract: lab
     probes:
       - {{kind: icmp, every: 50ms, timeout: 400ms}}
-      - {{kind: stamp, every: 50ms, timeout: 400ms}}
+      - {{kind: stamp, every: 50ms, timeout: 400ms, key: {{file: stamp-key}}}}
 """
 CONTRACT = f"""id: lab
 version: "1"
@@ -81,9 +83,9 @@ def until(what: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def reflecting(lab: Lab) -> Iterator[None]:
-    """`linkwitness reflect` on the far host; its clock is the machine's."""
-    words = linkwitness("reflect", "--listen", lab.far.ipv4, "--allow", "198.51.100.0/24")
+def reflecting(lab: Lab, key: Path) -> Iterator[None]:
+    """`linkwitness reflect` on the far host, which takes no request twice; its clock is the machine's."""
+    words = linkwitness("reflect", "--listen", lab.far.ipv4, "--allow", "198.51.100.0/24", "--key-file", key)
     process = lab.far.popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         assert process.stdout is not None
@@ -140,6 +142,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory, clock_shim: Path) -> Iterator
     lossy = {"delay_ns": 15 * MS, "loss": 0.06}
     lab = Lab(folder, forward=lossy, backward=lossy, seed="agent-clock")
     try:
+        key = folder / "stamp-key"
+        key.touch(0o600)
+        key.write_text("0123456789abcdef0123456789abcdef\n")
         (folder / "contracts").mkdir()
         (folder / "contracts" / "lab.yaml").write_text(CONTRACT)
         config = folder / "agent.yaml"
@@ -156,7 +161,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, clock_shim: Path) -> Iterator
 def run(lab: Lab, wall: WallClock, config: Path, log: Path) -> str:
     """The agent measures, its clock is set three times; what it said. The link is whole at the end: what is under way
     when the agent stops is in no sample."""
-    with reflecting(lab), log.open("wb") as output:
+    with reflecting(lab, config.parent / "stamp-key"), log.open("wb") as output:
         agent = lab.near.popen(
             linkwitness("run", "-c", config, "--output", "lines"),
             stdout=output, stderr=output, env=os.environ | wall.environment,
@@ -175,7 +180,9 @@ def run(lab: Lab, wall: WallClock, config: Path, log: Path) -> str:
 def lost(kept: Kept, probe: str) -> list[bool]:
     """Of every packet on the link, whether its reply never came back."""
     log = kept.lab.log()
-    return (truth(log, "icmp4").rtt_ns < 0 if probe == "icmp" else ways(log, 4).rtt_ns < 0).tolist()
+    if probe == "icmp":
+        return (truth(log, "icmp4").rtt_ns < 0).tolist()
+    return (ways(log, 4, asked=SEQUENCE, echoed=SENDER_SEQUENCE).rtt_ns < 0).tolist()
 
 
 @pytest.mark.parametrize("probe", ["icmp", "stamp"])
