@@ -57,12 +57,12 @@ class IntervalPackets:
     """extra copies of the reply"""
     held_ns: Int64 | None = None
     """time inside the far end, which the delay is without; None where there is none"""
-    offset_ns: Int64 | None = None
-    """what sent_ns was ahead of a clock that is never set; None where nobody has set it meanwhile"""
+    set_ns: int = 0
+    """by how much the clock of sent_ns has been set forward so far"""
 
     def departure_ns(self) -> Int64:
-        """When each was sent, by the clock that tells the order of packets."""
-        return self.sent_ns if self.offset_ns is None else self.sent_ns - self.offset_ns
+        """When each was sent, as if nobody had ever set the clock: that tells the order of packets."""
+        return self.sent_ns - self.set_ns if self.set_ns else self.sent_ns
 
     def arrival_ns(self) -> Int64:
         """When each reply came, by the same clock, whatever it says where none did."""

@@ -36,6 +36,8 @@ class FarEnd:
     """its clock less ours"""
     apart: bool = False
     """its clock goes on where ours is set"""
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    """(monotonic ns, by how much) its clock is set"""
     error: int = 0x8601
     stateful: bool = True
     extensions: bool = True
@@ -77,7 +79,8 @@ class FarEnd:
     def _word(self, monotonic_ns: int) -> int:
         network = self.network
         clock_ns = network.unset_at(monotonic_ns) if self.apart else network.wall_at(monotonic_ns)
-        return stamp_octets.word(clock_ns + self.offset_ns, ptp=bool(self.error & PTP))
+        clock_ns += self.offset_ns + sum(by_ns for at_ns, by_ns in self.steps if at_ns <= monotonic_ns)
+        return stamp_octets.word(clock_ns, ptp=bool(self.error & PTP))
 
     def _reply(self, sent: Sent, arrives: int, leaves: int) -> bytes:
         count = bisect_left(self.arrivals[sent.stream], (arrives, leaves))

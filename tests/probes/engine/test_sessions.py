@@ -242,6 +242,35 @@ def test_a_far_clock_that_is_set_while_we_measure(step_s: int) -> None:
 
 
 @pytest.mark.parametrize("step_s", [1, -1])
+@pytest.mark.parametrize("packets", [20, 99, 100])
+def test_a_request_inside_the_far_end_while_its_clock_is_set_hides_nothing(step_s: int, packets: int) -> None:
+    """Its stamps are of two clocks and bound no offset: it has no delay. Amid an interval, and at its ends."""
+    bench = Bench(residence_ns=30 * MS)
+    bench.add(SPEC)
+    bench.run(10.2)
+    first = next(
+        request.at_ns for request in bench.far.requests if bench.network.wall_at(request.at_ns) >= WALL + 10**10
+    )
+    bench.far.steps.append((first + packets * 100 * MS + 13 * MS, step_s * SECOND))
+    bench.run(35)
+    unknown, told = 0, []
+    for sample in bench.of():
+        assert sample.packets is not None
+        for way, column in ((sample.forward, sample.packets.forward_ns), (sample.backward, sample.packets.backward_ns)):
+            assert way is not None
+            assert column is not None
+            unknown += int((column == ABSENT).sum())
+            told.append("set meanwhile" in (way.withheld or ""))
+            if way.variation is not None:
+                assert way.variation.ipdv_abs_sum_ns + (way.variation.rfc3550_ns or 0) < 1000
+    assert unknown == 2
+    assert sum(told) == (2 if packets == 20 else 0)
+    trips = np.concatenate([sample.packets.rtt_ns for sample in bench.of() if sample.packets is not None])
+    assert np.median(trips) == pytest.approx(10 * MS, abs=2)
+    assert trips.max() <= 40 * MS + 2
+
+
+@pytest.mark.parametrize("step_s", [1, -1])
 def test_a_far_clock_that_is_set_between_two_intervals(step_s: int) -> None:
     """Neither has both clocks in it, and the pair across the boundary is none."""
     bench = Bench()
