@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -24,14 +25,15 @@ from probes.engine.sockets import Endpoint
 from probes.engine.transport import Arrivals, Notices, Refusals, Route
 from probes.wire.checksum import internet_checksum
 
-_SEND_ROWS: Final = 1024
-_FEWEST_ROWS: Final = 64
+_ROWS: Final = 256
+"""Packets written and read at once; as many as a channel has streams where these are more, within bounds."""
+_MOST_SEND_ROWS: Final = 8192
+_MOST_RECEIVE_ROWS: Final = 1024
+_FEWEST_ROWS: Final = 16
 _SEND_OCTETS: Final = 1 << 20
-_RECEIVE_ROWS: Final = 512
 _RECEIVE_OCTETS: Final = 1 << 20
 _CONTROL_OUT: Final = 96
 _CONTROL_IN: Final = 192
-_ERROR_ROWS: Final = 512
 _ERROR_WIDTH: Final = 192
 _TOKENS: Final = 1 << 16
 _IPV4_HEADER: Final = 20
@@ -41,6 +43,8 @@ _MEMINFO_DROPS: Final = 8
 _BUFFERED_OCTETS: Final = 4096
 """What one packet may take of the receive buffer, twice over: its reply and its stamp, about 830 octets each on
 loopback, 2 KiB where a driver receives into halves of pages"""
+_MOST_UNREAD: Final = 4096
+"""Reading the answers to so many packets takes about 15 ms, in which none is sent."""
 _ORIGIN_ICMP: Final = (2, 3)
 _ORIGIN_TIMESTAMPING: Final = 4
 _MOST_BATCHES: Final = 256
@@ -71,19 +75,19 @@ class SocketTransport:
         self._namespace: str | None = None
         self._descriptor = endpoint.socket.fileno()
         self.identifier = endpoint.identifier
-        self.rows = _SEND_ROWS
-        self._room = endpoint.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _BUFFERED_OCTETS
+        self.rows = self._wanted = _ROWS
+        self._length = 128
+        buffered = endpoint.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._room = min(buffered // _BUFFERED_OCTETS, _MOST_UNREAD)
         self._unread = 0
         """packets sent since the last `receive`"""
-        self._out = MessageRows(_SEND_ROWS, 128, 8)
-        self._in = self._rows_for(128)
-        self._errors = MessageRows(_ERROR_ROWS, _ERROR_WIDTH, _CONTROL_IN)
+        self._streams: set[int] = set()
         self._names = np.zeros((0, NAME_SIZE), np.uint8)
         self._controls = np.zeros((0, _CONTROL_OUT), np.uint8)
         self._routes = np.zeros((0, 3), np.uint64)
         """addresses of a stream's name and control data, and the length of the latter"""
         self._uniform_length = 0
-        self._set_name_length()
+        self._fit()
         self._tokens = np.full(_TOKENS, -1, np.int64)
         self._next_stamp = 0
         self._unnumbered: list[Int64] = []
@@ -111,19 +115,19 @@ class SocketTransport:
             routes[:, 0] = self._names.ctypes.data + each * np.uint64(NAME_SIZE)
             routes[:, 1] = self._controls.ctypes.data + each * np.uint64(_CONTROL_OUT)
             self._routes = routes
+        self._streams.add(stream)
+        if self._wanted < min(len(self._streams), _MOST_SEND_ROWS):
+            self._wanted *= 2
+            self._fit()
         self._names[stream] = 0
         self._names[stream, : len(route.name)] = np.frombuffer(route.name, np.uint8)
         self._controls[stream, : len(route.control)] = np.frombuffer(route.control, np.uint8)
         self._routes[stream, 2] = len(route.control)
 
     def reserve(self, length: int) -> None:
-        if length > self._out.width:
-            self.rows = max(_FEWEST_ROWS, min(_SEND_ROWS, _SEND_OCTETS // length))
-            self._out = MessageRows(self.rows, length, 8)
-            self._uniform_length = 0
-            self._set_name_length()
-        if length + _LARGEST_IPV4_HEADER > self._in.width:
-            self._in = self._rows_for(length)
+        if length > self._length:
+            self._length = length
+            self._fit()
 
     def outgoing(self, first: int, end: int, length: int) -> Octets:
         if length != self._uniform_length:
@@ -207,7 +211,7 @@ class SocketTransport:
             if not n:
                 break
             self._read_errors(n, tokens, stamps, refusals)
-            if n < _ERROR_ROWS:
+            if n < self._errors.rows:
                 break
         if not tokens and not refusals:
             return None
@@ -242,11 +246,15 @@ class SocketTransport:
     def close(self) -> None:
         self._endpoint.socket.close()
 
-    def _rows_for(self, length: int) -> MessageRows:
-        width = length + _LARGEST_IPV4_HEADER
-        return MessageRows(max(16, min(_RECEIVE_ROWS, _RECEIVE_OCTETS // width)), width, _CONTROL_IN)
-
-    def _set_name_length(self) -> None:
+    def _fit(self) -> None:
+        """Rows for the streams and the longest payload that there are. What was written in them is lost."""
+        width = self._length + _LARGEST_IPV4_HEADER
+        self.rows = max(_FEWEST_ROWS, min(self._wanted, _SEND_OCTETS // self._length))
+        received = min(self._wanted, _MOST_RECEIVE_ROWS)
+        self._out = MessageRows(self.rows, self._length, 8)
+        self._in = MessageRows(max(_FEWEST_ROWS, min(received, _RECEIVE_OCTETS // width)), width, _CONTROL_IN)
+        self._errors = MessageRows(received, _ERROR_WIDTH, _CONTROL_IN)
+        self._uniform_length = 0
         self._out.name_length[:] = 16 if self._endpoint.family == 4 else 28
 
     def _sent(self, token: Int64) -> None:
@@ -379,11 +387,4 @@ def _damaged(data: Octets, length: Int64) -> NDArray[np.bool_]:
 def _joined(parts: list[Refusals]) -> Refusals:
     if len(parts) == 1:
         return parts[0]
-    return Refusals(
-        np.concatenate([part.data for part in parts]),
-        np.concatenate([part.length for part in parts]),
-        np.concatenate([part.kind for part in parts]),
-        np.concatenate([part.code for part in parts]),
-        np.concatenate([part.offender for part in parts]),
-        np.concatenate([part.peer for part in parts]),
-    )
+    return Refusals(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Refusals)))

@@ -26,13 +26,13 @@ from probes.engine.intervals import Intervals
 from probes.engine.namespaces import inside
 from probes.engine.observing import PacketLog
 from probes.engine.opening import open_socket
-from probes.engine.pacing import NEVER, first_due, packets_in, shortest_spacing
+from probes.engine.pacing import NEVER, first_due, shortest_spacing
 from probes.engine.reporting import Reporter
 from probes.engine.roundtrip import Reading
 from probes.engine.routes import route_of
 from probes.engine.sessions import Channels, OpenTransport
 from probes.engine.sockets import sharpen_timers
-from probes.engine.streams import FORGET, Key, PacketEvents, StreamSpec, StreamTable
+from probes.engine.streams import Key, PacketEvents, StreamSpec, StreamTable, packets_held
 from probes.engine.traffic import Traffic
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 TICK_NS: Final = 50 * MILLISECOND
 """Streams start on multiples of this, so that they share wake-ups (docs/decisions/0014). It makes no packet late: it is
 when they are due."""
-DRAIN_NS: Final = 500 * MILLISECOND
+DRAIN_NS: Final = 950 * MILLISECOND
 """How often replies are read; the kernel has stamped them. So far ahead are packets written."""
 LONGEST_SLEEP_NS: Final = 250 * MILLISECOND
 """A command waits no longer than this."""
@@ -224,13 +224,12 @@ class Engine:
                 self._intervals.impair(list(self._table.specs), disturbance.text, closing=True)
             if disturbance.kind in ("clock_step", "suspend"):
                 self._cut(now.monotonic_ns + before.offset_ns, now.wall_ns)
+        if now.wall_ns >= self._intervals.next_end_ns and now.monotonic_ns > self._drained_at_ns + 2 * self._spacing_ns:
+            self._read(now)  # what came is counted where it belongs
         self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
         self._send_due(now)
         if now.reveals_step or self._drain_is_due(now):  # what came before the step must not lie beside what comes
-            self._drained_at_ns = now.monotonic_ns
-            departures.revoke()
-            self._traffic.drain()
-            self._traffic.hold_back_crowded()
+            self._read(now)
             self._settle(self._watch.glance())
             self._earliest_ns = self._table.earliest_ns(self._spacing_ns)
         if departures.earliest_ns == NEVER and self._earliest_ns > now.monotonic_ns:
@@ -238,9 +237,17 @@ class Engine:
             self._earliest_ns = self._table.earliest_ns(self._spacing_ns)
         return now
 
+    def _read(self, now: Reading) -> None:
+        self._drained_at_ns = now.monotonic_ns
+        self._traffic.departures.revoke()
+        self._traffic.drain()
+        self._traffic.hold_back_crowded()
+
     def _drain_is_due(self, now: Reading) -> bool:
-        """At the tick nearest to when it is, or before a receive buffer may be full."""
+        """At the tick nearest to when it is, at the last one of an interval, or before a receive buffer may be full."""
         if now.monotonic_ns + self._spacing_ns >= self._drained_at_ns + self._drain_ns:
+            return True
+        if now.wall_ns + self._spacing_ns >= self._intervals.next_end_ns:
             return True
         return any(channel.transport.crowded() for channel in self._traffic.channels)
 
@@ -249,7 +256,7 @@ class Engine:
             raise LocalError(f"{spec.circuit}/{spec.probe} is being measured already", hint="give probes unique names")
         if spec.every_ns < SHORTEST_PERIOD_NS or spec.timeout_ns <= 0:
             raise LocalError("a stream needs a period of 1 ms or more and a timeout", hint="like 1s and 3s")
-        if self._packets_held(spec) > MOST_PACKETS:
+        if packets_held(spec, self._span_ns) > MOST_PACKETS:
             raise LocalError("too many packets would be in flight", hint="probe less often or with a shorter timeout")
         codec = self._sockets.codec(spec)
         if spec.size < codec.minimum_size or spec.size > 65000:
@@ -260,11 +267,6 @@ class Engine:
         self._keys.add(spec.key)
         self._done = False
         return Add(spec, route, channel)
-
-    def _packets_held(self, spec: StreamSpec) -> int:
-        span = max(self._span_ns, -(-spec.every_ns // self._span_ns) * self._span_ns)
-        span += FORGET * spec.timeout_ns + 2 * SECOND
-        return packets_in(span, spec.every_ns, random=spec.pacing == "poisson") + 8
 
     def _apply_commands(self, now: Reading) -> None:
         changed = False
@@ -291,7 +293,7 @@ class Engine:
         slot = self._table.add(spec, command.channel, length, peer)
         if isinstance(channel.codec, SessionCodec):
             self._table.start[slot] = secrets.randbits(32)
-        self._flight.open(slot, self._packets_held(spec), spec.timeout_ns, int(self._table.first[slot]))
+        self._flight.open(slot, packets_held(spec, self._span_ns), spec.timeout_ns, int(self._table.first[slot]))
         self._traffic.reserve(slot + 1)
         channel.transport.reserve(length)
         channel.transport.assign(slot, command.route)

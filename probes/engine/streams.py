@@ -13,7 +13,7 @@ from probes.core.arrays import ABSENT, Int64
 from probes.core.block import Series
 from probes.core.clock import SECOND
 from probes.engine.address import fingerprint
-from probes.engine.pacing import NEVER
+from probes.engine.pacing import NEVER, packets_in
 
 Key = tuple[str, str]
 """(circuit, probe)"""
@@ -58,6 +58,13 @@ class StreamSpec:
     @property
     def series(self) -> Series:
         return (self.circuit, self.probe, self.kind)
+
+
+def packets_held(spec: StreamSpec, span_ns: int) -> int:
+    """Most packets of a stream that are open or not reported, with intervals of span_ns, and room beyond: a sixteenth
+    of a ring stays empty, and it takes a reading and a look until a settled interval is handed on."""
+    span = max(span_ns, -(-spec.every_ns // span_ns) * span_ns) + FORGET * spec.timeout_ns
+    return packets_in(span * 17 // 16 + 3 * SECOND, spec.every_ns, random=spec.pacing == "poisson") + 8
 
 
 def spec_of(parameters: Mapping[str, object], **others: object) -> StreamSpec:

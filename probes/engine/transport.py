@@ -90,7 +90,7 @@ class Transport(Protocol):
         interface may have come back."""
 
     def assign(self, stream: int, route: Route) -> None:
-        """Packets of this stream leave so from now on."""
+        """Packets of this stream leave so from now on. Rows may have to be written anew."""
 
     def reserve(self, length: int) -> None:
         """Make room for transport payloads of this many octets, both ways."""

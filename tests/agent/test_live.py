@@ -46,3 +46,12 @@ def test_a_circuit_that_is_gone_is_forgotten() -> None:
     live.forget([gone])
     assert live.newest(given.series[0][:2]) is None
     assert live.newest(given.series[1][:2]) is not None
+
+
+def test_what_is_asked_for_again_is_made_once() -> None:
+    live, given = Live(), block(random.Random(1), 12)
+    live.take(given)
+    key = given.series[2][:2]
+    assert live.newest(key) is live.newest(key)
+    live.take(given[2:3])
+    assert plain(live.newest(key) or ping(0)) == plain(given.light()[2])

@@ -114,6 +114,14 @@ def test_the_commands_and_options_are_the_programs(name: str) -> None:
     assert all(option in done.stdout for option in options)
 
 
+def test_the_receive_buffer_is_enough_for_five_thousand_packets_a_second() -> None:
+    lines = (FOLDER / "linkwitness.sysctl.conf").read_text("utf-8").splitlines()
+    settings = dict(line.split(" = ") for line in lines if not line.startswith("#"))
+    assert list(settings) == ["net.core.rmem_max"]
+    held = 2 * int(settings["net.core.rmem_max"]) // 830  # octets of a small reply or a stamp
+    assert held >= 2 * 2 * 5000, "replies and stamps of two seconds"
+
+
 @pytest.mark.root
 def test_user_and_folders_are_made(tmp_path: Path) -> None:
     """In a root of their own: the user, and folders that only root may write."""

@@ -440,7 +440,7 @@ def test_a_limited_stream_without_replies_ends_after_its_timeout(bench: Bench) -
     bench.add(replace(SPEC, every_ns=200 * MILLISECOND, timeout_ns=SECOND, limit=2))
     bench.run(1.1)
     assert not bench.engine.done()
-    bench.run(0.6)
+    bench.run(0.1 + (DRAIN_NS + TICK_NS) / SECOND)
     assert bench.engine.done()
 
 
@@ -554,3 +554,12 @@ def test_a_failing_receiver_does_not_stop_the_engine() -> None:
         bench.clock.sleep_until(bench.engine.step())
     assert bench.engine.reporter.close(10)
     assert len(bench.network.sent) == 45
+
+
+@pytest.mark.parametrize(("rate", "timeout_ms"), [(100, 3000), (102, 3000), (63, 10_000), (58, 10_000)])
+def test_a_silent_stream_skips_nothing_whatever_the_size_of_its_ring(bench: Bench, rate: int, timeout_ms: int) -> None:
+    bench.network.fate = lambda _: []
+    bench.add(replace(SPEC, every_ns=SECOND // rate, timeout_ns=timeout_ms * MILLISECOND))
+    bench.run(40 + 3 * timeout_ms / 1000)
+    assert bench.engine.counters().get("overrun", 0) == 0
+    assert all(sample.counts.not_sent == 0 for sample in bench.of())

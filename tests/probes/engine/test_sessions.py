@@ -154,11 +154,10 @@ def test_streams_of_another_make_do_not_share_a_socket() -> None:
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_step_of_our_clock_changes_no_round_trip_and_gives_no_false_delay(hours: int) -> None:
-    bench = Bench()
+    bench = Bench(apart=True)
     bench.add(SPEC)
     bench.run(13.0251)
     bench.network.step_clock(hours * 3600 * SECOND)
-    bench.far.offset_ns -= hours * 3600 * SECOND
     bench.run(30)
     assert bench.total("lost") == 0
     trips = np.concatenate([sample.packets.rtt_ns for sample in bench.samples if sample.packets is not None])
@@ -218,11 +217,9 @@ def test_a_far_clock_that_is_wrong_is_suspect_and_round_trips_do_not_care(offset
 def test_a_far_clock_that_is_set_while_we_measure(step_s: int) -> None:
     """The interval of the step and those after it are suspect, those before are not; packets inside the far end at that
     moment have a residence that nobody believes."""
-    bench = Bench(residence_ns=30 * MS)
+    bench = Bench(residence_ns=30 * MS, steps=[(5_025 * SECOND, step_s * SECOND)])
     bench.add(SPEC)
-    bench.run(25)
-    bench.far.offset_ns += step_s * SECOND
-    bench.run(27)
+    bench.run(52)
     told = [sample.forward.withheld for sample in bench.of() if sample.forward is not None]
     assert told[:2] == [None, None]
     assert all((reason or "").startswith("clock suspect") for reason in told[2:])
@@ -273,11 +270,9 @@ def test_a_request_inside_the_far_end_while_its_clock_is_set_hides_nothing(step_
 @pytest.mark.parametrize("step_s", [1, -1])
 def test_a_far_clock_that_is_set_between_two_intervals(step_s: int) -> None:
     """Neither has both clocks in it, and the pair across the boundary is none."""
-    bench = Bench()
+    bench = Bench(steps=[(5_020 * SECOND, step_s * SECOND)])
     bench.add(SPEC)
-    bench.run(20.001)
-    bench.far.offset_ns += step_s * SECOND
-    bench.run(35)
+    bench.run(55)
     samples = bench.of()
     assert not any("set meanwhile" in (sample.forward.withheld or "") for sample in samples if sample.forward)
     for way in ("forward", "backward"):
