@@ -230,6 +230,7 @@ class Engine:
         self._send_due(now)
         if now.reveals_step or self._drain_is_due(now):  # what came before the step must not lie beside what comes
             self._read(now)
+        if self._drained_at_ns == now.monotonic_ns:
             self._settle(self._watch.glance())
             self._earliest_ns = self._table.earliest_ns(self._spacing_ns)
         if departures.earliest_ns == NEVER and self._earliest_ns > now.monotonic_ns:

@@ -24,14 +24,14 @@ pytestmark = [pytest.mark.root, pytest.mark.serial]
 
 EVERY_NS = 10 * MS
 SPAN_NS = 2 * SECOND
-BETWEEN_S = 0.87
-"""From one step to the next; no multiple of what the engine does at intervals."""
+BETWEEN_S = 1.17
+"""From one step to the next: longer than replies lie unread, and no multiple of anything the engine does."""
 NEAR_NS = 60 * MS
 """Packets so near to a step may be on either side of it in the log."""
 IN_FLIGHT = 25
 """Packets at most that a step may cost their one-way delays: those under way, and those of one tick."""
 Steps = tuple[int, ...]
-MINUTES, SMALL = (90 * SECOND, -90 * SECOND), (200 * MS, -200 * MS, -300 * MS, 300 * MS)
+MINUTES, SMALL = (90 * SECOND, -90 * SECOND), (200 * MS, -200 * MS, -300 * MS)
 
 
 @dataclass
@@ -169,11 +169,11 @@ def test_a_step_loses_nothing_spoils_nothing_and_is_told(
 def test_slewing_is_no_event_and_cuts_nothing(
     make_lab: Callable[..., Lab], make_wall: Callable[..., WallClock]
 ) -> None:
-    """500 us a second, what adjtimex(2) does at most, for nearly two seconds each way."""
+    """500 us a second, what adjtimex(2) does at most, for more than a second each way."""
     wall = make_wall()
-    changes = [lambda rate=rate: wall.slew(rate) for rate in (500_000, 500_000, -500_000, -500_000)]
+    changes = [lambda rate=rate: wall.slew(rate) for rate in (500_000, -500_000)]
     found = measured(lossy(make_lab), wall, changes)
-    assert found.wall.changes[2].offset_ns > 800_000, "the clock did move"
+    assert found.wall.changes[1].offset_ns > 500_000, "the clock did move"
     assert [text for kind, text in found.run.events if kind == "clock_step"] == []
     for name, rtt_ns in (("icmp4", found.icmp.rtt_ns), ("stamp4", found.stamp.rtt_ns)):
         assert_true(found.run.streams[name], rtt_ns, 100 * MS)

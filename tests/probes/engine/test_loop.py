@@ -95,6 +95,15 @@ def test_samples_follow_one_another_without_a_gap_and_lie_on_utc(bench: Bench) -
     assert sample.histogram.count.sum() == 100
 
 
+def test_intervals_shorter_than_what_lies_between_two_readings_are_handed_on() -> None:
+    bench = Bench(span_ns=SECOND // 2)
+    bench.add(replace(SPEC, every_ns=100 * MILLISECOND, timeout_ns=200 * MILLISECOND, limit=50))
+    bench.run(8)
+    assert bench.engine.done()
+    assert bench.total("sent") >= 45
+    assert len(bench.of()) >= 9
+
+
 def test_a_thousand_streams_send_exactly_what_is_due(bench: Bench) -> None:
     bench.add(*(replace(SPEC, circuit=f"C{n}", every_ns=SECOND) for n in range(1000)))
     bench.run(31)
