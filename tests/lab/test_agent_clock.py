@@ -200,7 +200,8 @@ def test_every_packet_is_in_the_store_once_and_lost_where_the_log_says(
     assert sum(sample.counts.sent for sample in samples) == len(states)
     assert sum(sample.counts.lost for sample in samples) == sum(known)
     assert sum(sample.counts.late + sample.counts.reordered for sample in samples) == 0
-    assert {sample.state for sample in samples} <= {SampleState.OK, SampleState.IMPAIRED}
+    silent = [sample for sample in samples if sample.state not in (SampleState.OK, SampleState.IMPAIRED)]
+    assert all(sample.counts.sent <= 2 for sample in silent), "the rest of a second, cut short by a step"
     figure(
         f"clock set +90 s, -90 s, -2 s under an agent, {probe}: {len(states)} packets kept, {sum(known)} lost as logged"
     )
@@ -236,7 +237,8 @@ def test_samples_end_at_each_step_and_go_on_by_the_new_clock(kept: Kept) -> None
     for probe in ("icmp", "stamp"):
         spans = [(item.sample.start_ns, item.sample.start_ns + item.sample.span_ns) for item in kept.of(probe)]
         between = [later[0] - earlier[1] for earlier, later in pairwise(spans)]
-        assert [gap for gap in between if abs(gap) > 1] == pytest.approx(STEPS, abs=5 * MS)
+        # The rest of a second in which nothing was due has no sample.
+        assert [gap for gap in between if abs(gap) > 1] == pytest.approx(STEPS, abs=60 * MS)
 
 
 def test_each_step_is_recorded_with_its_size_and_its_time_has_a_reason(kept: Kept) -> None:

@@ -109,7 +109,8 @@ def assert_cut(found: Measured, near_ns: int) -> None:
     told = [text for kind, text in found.run.events if kind == "clock_step"]
     assert [("forward" in text) - ("back" in text) for text in told] == [1 if by > 0 else -1 for by in found.steps]
     for reported in found.run.streams.values():
-        assert [gap_ns for _, gap_ns in cuts(reported)] == pytest.approx(found.steps, abs=5 * MS)
+        # The rest of an interval in which nothing was due has no sample.
+        assert [gap_ns for _, gap_ns in cuts(reported)] == pytest.approx(found.steps, abs=20 * MS)
         for begin_ns, end_ns in spans(reported)[:-1]:
             grid_ns = (begin_ns // SPAN_NS + 1) * SPAN_NS
             assert end_ns <= grid_ns + NEAR_NS, "none reaches over the grid, but for the tick that finds a step there"
