@@ -7,7 +7,8 @@ here with gcc, with the engine's own batching and nothing else. All stamp in the
 After a warm-up, a window of steady state is measured from outside, the same way for all: CPU of all threads from
 /proc/PID/task/*/schedstat, probes from the packet counter of the interface (a probe is two packets there). Rounds run
 one after the other in alternating order; the figure is the median of the ratios of the rounds. The kernel's part of an
-echo (both ways, on loopback) is in every bill. Needs root, iproute2 and fping.
+echo (both ways, on loopback) is in every bill. `--agent` runs the whole agent instead (`linkwitness run`): also its
+schedule, self-check, judging and main thread. Needs root, iproute2 and fping.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -147,6 +150,30 @@ class Contest:
             )
         return run
 
+    def agent(self) -> Run:
+        """`linkwitness run` as its service runs it, a circuit for each target."""
+        config, store = self.folder / "agent.yaml", self.folder.resolve() / "store"
+        circuits = [
+            {"name": f"c{number}", "target": target, "probes": [{"kind": "icmp", "every": "1s"}]}
+            for number, target in enumerate(self.targets.read_text().split())
+        ]
+        settings = {"site": "benchmark", "store": {"path": str(store)}, "circuits": circuits}
+        config.write_text(json.dumps(settings))  # JSON is YAML
+        program = Path(sys.executable).with_name("linkwitness")
+        words = inside(program, "run", "--output", "quiet", "-c", config)
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                run = steady(process, self.warm_up + 6, self.seconds)  # it starts a few hundred streams a second
+                process.send_signal(signal.SIGINT)
+                output, _ = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        kept = re.search(r"Kept (\d+) samples of (\d+) packets", output)
+        if kept is None or int(kept[2]) < 0.98 * run.rate * self.seconds:
+            sys.exit(f"no valid run of the agent at {run.rate:.0f}/s: {output}")
+        shutil.rmtree(store)
+        return run
+
     def fping(self) -> Run:
         words = inside("fping", "-q", "-l", "-p", "1000", *self.fping_options, "-f", self.targets)
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True) as process:
@@ -184,8 +211,8 @@ def built(folder: Path) -> Path | None:
     return program
 
 
-def compare(contest: Contest, pairs: int) -> None:
-    probers = {"linkwitness": contest.ours, "fping": contest.fping}
+def compare(contest: Contest, pairs: int, *, agent: bool) -> None:
+    probers = {"linkwitness": contest.agent if agent else contest.ours, "fping": contest.fping}
     if contest.limit is not None:
         probers["C limit"] = contest.least
     rounds: list[dict[str, Run]] = []
@@ -216,6 +243,7 @@ def main() -> None:
     parser.add_argument("--fping", default=None, metavar="OPTIONS", help="default: '-i 1' for 1,000 targets")
     parser.add_argument("--tick", type=float, default=None, metavar="MS", help="tick of the engine (default: its own)")
     parser.add_argument("--drain", type=float, default=None, metavar="MS", help="how often it reads (default: its own)")
+    parser.add_argument("--agent", action="store_true", help="the whole agent instead of engine and store")
     parser.add_argument("--no-store", action="store_true", help="samples are summarised and thrown away")
     arguments = parser.parse_args()
     if os.geteuid() or shutil.which("fping") is None:
@@ -238,7 +266,7 @@ def main() -> None:
             targets, folder, arguments.warm_up, arguments.seconds, settings, not arguments.no_store, options,
             built(folder),
         )  # fmt: skip
-        compare(contest, arguments.pairs)
+        compare(contest, arguments.pairs, agent=arguments.agent)
     finally:
         subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
         shutil.rmtree(folder)

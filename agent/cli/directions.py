@@ -60,7 +60,7 @@ def _one_way(samples: Sequence[Sample], name: str) -> OneWay:
         sent=_sum([way.sent for way in ways]),
         lost=_sum([way.lost for way in ways]),
         delay=delay,
-        variation=_variation([way.variation for way in ways if way.variation is not None], whole),
+        variation=joined_variation([way.variation for way in ways if way.variation is not None], whole),
         error_ns=max(errors, default=None),
         withheld="; ".join(reasons) or None,
         dscp=_newest([way.dscp for way in ways]),
@@ -90,7 +90,8 @@ def _summary(samples: Sequence[Sample], name: str, *, believed: bool) -> tuple[D
     return found.delay(0), found.variation(0)
 
 
-def _variation(known: Sequence[Variation], whole: Variation | None) -> Variation | None:
+def joined_variation(known: Sequence[Variation], whole: Variation | None) -> Variation | None:
+    """Pairs as the engine saw them: one with a packet whose fate was open at the end is none."""
     if whole is None or not known:
         return None
     pairs = sum(variation.ipdv_pairs for variation in known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 import numpy as np
@@ -54,28 +54,15 @@ def totals(samples: Sequence[Sample]) -> Totals:
     return Totals(
         counts=Counts(*(sum(getattr(counts, item.name) for counts in known) for item in fields(Counts))),
         delay=whole.delay(0),
-        variation=_variation(ordered, whole.variation(0)),
+        variation=directions.joined_variation(
+            [sample.variation for sample in ordered if sample.variation is not None], whole.variation(0)
+        ),
         stamps=next((stamps for stamps in _WORST_STAMPS if stamps in heard), None),
         lateness_max_ns=max(lateness, default=None),
         local_drops=sum(sample.quality.local_drops for sample in ordered),
         start_ns=ordered[0].start_ns if ordered else None,
         reasons=tuple(dict.fromkeys(sample.reason for sample in ordered if sample.reason)),
         directions=directions.totals(ordered),
-    )
-
-
-def _variation(ordered: Sequence[Sample], whole: Variation | None) -> Variation | None:
-    """Pairs as the engine saw them: one with a packet whose fate was open at the end is none."""
-    known = [sample.variation for sample in ordered if sample.variation is not None]
-    if whole is None or not known:
-        return None
-    pairs = sum(variation.ipdv_pairs for variation in known)
-    return replace(
-        whole,
-        ipdv_pairs=pairs,
-        ipdv_abs_sum_ns=sum(variation.ipdv_abs_sum_ns for variation in known),
-        ipdv_p95_ns=whole.ipdv_p95_ns if whole.ipdv_pairs == pairs else None,
-        rfc3550_ns=known[-1].rfc3550_ns,
     )
 
 

@@ -245,10 +245,11 @@ class Engine:
         self._traffic.hold_back_crowded()
 
     def _drain_is_due(self, now: Reading) -> bool:
-        """At the tick nearest to when it is, at the last one of an interval, or before a receive buffer may be full."""
+        """At the tick nearest to when it is, at the last one of an interval, before a receive buffer may be full, and
+        while somebody waits for the end."""
         if now.monotonic_ns + self._spacing_ns >= self._drained_at_ns + self._drain_ns:
             return True
-        if now.wall_ns + self._spacing_ns >= self._intervals.next_end_ns:
+        if self._stopping.is_set() or now.wall_ns + self._spacing_ns >= self._intervals.next_end_ns:
             return True
         return any(channel.transport.crowded() for channel in self._traffic.channels)
 
@@ -345,7 +346,7 @@ class Engine:
         since = self._sent_at_ns % self._spacing_ns if self._table.any_random else 0
         send = max(due, self._sent_at_ns - since + self._spacing_ns)
         drain = self._drained_at_ns + self._drain_ns
-        idle = self._spacing_ns if self._commands else LONGEST_SLEEP_NS
+        idle = self._spacing_ns if self._commands or self._stopping.is_set() else LONGEST_SLEEP_NS
         return min(send, drain, now.monotonic_ns + idle)
 
     def _tell(self, kind: str, text: str, disturbance: Disturbance | None = None) -> None:
