@@ -125,10 +125,10 @@ class DirectionMemory:
         moved = set_between(*rows.T)
         moved[groups.start] = False
         within[stream[moved]] = True
-        before = np.where(fresh[groups.stream, np.newaxis], ABSENT, self._newest[slots[groups.stream]])
-        pairs = np.stack((before, rows[groups.start]), axis=1)
-        for number, pair in zip(groups.stream.tolist(), pairs, strict=True):
-            across[number] = pair[0, 0] != ABSENT and set_between(*pair.T)[1]
+        before = self._newest[slots[groups.stream]]
+        pairs = np.stack((before, rows[groups.start]), axis=1).reshape(-1, 3)
+        comparable = (before[:, 0] != ABSENT) & ~fresh[groups.stream]
+        across[groups.stream] = set_between(*pairs.T)[1::2] & comparable
         self._newest[slots[groups.stream]] = rows[groups.last]
         return within, across
 
