@@ -167,6 +167,7 @@ class OneWay:
     delay: Delay | None = None
     """None while it is withheld, and where nothing arrived"""
     variation: Variation | None = None
+    """None where nothing arrived, and where a clock was set meanwhile"""
     error_ns: int | None = None
     """bound of the error of `delay`: both clocks, and stamps taken in user space"""
     withheld: str | None = None

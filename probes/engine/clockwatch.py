@@ -113,4 +113,4 @@ class ClockWatch:
 
 def _rough(nanoseconds: int) -> str:
     unit = MILLISECOND if nanoseconds < 10 * SECOND else SECOND
-    return format_duration(nanoseconds // unit * unit)
+    return format_duration((nanoseconds + unit // 2) // unit * unit)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.core.arrays import ABSENT, Int64
-from probes.core.clock import SECOND
+from probes.core.clock import MILLISECOND, SECOND
 from probes.core.codec import Reflections
 from probes.core.model import PacketState
 from probes.engine.flight import FlightTable
@@ -28,6 +28,8 @@ NO_ESTIMATE: Final = -3
 """The far end gives no estimate of its error."""
 
 _LONGEST_FOLLOW_UP_NS: Final = SECOND
+_ROUGH_NS: Final = MILLISECOND
+"""A far end's two stamps of one packet may contradict each other by so much; by more, its clock was set in between."""
 _WORD: Final = 1 << 32
 _LOOK_AHEAD: Final = 32
 """packets after an interval that are asked about its last losses"""
@@ -188,10 +190,14 @@ class FarSide:
         return np.asarray(known)
 
     def delays(self, rows: Int64) -> OneWayDelays:
-        """Of answered packets, arrays (n,). None where the clock was set in between, or a stamp is user space's."""
+        """Of answered packets, arrays (n,). None where a clock was set in between, ours or the far one, or a stamp is
+        user space's."""
         flight, arrived = self._flight, self._arrived[rows]
         steady = (flight.stamps[rows] != USER) & (self._received[rows] != ABSENT)
         departed = np.where(self._followed[rows] == ABSENT, self._departed[rows], self._followed[rows])
+        held, gross = departed - arrived, flight.rtt_ns[rows] + np.maximum(self._held[rows], 0)
+        possible = (held >= -_ROUGH_NS) & (held <= gross + _ROUGH_NS)
+        steady &= possible | (arrived == ABSENT) | (departed == ABSENT)
         return OneWayDelays(
             np.where(steady & (arrived != ABSENT), arrived - self._entered(rows), ABSENT),
             np.where(steady & (departed != ABSENT), self._received[rows] - departed, ABSENT),

@@ -74,6 +74,8 @@ class Closing:
     remarks: Remarks
     last: bool
     """the streams are over, too"""
+    set_ns: int = 0
+    """by how much the clock had been set forward so far, all steps together"""
 
     def split(self, chosen: Flags) -> tuple[Closing, Closing]:
         """Those chosen, and the rest."""
@@ -91,7 +93,7 @@ class Closing:
         return Closing(
             self.stream[chosen], self.first[chosen], self.end[chosen], self.begin_ns[chosen], self.end_ns[chosen],
             self.skipped[chosen], self.corrupt[chosen], self.drops[chosen], self.fresh[chosen],
-            self.remarks.take(self.stream[chosen].tolist()), self.last,
+            self.remarks.take(self.stream[chosen].tolist()), self.last, self.set_ns,
         )  # fmt: skip
 
 
@@ -118,6 +120,7 @@ class Intervals:
         self.far: FarSide | None = None
         self.remarks = Remarks()
         self.closings: list[Closing] = []
+        self._set_ns = 0
         self.next_end_ns = np.iinfo(np.int64).max
         """UTC of the first open interval's end"""
 
@@ -148,6 +151,7 @@ class Intervals:
         """Close early: the clock was set. The next interval begins at begin_ns of the new clock."""
         ends = np.full(len(slots), end_ns, np.int64)
         self._close(slots, ends, np.full(len(slots), begin_ns, np.int64), last=False)
+        self._set_ns += begin_ns - end_ns
         self._find_next_end()
 
     def finish(self, slots: Int64, now: Reading) -> None:
@@ -235,7 +239,7 @@ class Intervals:
         over = Closing(
             slots, table.first[slots], table.next_sequence[slots], table.begin_ns[slots], ends_ns,
             table.skipped[slots], table.corrupt[slots], table.drops[slots], table.fresh[slots],
-            self.remarks.take(slots.tolist()), last,
+            self.remarks.take(slots.tolist()), last, self._set_ns,
         )  # fmt: skip
         self.closings.extend(over.pieces(BATCH_STREAMS))
         table.begin_ns[slots] = begins_ns
@@ -262,6 +266,7 @@ class Intervals:
         packets = IntervalPackets(
             which, flight.sequence[rows] - self._table.base[part.stream][which], sent_ns, flight.rtt_ns[rows], fate,
             flight.lateness_ns[rows], flight.duplicates[rows], None if far is None else held_of(far, len(which)),
+            part.set_ns,
         )  # fmt: skip
         batch = Batch(
             tuple(self._table.specs[slot] for slot in part.stream.tolist()),

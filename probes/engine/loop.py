@@ -228,8 +228,9 @@ class Engine:
             self._read(now)  # what came is counted where it belongs
         self._roll(now, [disturbance.text for disturbance in disturbances if disturbance.impairs])
         self._send_due(now)
-        if self._drain_is_due(now):
+        if now.reveals_step or self._drain_is_due(now):  # what came before the step must not lie beside what comes
             self._read(now)
+        if self._drained_at_ns == now.monotonic_ns:
             self._settle(self._watch.glance())
             self._earliest_ns = self._table.earliest_ns(self._spacing_ns)
         if departures.earliest_ns == NEVER and self._earliest_ns > now.monotonic_ns:

@@ -1,7 +1,7 @@
 """Each direction of the streams whose far ends have clocks: from the stamps of a batch to OneWay and Residence. Pure.
 
 Delay needs both clocks: it is withheld, with the reason, while one of them is not synchronised or evidently wrong.
-Variation and loss need neither.
+Variation needs clocks that nobody sets meanwhile, loss needs none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from probes.engine.farside import FAR_CLOCK, NO_ESTIMATE, OUR_CLOCK, Numbered, R
 from probes.engine.intervals import Batch
 from probes.metrics.direction import Tally, joined, split_losses
 from probes.metrics.groups import Groups, count_per_stream
+from probes.metrics.offset import set_between
 from probes.metrics.summary import Carry, IntervalPackets, Summaries, summarise
+
+Flags = NDArray[np.bool_]
 
 SEND_CALL_NS: Final = 2 * MILLISECOND
 """Bound of T1 without a kernel stamp: the packet is one of up to 256 of one system call."""
@@ -27,6 +30,7 @@ TAI_UTC_NS: Final = 37 * SECOND
 """TAI - UTC since 2017"""
 NEAR_TAI_NS: Final = SECOND // 2
 
+CLOCK_SET: Final = "clock suspect: the far clock was set meanwhile"
 REASONS: Final = {
     OUR_CLOCK: "this host's clock is not synchronised",
     FAR_CLOCK: "the far clock is not synchronised",
@@ -73,6 +77,10 @@ class DirectionMemory:
     def __init__(self) -> None:
         self._forward, self._backward = Carry.fresh(0), Carry.fresh(0)
         self._tally = Tally.none()
+        self._end_ns: Int64 = np.zeros(0, np.int64)
+        """UTC, of the last interval: the next one begins there unless the clock was set"""
+        self._newest: Int64 = np.zeros((0, 3), np.int64)
+        """sent_ns, forward and backward delay of the last packet that has both"""
 
     def directions(self, batch: Batch, counts: list[Counts]) -> dict[int, Directions]:
         """By position in the batch, of those streams that have such a far end."""
@@ -83,23 +91,46 @@ class DirectionMemory:
         slots, fresh = batch.closing.stream[chosen], batch.closing.fresh[chosen]
         self._grow(int(slots.max()) + 1)
         before = np.where(fresh, -1, slots)
+        begin_ns, end_ns = batch.closing.begin_ns[chosen], batch.closing.end_ns[chosen]
+        stepped, self._end_ns[slots] = begin_ns != self._end_ns[slots], end_ns
         one_ways: list[Summaries] = []
         position = np.full(len(batch.specs), -1, np.int64)
         position[chosen] = np.arange(len(chosen))
+        within, across = self._clocks_set(far, position[batch.packets.stream[far.at]], slots, fresh)
         for name, entered_ns, delay_ns in (
             ("_forward", far.entered_ns, far.forward_ns), ("_backward", far.departed_ns, far.backward_ns),
         ):  # fmt: skip
             carry: Carry = getattr(self, name)
             packets = _packets(batch, far, position, entered_ns, delay_ns)
-            summaries, after = summarise(packets, len(chosen), carry.take(before))
-            setattr(self, name, carry.put(slots, after))
+            summaries, after = summarise(packets, len(chosen), carry.take(before).without_delays(stepped | across))
+            setattr(self, name, carry.put(slots, after.take(np.where(within, -1, np.arange(len(chosen))))))
             one_ways.append(summaries)
         backward_lost = self._losses(far, chosen, slots, before)
         facts = _facts(far, position[batch.packets.stream[far.at]], len(chosen), _told(far, position, backward_lost))
         return {
-            stream: _directions(facts, number, one_ways[0], one_ways[1], counts[stream])
+            stream: _directions(facts, number, one_ways[0], one_ways[1], counts[stream], clock_set=bool(within[number]))
             for number, stream in enumerate(chosen.tolist())
         }
+
+    def _clocks_set(self, far: Reflected, stream: Int64, slots: Int64, fresh: Flags) -> tuple[Flags, Flags]:
+        """Of each stream, whether a clock was set during the interval, and whether one was between the last and this.
+
+        stream: of each of the far end's packets, ascending.
+        """
+        within, across = np.zeros(len(slots), np.bool_), np.zeros(len(slots), np.bool_)
+        known = (far.forward_ns != ABSENT) & (far.backward_ns != ABSENT)
+        stream = stream[known]
+        rows = np.stack((far.entered_ns, far.forward_ns, far.backward_ns), axis=1)[known]
+        groups = Groups.of(stream)
+        moved = set_between(*rows.T)
+        moved[groups.start] = False
+        within[stream[moved]] = True
+        before = self._newest[slots[groups.stream]]
+        pairs = np.stack((before, rows[groups.start]), axis=1).reshape(-1, 3)
+        comparable = (before[:, 0] != ABSENT) & ~fresh[groups.stream]
+        across[groups.stream] = set_between(*pairs.T)[1::2] & comparable
+        self._newest[slots[groups.stream]] = rows[groups.last]
+        return within, across
 
     def _losses(self, far: Reflected, chosen: Int64, slots: Int64, before: Int64) -> Int64:
         """Packets lost on the way back, shape (chosen,)."""
@@ -125,6 +156,9 @@ class DirectionMemory:
         known = np.arange(len(self._forward))
         self._forward = Carry.fresh(2 * slots).put(known, self._forward)
         self._backward = Carry.fresh(2 * slots).put(known, self._backward)
+        more = 2 * slots - len(known)
+        self._end_ns = np.concatenate((self._end_ns, np.zeros(more, np.int64)))
+        self._newest = np.concatenate((self._newest, np.full((more, 3), ABSENT, np.int64)))
 
 
 def delay_columns(far: Reflected | None, packets: int) -> tuple[Int64 | None, Int64 | None]:
@@ -156,7 +190,7 @@ def _packets(batch: Batch, far: Reflected, position: Int64, entered_ns: Int64, d
     )
 
 
-def _beginnings(numbered: Numbered, begun: NDArray[np.bool_]) -> Tally:
+def _beginnings(numbered: Numbered, begun: Flags) -> Tally:
     """What comes before the first packet of streams that have just begun: a new session counts its replies from 0.
 
     One that goes on from an earlier stream has a number that so few packets do not explain.
@@ -248,7 +282,10 @@ def _residences(stream: Int64, held_ns: Int64, streams: int) -> list[Residence |
     return found
 
 
-def _directions(facts: _Facts, number: int, forward: Summaries, backward: Summaries, counts: Counts) -> Directions:
+def _directions(
+    facts: _Facts, number: int, forward: Summaries, backward: Summaries, counts: Counts, *, clock_set: bool
+) -> Directions:
+    """clock_set: delays before and after that are not to be compared."""
     lost = facts.lost_backward[number]
     lost_backward = None if lost == ABSENT else lost + counts.late
     lost_forward = None if lost_backward is None else counts.lost - lost_backward
@@ -258,13 +295,15 @@ def _directions(facts: _Facts, number: int, forward: Summaries, backward: Summar
         bound = facts.bound_ns[number]
         bounds = (bound + facts.forward_more_ns[number], bound + facts.backward_more_ns[number])
     reason = _reason(facts.reasons[number], delays, bounds)
+    if clock_set:
+        reason = CLOCK_SET if reason is None else f"{reason}; {CLOCK_SET}"
     shown = reason is None
     heard = facts.heard[number] > 0
     there = OneWay(
         sent=None if lost_forward is None else counts.sent,
         lost=lost_forward,
         delay=delays[0] if shown else None,
-        variation=forward.variation(number),
+        variation=None if clock_set else forward.variation(number),
         error_ns=bounds[0],
         withheld=reason,
         dscp=facts.forward_dscp[number],
@@ -276,7 +315,7 @@ def _directions(facts: _Facts, number: int, forward: Summaries, backward: Summar
         sent=None if lost_forward is None else counts.sent - lost_forward,
         lost=lost_backward,
         delay=delays[1] if shown else None,
-        variation=backward.variation(number),
+        variation=None if clock_set else backward.variation(number),
         error_ns=bounds[1],
         withheld=reason,
         dscp=facts.backward_dscp[number],

@@ -60,6 +60,8 @@ class Traffic:
         self.channels: list[Channel] = []
         self.departures = Departures(table, flight, self._nonces, watch, self._not_sent)
         self._latest_ns = 0
+        self._emptied_ns: dict[int, int] = {}
+        """monotonic, by channel: all that had come to the socket by then has been read"""
         self.counters: Counter[str] = Counter()
         """foreign, corrupt, forged, forgotten, unmatched_errors, local_drops, overrun: what was not used, by why; and
         not_sent"""
@@ -127,15 +129,16 @@ class Traffic:
         self.departures.enter()
         for number, channel in enumerate(self.channels):
             for _ in range(MOST_BATCHES):
+                asked_ns = self._watch.monotonic()
                 arrivals = channel.transport.receive()
                 notices = channel.transport.notices()
-                now = self._watch.glance()
+                now = self._watch.glance()._replace(read_after_ns=self._emptied_ns.get(number, 0))
                 if notices is not None:
                     self._note(number, channel, notices)
-                if arrivals is None:
-                    break
-                self._match(number, channel, arrivals, now)
-                if not arrivals.more:
+                if arrivals is not None:
+                    self._match(number, channel, arrivals, now)
+                if arrivals is None or not arrivals.more:
+                    self._emptied_ns[number] = asked_ns
                     break
             dropped = channel.transport.drops()
             if dropped:

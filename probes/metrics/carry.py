@@ -12,7 +12,7 @@ from probes.core.arrays import ABSENT, Int64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrivals:
-    """Packets that arrived, sorted by (stream, sequence); arrays (n,). arrival_ns: UTC ns of the reply."""
+    """Packets that arrived, sorted by (stream, sequence); arrays (n,). arrival_ns: of the reply, by one clock."""
 
     stream: Int64
     sequence: Int64
@@ -72,6 +72,11 @@ class Carry:
         number = np.full(len(self), -1, np.int64)
         number[streams[known]] = np.flatnonzero(known)
         return replace(part, flying=_renumbered(self.flying, number))
+
+    def without_delays(self, streams: NDArray[np.bool_]) -> Carry:
+        """These streams' delays so far are by a clock that has been set since: nothing is compared with them."""
+        last = (np.where(streams, ABSENT, values) for values in (self.last_rtt_ns, self.last_transit_ns))
+        return replace(self, last_rtt_ns=next(last), last_transit_ns=next(last))
 
     def put(self, streams: Int64, part: Carry) -> Carry:
         """This state with the streams given (not -1) replaced by those of `part`; the inverse of take."""

@@ -57,10 +57,16 @@ class IntervalPackets:
     """extra copies of the reply"""
     held_ns: Int64 | None = None
     """time inside the far end, which the delay is without; None where there is none"""
+    set_ns: int = 0
+    """by how much the clock of sent_ns has been set forward so far"""
+
+    def departure_ns(self) -> Int64:
+        """When each was sent, as if nobody had ever set the clock: that tells the order of packets."""
+        return self.sent_ns - self.set_ns if self.set_ns else self.sent_ns
 
     def arrival_ns(self) -> Int64:
-        """When each reply came, whatever it says where none did."""
-        arrival_ns = self.sent_ns + self.rtt_ns
+        """When each reply came, by the same clock, whatever it says where none did."""
+        arrival_ns = self.departure_ns() + self.rtt_ns
         return arrival_ns if self.held_ns is None else arrival_ns + self.held_ns
 
 
@@ -258,7 +264,7 @@ def _order(
     following = np.maximum(carry.next_expected[fresh.stream], now.sequence[fresh.last] + 1)
     sending = Groups.of(packets.stream[sent])
     last_sent_ns = np.full(streams, ABSENT, np.int64)
-    last_sent_ns[sending.stream] = packets.sent_ns[sent][sending.last]
+    last_sent_ns[sending.stream] = packets.departure_ns()[sent][sending.last]
     flying = both.where(~flags & (both.arrival_ns > last_sent_ns[both.stream]))
     return {"reordered": count_per_stream(both.stream, flags, streams)}, replace(
         carry, next_expected=_updated(carry.next_expected, fresh, following), flying=flying

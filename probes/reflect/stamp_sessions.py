@@ -17,6 +17,10 @@ WINDOW: Final = 1024
 FRESH_NS: Final = 60 * SECOND
 """How far T1 may lie behind the newest of its session, or off our clock where the sender's is synchronised. More than
 37 s: a PTP clock may keep TAI."""
+GOES_ON: Final = 1 << 16
+"""A sender whose clock was set back is known by this: it goes on within so many numbers. Two hours at ten a second."""
+BETWEEN_STEPS: Final = 16
+"""Requests from one step back to the next: what is recorded from another session never comes in a row."""
 _UNTOLD: Final = 64
 _HALF: Final = 1 << 31
 _ALL: Final = (1 << 32) - 1
@@ -29,10 +33,12 @@ Identity = tuple[bytes, int]
 class ReplayWindow:
     """Admits each request of a session once. An HMAC proves the key, not that the packet is new."""
 
-    __slots__ = ("_bits", "_newest_ns", "_sequence")
+    __slots__ = ("_bits", "_newest_ns", "_sequence", "_steady")
 
     def __init__(self) -> None:
         self._sequence = 0
+        self._steady = 0
+        """requests ahead since the sender's clock was set back last"""
         self._newest_ns: int | None = None
         self._bits = 0
         """bit n: the request n before the newest was seen"""
@@ -40,25 +46,30 @@ class ReplayWindow:
     def admit(self, sequence: int, sent_ns: int) -> bool:
         """Whether a verified request is new; then it is remembered. sent_ns: T1.
 
-        Ahead in sequence is new while T1 is not old. Behind is new if it was not seen in the window. Far behind is a
-        sender that began again, if its T1 is later than any before: a recording carries old times.
+        Ahead in sequence is new while T1 is not old, or if it is the next one of a sender whose clock was set back.
+        Behind is new if it was not seen in the window. Far behind is a sender that began again, if its T1 is later than
+        any before: a recording carries old times.
         """
         if self._newest_ns is None:
             self._restart(sequence, sent_ns)
             return True
-        if sent_ns < self._newest_ns - FRESH_NS:
-            return False
         ahead = (sequence - self._sequence) & _ALL
+        if sent_ns < self._newest_ns - FRESH_NS:
+            if not 0 < ahead <= GOES_ON or self._steady < BETWEEN_STEPS:
+                return False
+            self._steady, self._newest_ns = -1, sent_ns
         if 0 < ahead < _HALF:
             self._bits = (self._bits << ahead | 1) & _MASK if ahead < WINDOW else 1
             self._sequence = sequence
             self._newest_ns = max(self._newest_ns, sent_ns)
+            self._steady += 1
             return True
         behind = -ahead & _ALL
         if behind < WINDOW:
             if self._bits >> behind & 1:
                 return False
             self._bits |= 1 << behind
+            self._newest_ns = max(self._newest_ns, sent_ns)
             return True
         if sent_ns <= self._newest_ns:
             return False

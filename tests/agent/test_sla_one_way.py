@@ -8,8 +8,11 @@ import pytest
 
 from agent.sla.case import UnusableError
 from agent.sla.samples.columns import SampleColumns
+from agent.sla.samples.from_packets import answers, neighbours
 from agent.sla.samples.needs import columns_for
 from agent.sla.terms.contract import JitterDefinition, Metric, Statistic, StatisticType
+from probes.core.arrays import Packets
+from probes.core.model import PacketState
 from probes.metrics import histogram
 from tests.fakes.columns import columns
 from tests.fakes.contracts import MS, objective
@@ -77,6 +80,21 @@ def test_mos_of_a_direction_takes_the_delay_whole() -> None:
     found = evaluated(promise, data, 1, every_ns=None)
     assert found.findings.estimate.value == Fraction(4_374_436, 10**6)
     assert found.evidence["owd_estimated"] is False
+
+
+@pytest.mark.parametrize("step_ms", [90_000, -90_000])
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_packets_on_either_side_of_a_step_of_a_clock_are_no_neighbours(way: str, step_ms: int) -> None:
+    """The far clock is set before the fourth of six packets, in the first of two samples that follow each other."""
+    true, step = np.array([10, 12, 10, 10, 12, 10]), np.array([0, 0, 0, 1, 1, 1]) * step_ms
+    state = np.full(6, PacketState.ANSWERED.value, np.uint8)
+    samples = [
+        Packets(np.arange(6) * 1000 * MS, np.full(6, 20 * MS), state, (true + offset) * MS, (true - offset) * MS)
+        for offset in (step, np.full(6, step_ms))
+    ]
+    judged = replace(columns([row(0, [30 * MS] * 6), row(1, [30 * MS] * 6)]), way=way)
+    found = answers(judged, np.ones(2, np.bool_), lambda _probe, _starts: samples)
+    assert neighbours(found).tolist() == [2 * MS, 2 * MS, 2 * MS, 2 * MS, 0, 2 * MS, 2 * MS, 0, 2 * MS, 2 * MS]
 
 
 def test_what_no_probe_stamps_is_said() -> None:

@@ -34,6 +34,10 @@ class FarEnd:
     residence_ns: int = 2 * MS
     offset_ns: int = 0
     """its clock less ours"""
+    apart: bool = False
+    """its clock goes on where ours is set"""
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    """(monotonic ns, by how much) its clock is set"""
     error: int = 0x8601
     stateful: bool = True
     extensions: bool = True
@@ -73,7 +77,10 @@ class FarEnd:
         return replies
 
     def _word(self, monotonic_ns: int) -> int:
-        return stamp_octets.word(self.network.wall_at(monotonic_ns) + self.offset_ns, ptp=bool(self.error & PTP))
+        network = self.network
+        clock_ns = network.unset_at(monotonic_ns) if self.apart else network.wall_at(monotonic_ns)
+        clock_ns += self.offset_ns + sum(by_ns for at_ns, by_ns in self.steps if at_ns <= monotonic_ns)
+        return stamp_octets.word(clock_ns, ptp=bool(self.error & PTP))
 
     def _reply(self, sent: Sent, arrives: int, leaves: int) -> bytes:
         count = bisect_left(self.arrivals[sent.stream], (arrives, leaves))

@@ -77,8 +77,11 @@ class FakeNetwork:
 
     def wall_at(self, monotonic_ns: int) -> int:
         """Kernel stamp of an event: steps of the clock since then do not change it."""
-        steps = sum(step for at, step in self.steps if at <= monotonic_ns)
-        return monotonic_ns + self._first_offset + steps
+        return self.unset_at(monotonic_ns) + sum(step for at, step in self.steps if at <= monotonic_ns)
+
+    def unset_at(self, monotonic_ns: int) -> int:
+        """What a clock says that nobody has set."""
+        return monotonic_ns + self._first_offset
 
     def __post_init__(self) -> None:
         self.steps: list[tuple[int, int]] = []

@@ -1,4 +1,5 @@
-"""The `lab` fixture: near host, emulated link, far host. Tests that use it carry the `root` marker."""
+"""The `lab` fixture: near host, emulated link, far host; `make_wall`: a wall clock that may be set. Tests that use them
+carry the `root` marker."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.namespaces import Lab
+from tests.lab.wall import WallClock, build
 
 
 @pytest.fixture
@@ -32,3 +34,15 @@ def make_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
 def lab(make_lab: Callable[..., Lab]) -> Lab:
     """A lab with an unimpaired link."""
     return make_lab()
+
+
+@pytest.fixture(scope="session")
+def clock_shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that sets the clock of one process."""
+    return build(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture
+def make_wall(clock_shim: Path, tmp_path: Path) -> Callable[..., WallClock]:
+    """WallClock(...) with settings of its own; one for each test."""
+    return lambda **settings: WallClock(clock_shim, tmp_path / "wall", **settings)

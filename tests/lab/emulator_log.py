@@ -18,13 +18,13 @@ from tests.lab.impairment import EXEMPT, Reason
 from tests.lab.record import DTYPE, HEAD, LAYOUT, MAGIC, Action, Way
 
 RAW = np.dtype(DTYPE)
-PAYLOAD = 48
+PAYLOAD = 56
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 ECHO_REQUEST = {ICMP: 8, ICMP6: 128}
 ECHO_REPLY = {ICMP: 0, ICMP6: 129}
 NAMES = {"icmp": (ICMP, ICMP6), "udp": (UDP,), "tcp": (TCP,)}
 
-IDENTITY = slice(4, PAYLOAD)
+IDENTITY = slice(4, 48)
 """What tells packets of a flow apart: the payload, less the first word, which our reflector changes in its reply."""
 
 DECODED = np.dtype(

@@ -47,7 +47,9 @@ def plain(sample: Sample) -> dict[str, Any]:
 
 
 def _spec(stream: dict[str, Any]) -> StreamSpec:
-    extras = tuple(sorted(stream.pop("extras", {}).items()))
+    extras = tuple(
+        (name, value.encode() if name == "key" else value) for name, value in sorted(stream.pop("extras", {}).items())
+    )
     return StreamSpec(**stream, extras=extras)
 
 

@@ -90,12 +90,13 @@ class Running:
 
     def __init__(
         self, lab: Lab, streams: Sequence[Mapping[str, object]], *, seconds: float = 60,
-        clock: Mapping[str, object] | None = None, **engine: object,
+        clock: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None,
+        module: str = "tests.lab.measure", **engine: object,
     ) -> None:  # fmt: skip
+        """environment: added to this process's; module: what to run, if it does more than `measure`."""
         order = {"streams": streams, "seconds": seconds, "engine": {"span_ns": 10 * SECOND} | engine, "clock": clock}
-        words = ("-m", "tests.lab.measure", json.dumps(order))
         pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-        self.process = lab.near.python(*words, **pipes)
+        self.process = lab.near.python("-m", module, json.dumps(order), env=os.environ | (environment or {}), **pipes)
         assert self.process.stdout is not None
         self.said = []
         while line := self.process.stdout.readline():
@@ -104,8 +105,11 @@ class Running:
                 return
         raise LabError(f"the engine did not start: {self.process.communicate(timeout=5)[1]}")
 
-    def finish(self, *, timeout: float = 90) -> Run:
-        """Wait for the engine's end and sort what it said. Raises LabError when it broke down."""
+    def finish(self, *, timeout: float = 90, by_time: bool = True) -> Run:
+        """Wait for the engine's end and sort what it said. Raises LabError when it broke down.
+
+        by_time=False: samples as they came, which is how they were measured where the clock was set meanwhile.
+        """
         output, errors = self.process.communicate(timeout=timeout)
         self.said += [json.loads(line) for line in output.splitlines()]
         if self.process.returncode or errors or "done" not in self.said[-1]:
@@ -117,7 +121,7 @@ class Running:
                 run.events.append(tuple(said["event"]))
             if "sample" in said:
                 run.streams.setdefault(said["sample"]["probe"], Reported()).samples.append(said["sample"])
-        for reported in run.streams.values():
+        for reported in run.streams.values() if by_time else ():
             reported.samples.sort(key=lambda sample: sample["start_ns"])
         return run
 

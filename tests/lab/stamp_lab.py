@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,11 +24,13 @@ UNSYNCHRONISED = ERROR & 0x7FFF
 
 
 @contextmanager
-def stamp_reflector(lab: Lab, *, offset_ns: int = 0, error: int = ERROR) -> Iterator[None]:
-    """Over IPv4 and IPv6; offset_ns is what its clock is wrong by."""
+def stamp_reflector(
+    lab: Lab, *, offset_ns: int = 0, error: int = ERROR, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Over IPv4 and IPv6; offset_ns is what its clock is wrong by; environment: added to this process's."""
     process = lab.far.python(
         "-m", "tests.lab.stamp_answer", str(PORT), str(offset_ns), str(error), lab.far.ipv4, lab.far.ipv6,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | (environment or {}),
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -14,7 +14,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
 from tests.lab.emulator import corrupted, is_housekeeping
-from tests.lab.emulator_log import EmulatorLog, LogError, reordered
+from tests.lab.emulator_log import PAYLOAD, EmulatorLog, LogError, reordered
 from tests.lab.impairment import Reason
 from tests.lab.record import HEAD, LAYOUT, MAGIC, Action, Way
 
@@ -115,8 +115,8 @@ def test_ipv6_udp_and_tcp_are_decoded_as_scapy_builds_them(tmp_path: Path) -> No
     udp = log.udp(8620)
     assert list(udp.fate) == ["answered", "unanswered"]
     assert list(udp.rtt_ns) == [12 * MS, -1]
-    assert bytes(udp.payload[0]) == data[:48]
-    assert bytes(udp.payload[1]) == data[:10] + bytes(38)
+    assert bytes(udp.payload[0]) == data[:PAYLOAD]
+    assert bytes(udp.payload[1]) == data[:10] + bytes(PAYLOAD - 10)
     tcp = log.select(protocol="tcp").frames[0]
     assert (tcp["source_port"], tcp["destination_port"]) == (5000, 80)
     assert len(log.select(source=NEAR6)) == 2

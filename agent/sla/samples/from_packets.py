@@ -12,6 +12,7 @@ from agent.sla.samples.columns import SampleColumns
 from agent.sla.time.spans import Flags
 from probes.core.arrays import ABSENT, Int64, Packets
 from probes.core.model import PacketState
+from probes.metrics.offset import set_between
 
 PacketSource = Callable[[str, Int64], Sequence[Packets | None]]
 _AT_ONCE: Final = 4096
@@ -33,11 +34,21 @@ def answered(packets: Packets, way: str) -> tuple[Int64, Int64] | None:
     return places, delays[places]
 
 
+def _left_out(packets: Packets, way: str) -> Int64:
+    """How many places to leave out up to each packet, shape (n,): one where a clock was set that the delays are by."""
+    forward, backward = packets.forward_ns, packets.backward_ns
+    counted = np.zeros(len(packets), np.int64)
+    if way != "round_trip" and forward is not None and backward is not None:
+        both = np.flatnonzero((forward != ABSENT) & (backward != ABSENT))
+        counted[both] = set_between(packets.sent_ns[both], forward[both], backward[both])
+    return np.cumsum(counted)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
     """Packets of many samples in order of sending. sent_ns: UTC; place: number among all packets, neighbours differ
-    by one, and samples that do not follow each other are further apart; only answered packets are here. delay_ns: there
-    and back, or of the direction asked for."""
+    by one, and what may not be compared is further apart: samples that do not follow each other, packets between which
+    a clock was set. Only answered packets are here. delay_ns: there and back, or of the direction asked for."""
 
     sent_ns: Int64
     delay_ns: Int64
@@ -68,8 +79,9 @@ def answers(columns: SampleColumns, rows: Flags, packets: PacketSource) -> Answe
             kept, values = told
             sent.append(item.sent_ns[kept] + start[number])
             delay.append(values)
-            place.append(kept + reached)
-            reached += len(item)
+            left_out = _left_out(item, columns.way)
+            place.append(kept + reached + left_out[kept])
+            reached += len(item) + int(left_out[-1:].sum())
             before = True
     return Answers(np.concatenate(sent), np.concatenate(delay), np.concatenate(place), without)
 

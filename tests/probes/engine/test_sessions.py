@@ -154,11 +154,10 @@ def test_streams_of_another_make_do_not_share_a_socket() -> None:
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_step_of_our_clock_changes_no_round_trip_and_gives_no_false_delay(hours: int) -> None:
-    bench = Bench()
+    bench = Bench(apart=True)
     bench.add(SPEC)
     bench.run(13.0251)
     bench.network.step_clock(hours * 3600 * SECOND)
-    bench.far.offset_ns -= hours * 3600 * SECOND
     bench.run(30)
     assert bench.total("lost") == 0
     trips = np.concatenate([sample.packets.rtt_ns for sample in bench.samples if sample.packets is not None])
@@ -171,6 +170,24 @@ def test_a_step_of_our_clock_changes_no_round_trip_and_gives_no_false_delay(hour
         known = sample.packets.forward_ns != ABSENT
         assert sample.packets.forward_ns[known] == pytest.approx(np.full(known.sum(), 3 * MS), abs=2)
     assert all(sample.forward.withheld for sample in bench.samples if sample not in before), "the far clock is off now"
+
+
+@pytest.mark.parametrize("step_s", [1, -1])
+def test_variation_of_a_direction_does_not_compare_delays_across_a_step(step_s: int) -> None:
+    """No packet is under way when the clock is set: the last one before and the first one after are neighbours."""
+    bench = Bench(apart=True)
+    bench.add(SPEC)
+    bench.run(13.07)
+    bench.network.step_clock(step_s * SECOND)
+    bench.run(27)
+    for sample in bench.of():
+        for way in (sample.forward, sample.backward):
+            assert way is not None
+            assert way.variation is not None
+            assert way.variation.ipdv_abs_sum_ns < 1000
+            assert (way.variation.rfc3550_ns or 0) < 1000
+    pairs = sum(s.forward.variation.ipdv_pairs for s in bench.of() if s.forward and s.forward.variation)
+    assert pairs == bench.total("received") - 2, "one pair less than packets, and none across the step"
 
 
 @pytest.mark.parametrize("offset_s", [1.0, -1.0])
@@ -200,18 +217,68 @@ def test_a_far_clock_that_is_wrong_is_suspect_and_round_trips_do_not_care(offset
 def test_a_far_clock_that_is_set_while_we_measure(step_s: int) -> None:
     """The interval of the step and those after it are suspect, those before are not; packets inside the far end at that
     moment have a residence that nobody believes."""
-    bench = Bench(residence_ns=30 * MS)
+    bench = Bench(residence_ns=30 * MS, steps=[(5_025 * SECOND, step_s * SECOND)])
     bench.add(SPEC)
-    bench.run(25)
-    bench.far.offset_ns += step_s * SECOND
-    bench.run(27)
+    bench.run(52)
     told = [sample.forward.withheld for sample in bench.of() if sample.forward is not None]
     assert told[:2] == [None, None]
     assert all((reason or "").startswith("clock suspect") for reason in told[2:])
-    assert len(told) >= 4
+    assert [(reason or "").endswith("the far clock was set meanwhile") for reason in told[:4]] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    for way in ("forward", "backward"):
+        variations = [getattr(sample, way).variation for sample in bench.of()]
+        assert variations[2] is None
+        assert all(one.ipdv_abs_sum_ns + one.rfc3550_ns < 1000 for one in variations if one is not None)
     assert bench.total("lost") == 0
     trips = np.concatenate([sample.packets.rtt_ns for sample in bench.samples if sample.packets is not None])
     assert trips == pytest.approx(np.full(len(trips), 10 * MS), abs=2)
+
+
+@pytest.mark.parametrize("step_s", [1, -1])
+@pytest.mark.parametrize("packets", [20, 99, 100])
+def test_a_request_inside_the_far_end_while_its_clock_is_set_hides_nothing(step_s: int, packets: int) -> None:
+    """Its stamps are of two clocks and bound no offset: it has no delay. Amid an interval, and at its ends."""
+    bench = Bench(residence_ns=30 * MS)
+    bench.add(SPEC)
+    bench.run(10.2)
+    first = next(
+        request.at_ns for request in bench.far.requests if bench.network.wall_at(request.at_ns) >= WALL + 10**10
+    )
+    bench.far.steps.append((first + packets * 100 * MS + 13 * MS, step_s * SECOND))
+    bench.run(35)
+    unknown, told = 0, []
+    for sample in bench.of():
+        assert sample.packets is not None
+        for way, column in ((sample.forward, sample.packets.forward_ns), (sample.backward, sample.packets.backward_ns)):
+            assert way is not None
+            assert column is not None
+            unknown += int((column == ABSENT).sum())
+            told.append("set meanwhile" in (way.withheld or ""))
+            if way.variation is not None:
+                assert way.variation.ipdv_abs_sum_ns + (way.variation.rfc3550_ns or 0) < 1000
+    assert unknown == 2
+    assert sum(told) == (2 if packets == 20 else 0)
+    trips = np.concatenate([sample.packets.rtt_ns for sample in bench.of() if sample.packets is not None])
+    assert np.median(trips) == pytest.approx(10 * MS, abs=2)
+    assert trips.max() <= 40 * MS + 2
+
+
+@pytest.mark.parametrize("step_s", [1, -1])
+def test_a_far_clock_that_is_set_between_two_intervals(step_s: int) -> None:
+    """Neither has both clocks in it, and the pair across the boundary is none."""
+    bench = Bench(steps=[(5_020 * SECOND, step_s * SECOND)])
+    bench.add(SPEC)
+    bench.run(55)
+    samples = bench.of()
+    assert not any("set meanwhile" in (sample.forward.withheld or "") for sample in samples if sample.forward)
+    for way in ("forward", "backward"):
+        variations = [getattr(sample, way).variation for sample in samples]
+        assert all(one.ipdv_abs_sum_ns + one.rfc3550_ns < 1000 for one in variations)
+        assert sum(one.ipdv_pairs for one in variations) == bench.total("received") - 2
 
 
 def test_a_small_negative_delay_within_the_bound_is_shown_as_it_is() -> None:
