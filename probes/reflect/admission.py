@@ -50,10 +50,14 @@ class SourceRate:
 
     def take(self, key: int, now_ns: int) -> bool:
         """The same for a source whose `rate_key` is known."""
+        return self.take_of(1, key, now_ns) == 1
+
+    def take_of(self, wanted: int, key: int, now_ns: int) -> int:
+        """Take up to `wanted` tokens at once; how many there were."""
         level, seen_ns = self._buckets.pop(key, (self._burst, now_ns))
         level = min(self._burst, level + (now_ns - seen_ns) * self._rate)
-        admitted = level >= SECOND
-        self._buckets[key] = (level - SECOND if admitted else level, now_ns)
+        admitted = min(wanted, level // SECOND)
+        self._buckets[key] = (level - admitted * SECOND, now_ns)
         if len(self._buckets) > _TABLE:
             self._buckets.popitem(last=False)
         return admitted

@@ -21,6 +21,7 @@ from probes.engine.mmsg import TRUNCATED_LENGTH, WAIT_FOR_ONE, MessageRows
 from probes.reflect.admission import SourceRate
 from probes.reflect.extensions import NOTHING, Extensions
 from probes.reflect.flows import Flow, Flows
+from probes.reflect.runs import FEWEST, Kind, Runs
 from probes.reflect.send_times import SendTimes
 from probes.reflect.stamp_sessions import FRESH_NS, Session, SessionTable
 from probes.wire.ntp_time import error_estimate
@@ -61,13 +62,9 @@ _HEADER: Final = struct.Struct("=40xQI4xI4x")
 """struct mmsghdr: octets of control data, flags, octets of the datagram"""
 _HEADER_SIZE: Final = 64
 _LENGTH: Final = struct.Struct("=Q")
-_NAME_LENGTH: Final = struct.Struct("=I")
-_NAME_LENGTH_AT: Final = 8
 _CONTROL_LENGTH_AT: Final = 40
 _VECTOR_SIZE: Final = 16
 _VECTOR_LENGTH_AT: Final = 8
-_FEW: Final = 8
-"""rows up to which one `struct` call each is cheaper than an array operation"""
 _STAMPED: Final = struct.Struct("=QiiQQ")
 """control message with a receive stamp: octets, level, type, then the first of three struct timespec"""
 _STAMPED_SIZE: Final = 64
@@ -100,6 +97,8 @@ class Answering:
         self._extensions = Extensions(key, reply_dscp)
         self._sent_times = SendTimes(endpoint)
         self._rows = MessageRows(BATCH, MAXIMUM_SIZE, _CONTROL)
+        self._unfilled = memoryview(bytes(self._rows.headers))
+        self._runs = Runs(self._rows)
         self._data = self._rows.data.reshape(-1).data
         self._control = self._rows.control.reshape(-1).data
         self._names = self._rows.names.reshape(-1).data
@@ -116,47 +115,74 @@ class Answering:
     def turn(self) -> dict[str, int]:
         """Wait for requests, not longer than the socket's deadline, and answer them; what became of them, by counter:
         in = answered + dropped_*. Raises OSError when the socket is broken."""
-        count = self._receive()
-        if not count:
+        count = self._rows.refill(self._descriptor, WAIT_FOR_ONE | TRUNCATED_LENGTH)
+        if count <= 0:
+            if -count in (errno.EBADF, errno.ENOTSOCK, errno.EFAULT):
+                raise OSError(-count, "recvmmsg")
             return {}
         now = self._clock.monotonic()
         if now - self._clock_at_ns >= _CLOCK_EVERY_NS:
             self._look_at_clock(now)
         self._sent_times.collect()
         tally = {"in": count}
+        if self._key is None and count >= FEWEST:
+            self._in_runs(count, now, tally)
+        else:
+            self._one_by_one(0, count, now, tally)
+        # The rows are as large again as before they were filled.
+        self._rows.headers[: count * _HEADER_SIZE] = self._unfilled[: count * _HEADER_SIZE]
+        self._gather(count, now)
+        return tally
+
+    def _in_runs(self, count: int, now_ns: int, tally: dict[str, int]) -> None:
+        """Answer the first `count` rows: runs that look alike as one, others row by row."""
+        kind = self._runs.of_all(count)
+        if kind is not None:
+            self._as_one(kind, 0, count, now_ns, tally)
+            return
+        done = 0
+        for first, end, known in self._runs.split(count):
+            kind = known or self._learned(first, end, now_ns)
+            if kind is not None:
+                self._one_by_one(done, first, now_ns, tally)
+                self._as_one(kind, first, end, now_ns, tally)
+                done = end
+        self._one_by_one(done, count, now_ns, tally)
+
+    def _learned(self, first: int, end: int, now_ns: int) -> Kind | None:
+        flow, _, length = self._seen(first, now_ns)
+        plain = not flow.refusal and SHORTEST <= length <= MAXIMUM_SIZE
+        return self._runs.learned(first, end, flow) if plain else None
+
+    def _one_by_one(self, first: int, end: int, now_ns: int, tally: dict[str, int]) -> None:
+        """Answer rows first..end-1, whatever they are."""
         ready = []
-        for row in range(count):
-            refusal = self._answer(row, now)
+        for row in range(first, end):
+            refusal = self._answer(row, now_ns)
             if refusal:
                 tally[refusal] = tally.get(refusal, 0) + 1
             else:
                 ready.append(row)
-        answered = self._send(ready)
-        if answered:
-            tally["answered"] = answered
-        if len(ready) > answered:
-            tally["dropped_error"] = len(ready) - answered
-        self._make_room(count)
-        self._gather(count, now)
-        return tally
+        if ready:
+            _account(tally, self._send(ready), len(ready))
+            self._rows.vector_length[first:end] = self._rows.width
 
-    def _receive(self) -> int:
-        count = self._rows.refill(self._descriptor, WAIT_FOR_ONE | TRUNCATED_LENGTH)
-        if -count in (errno.EBADF, errno.ENOTSOCK, errno.EFAULT):
-            raise OSError(-count, "recvmmsg")
-        return max(0, count)
-
-    def _make_room(self, count: int) -> None:
-        """The first `count` rows are as large again as before they were filled."""
-        rows = self._rows
-        if count > _FEW:
-            rows.name_length[:count], rows.control_length[:count] = NAME_SIZE, _CONTROL
-            rows.vector_length[:count] = rows.width
-            return
-        for row in range(count):
-            _NAME_LENGTH.pack_into(rows.headers, row * _HEADER_SIZE + _NAME_LENGTH_AT, NAME_SIZE)
-            _LENGTH.pack_into(rows.headers, row * _HEADER_SIZE + _CONTROL_LENGTH_AT, _CONTROL)
-            _LENGTH.pack_into(rows.vectors, row * _VECTOR_SIZE + _VECTOR_LENGTH_AT, rows.width)
+    def _as_one(self, kind: Kind, first: int, end: int, now_ns: int, tally: dict[str, int]) -> None:
+        """Answer rows first..end-1, all of a kind: the guards that remain are those that count."""
+        admitted = self._rate.take_of(end - first, kind.flow.rate_key, now_ns)
+        if admitted < end - first:
+            tally["dropped_rate"] = tally.get("dropped_rate", 0) + end - first - admitted
+            if not admitted:
+                return
+            end = first + admitted
+        number = None
+        if self._stateful:
+            session = self.sessions.find((kind.flow.identity, kind.ssid))
+            number = session.sent & 0xFFFFFFFF
+            session.received += admitted
+            session.sent += admitted
+        self._runs.stretch(first, end).write(kind, number, self._errors[kind.ptp])
+        _account(tally, self._send_as_one(kind.ptp, first, end), admitted)
 
     def _gather(self, count: int, now_ns: int) -> None:
         """Where requests come fast, let some gather."""
@@ -180,8 +206,8 @@ class Answering:
         self._synchronised = self._extensions.synchronised = quality.synchronised
         self._clock_at_ns = now_ns
 
-    def _answer(self, row: int, now_ns: int) -> str:
-        """Turn the request of a row into its reply, but for T3 and what depends on it; or name the drop."""
+    def _seen(self, row: int, now_ns: int) -> tuple[Flow, int, int]:
+        """What the kernel says of the packet in a row: its flow, when it arrived (UTC ns), its octets of payload."""
         control_length, _, length = _HEADER.unpack_from(self._rows.headers, row * _HEADER_SIZE)
         at = row * _CONTROL
         size, level, kind, seconds, rest = _STAMPED.unpack_from(self._control, at)
@@ -192,7 +218,11 @@ class Answering:
             received_ns = self._clock.wall()
             ancillary = self._control[at : at + control_length]
         name = self._names[row * NAME_SIZE : row * NAME_SIZE + self._name_size]
-        flow = self._flows.find(name.tobytes(), ancillary.tobytes(), now_ns)
+        return self._flows.find(name.tobytes(), ancillary.tobytes(), now_ns), received_ns, length
+
+    def _answer(self, row: int, now_ns: int) -> str:
+        """Turn the request of a row into its reply, but for T3 and what depends on it; or name the drop."""
+        flow, received_ns, length = self._seen(row, now_ns)
         if flow.refusal:
             return flow.refusal
         if not SHORTEST <= length <= MAXIMUM_SIZE:
@@ -296,10 +326,30 @@ class Answering:
                 self._tell(first, first + done)
                 answered += done
                 first += done
-            elif -done not in (errno.EAGAIN, errno.EINTR) or not select.select([], [self._endpoint], [], 0.1)[1]:
-                self._sent_times.restart()
+            elif self._is_refused(-done):
                 first += 1
         return answered
+
+    def _send_as_one(self, ptp: bool, first: int, end: int) -> int:
+        """Send the replies of a run; how many the kernel took."""
+        answered, left, replies = 0, self._runs.left, self._runs.replies
+        while first < end:
+            until = min(first + RUN, end)
+            left[first:until] = word_of(self._clock.wall(), ptp)
+            done = replies.send(self._descriptor, first, until)
+            if done > 0:
+                answered += done
+                first += done
+            elif self._is_refused(-done):
+                first += 1
+        return answered
+
+    def _is_refused(self, error: int) -> bool:
+        """Whether the reply that the kernel did not take is given up; otherwise there may be room for it now."""
+        if error in (errno.EAGAIN, errno.EINTR) and select.select([], [self._endpoint], [], 0.1)[1]:
+            return False
+        self._sent_times.restart()
+        return True
 
     def _stamp(self, first: int, end: int) -> None:
         """T3, and the HMAC that covers it."""
@@ -320,3 +370,11 @@ class Answering:
             reply = self._replies[row]
             if reply is not None and reply.session is not None:
                 self._sent_times.expect(reply.session, reply.number)
+
+
+def _account(tally: dict[str, int], answered: int, ready: int) -> None:
+    """Of `ready` replies the kernel took `answered`."""
+    if answered:
+        tally["answered"] = tally.get("answered", 0) + answered
+    if ready > answered:
+        tally["dropped_error"] = tally.get("dropped_error", 0) + ready - answered

@@ -45,6 +45,9 @@ NEAR_LIMIT_NS: Final = 2**62
 """how far from 1970 `near_ns` may be: 146 years"""
 
 _SECOND: Final = 10**9
+_NS_IN_UNIT: Final = np.array(_SECOND / 2**32)
+_EPOCH_1900: Final = np.array(EPOCH_1900_S)
+"""arrays, since numpy takes longer to turn a number into one than to add it"""
 _LOW: Final = np.uint64(0xFFFF_FFFF)
 _HIGH: Final = np.uint64(32)
 _LARGEST: Final = np.iinfo(np.int64).max
@@ -84,6 +87,16 @@ def to_ptp(ns: Int64) -> Words:
     """
     seconds, rest = np.divmod(ns, _SECOND)
     return _word(seconds, rest)
+
+
+def halves(seconds: Int64, rest: Int64, *, ptp: bool) -> tuple[Int64, NDArray[np.float64] | Int64]:
+    """What to_ntp and to_ptp give for struct timespec, seconds since 1970 and ns, as the two halves of the words: the
+    first modulo 2^32, the second exactly. A reflector's few operations count (docs/decisions/0012).
+
+    The quotient is one of numbers that a double holds exactly, so it is off by less than 2^-22; how near it can come to
+    the middle between two units, 1 / (2 * 5^9), is more than that.
+    """
+    return (seconds, rest) if ptp else (seconds + _EPOCH_1900, np.rint(rest / _NS_IN_UNIT))
 
 
 def from_ptp(words: Words, near_ns: Int64 | int) -> Int64:

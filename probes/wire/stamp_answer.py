@@ -19,6 +19,8 @@ SHORTEST: Final = 41
 SYNCHRONISED: Final = 0x8000
 PTP: Final = 0x4000
 _SECOND: Final = 10**9
+_HALF: Final = _SECOND // 2
+_EPOCH_1900_NS: Final = EPOCH_1900_S * _SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,10 @@ WORD: Final = struct.Struct(">Q")
 
 def word_of(ns: int, ptp: bool) -> int:
     """UTC ns since 1970 as a timestamp word: NTP, rounded to nearest, or truncated PTPv2."""
-    seconds, rest = divmod(ns, _SECOND)
     if ptp:
+        seconds, rest = divmod(ns, _SECOND)
         return (seconds & 0xFFFFFFFF) << 32 | rest
-    # The fraction is below 2^32 for every rest: the greatest is rounded to 2^32 - 4.
-    return (seconds + EPOCH_1900_S & 0xFFFFFFFF) << 32 | ((rest << 32) + _SECOND // 2) // _SECOND
+    return ((ns + _EPOCH_1900_NS << 32) + _HALF) // _SECOND & 0xFFFFFFFFFFFFFFFF
 
 
 def ns_of(word: int, ptp: bool, near_ns: int) -> int:

@@ -51,6 +51,18 @@ def test_ntp_equals_the_plain_one_and_comes_back(times: list[int]) -> None:
     assert ntp_time.from_ntp(found, ns).tolist() == times
 
 
+def test_halves_are_rounded_as_words_are() -> None:
+    """Where the fraction comes as near as it can to the middle between two units, and elsewhere."""
+    odd = 5**9
+    nearest = [pow(2**23, -1, odd) * (odd // 2 + side) % odd for side in (0, 1)]
+    rest = np.concatenate([np.arange(first, SECOND, odd) for first in nearest] + [np.arange(0, SECOND, 9973)])
+    seconds = np.resize(np.array([0, 1_800_000_000, ERA_1 // SECOND + 3]), len(rest))
+    for ptp, words_of in ((False, ntp_time.to_ntp), (True, ntp_time.to_ptp)):
+        high, low = (half.astype(np.int64).astype(np.uint64) for half in ntp_time.halves(seconds, rest, ptp=ptp))
+        found = (high & np.uint64(0xFFFFFFFF)) << np.uint64(32) | low
+        assert (found == words_of(seconds * SECOND + rest)).all()
+
+
 @given(NS, st.integers(-ntp_time.ERA_NS // 2 + 1, ntp_time.ERA_NS // 2 - 1))
 def test_any_time_within_half_an_era_tells_the_era(ns: int, away: int) -> None:
     near = ns + away
