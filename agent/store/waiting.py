@@ -74,7 +74,7 @@ class Waiting:
         self._limit = limit
         self._changed = threading.Condition()
         self._hurried = False
-        self._incoming: list[Sequence[Sample]] = []
+        self._incoming: deque[Sequence[Sample]] = deque()
         self._arrived = 0
         """samples in `_incoming`"""
         self._notes = Batch()
@@ -186,9 +186,12 @@ class Waiting:
 
         What was dropped is recorded once no more is dropped for the same reason; with the `last` batch in any case.
         """
-        with self._changed:
-            incoming, self._incoming, self._arrived = self._incoming, [], 0
-        for samples in incoming:
+        while len(self._encoded) < TRANSACTION_SAMPLES:  # as columns the others take less
+            with self._changed:
+                if not self._incoming:
+                    break
+                samples = self._incoming.popleft()
+                self._arrived -= len(samples)
             self._encoded.extend(encode(samples))
         with self._changed:
             self._hurried = False
@@ -243,7 +246,8 @@ class Waiting:
                 self.dropped += len(spans)
                 self._lose(min(start for start, _ in spans), max(start + span for start, span in spans), len(spans))
             self._encoded.clear()
-            self._incoming, self._arrived = [], 0
+            self._incoming.clear()
+            self._arrived = 0
             self._sizes.clear()
             self._octets = 0
             self._accepted = self._settled

@@ -27,7 +27,7 @@ from probes.wire.checksum import internet_checksum
 
 _ROWS: Final = 256
 """Packets written and read at once; as many as a channel has streams where these are more, within bounds."""
-_MOST_SEND_ROWS: Final = 8192
+_MOST_SEND_ROWS: Final = 4096
 _MOST_RECEIVE_ROWS: Final = 1024
 _FEWEST_ROWS: Final = 16
 _SEND_OCTETS: Final = 1 << 20
