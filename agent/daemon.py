@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent import config as configuration
 from agent import contract_files, remembered
+from agent.canary import Canary
 from agent.carrier import Carriers
 from agent.closing import Closing
 from agent.config import AgentConfig
@@ -140,8 +141,8 @@ class Daemon:
         )
         self._gate = Gate(
             clock, self._health, span_ns=config.span_ns, lateness=self._engine.take_lateness,
-            counters=self._engine.counters, carriers_down=self._carriers.down, keep=self._store.note,
-            event=self._store.event,
+            counters=self._engine.counters, carriers_down=self._carriers.down, canary=Canary(clock),
+            keep=self._store.note, event=self._store.event,
         )  # fmt: skip
         self._gate.remember(remembered.last_day(config.store.path, clock.wall()))
         closing.add("host seconds", lambda _: self._gate.close())

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from agent.canary import Seen, Sentinel
 from agent.health import HostHealth, HostState, parts_per_million
 from agent.store.hostseconds import AT, Breach, HostSeconds, second
 from agent.store.records import EventRecord
@@ -30,6 +31,10 @@ LATE_NS: Final = 500 * MILLISECOND
 """A packet that leaves later than this is not at its place in the series any more."""
 STALLED_NS: Final = 3 * SECOND
 """The gate itself, due every second, came so late: nobody knows how the host was meanwhile."""
+CANARY_NS: Final = 100 * MILLISECOND
+"""Between the stamps of a packet to this host itself lie some hundred instructions of the kernel, about 1 us. Only a
+machine that stood still puts more there, as it then does between the stamps of any circuit. So much is more than
+turns of a shared CPU take, and more than any promise leaves room for."""
 STEP_NS: Final = 50 * MILLISECOND
 
 ALARM: Final = 0.01
@@ -53,13 +58,16 @@ class Gate:
         lateness: Callable[[], int],
         counters: Callable[[], Mapping[str, int]],
         carriers_down: Callable[[], int],
+        canary: Sentinel,
         keep: Callable[[HostSeconds], None],
         event: Callable[[EventRecord], None],
     ) -> None:
-        """span_ns: length of a sample; lateness, counters: of the engine; keep, event: to the store."""
+        """span_ns: length of a sample; lateness, counters: of the engine; canary: closed with the gate; keep, event: to
+        the store.
+        """
         self._clock, self._health, self._span_ns = clock, health, span_ns
         self._lateness, self._counters, self._carriers_down = lateness, counters, carriers_down
-        self._keep, self._event = keep, event
+        self._canary, self._keep, self._event = canary, keep, event
         self._lock = threading.Lock()
         self._rows: list[list[int]] = []
         self._held: deque[tuple[int, dict[Breach, str]]] = deque()
@@ -95,12 +103,15 @@ class Gate:
         if full:
             self.flush()
             self._look_at_the_day()
+        # Last, so that the thread it wakes need not wait for this one.
+        self._canary.send()
 
     def close(self) -> None:
         """The agent ends: what is open is over now."""
         if self._open is not None:
             self._tell("", self._health.state)
         self.flush()
+        self._canary.close()
 
     def flush(self) -> None:
         """Hand on the seconds that wait for their row to fill."""
@@ -145,8 +156,8 @@ class Gate:
         new = {name: counters.get(name, 0) - self._before.get(name, 0) for name in ("local_drops", "not_sent")}
         self._before = counters
         step, self._offset_ns = state.clock_offset_ns - self._offset_ns, state.clock_offset_ns
-        lateness = self._lateness()
-        broken = judge(state, lateness, new["local_drops"])
+        lateness, seen = self._lateness(), self._canary.look()
+        broken = judge(state, lateness, new["local_drops"], seen)
         row = second(
             {
                 "at_ns": state.at_ns,
@@ -163,6 +174,8 @@ class Gate:
                 "clock_error_ns": state.clock_error_ns,
                 "carriers_down": self._carriers_down(),
                 "breach": sum(broken),
+                "canary_ns": seen.stack_ns,
+                "canary_user_ns": seen.user_ns,
             }
         )
         return row, broken
@@ -192,7 +205,7 @@ class Gate:
         self._alarmed = text is not None
 
 
-def judge(state: HostState, lateness_ns: int, drops: int) -> dict[Breach, str]:
+def judge(state: HostState, lateness_ns: int, drops: int, canary: Seen) -> dict[Breach, str]:
     """The limits that a second broke, each in words; empty for a fit one."""
     found: dict[Breach, str] = {}
     if state.stolen > STOLEN:
@@ -207,6 +220,10 @@ def judge(state: HostState, lateness_ns: int, drops: int) -> dict[Breach, str]:
         found[Breach.DROPPED] = "this host dropped replies for want of receive buffer"
     if state.elapsed_ns > STALLED_NS:
         found[Breach.STALLED] = f"this agent did not run for {format_duration(_rounded(state.elapsed_ns))}"
+    if canary.missing is not None:
+        found[Breach.CANARY] = canary.missing
+    elif canary.stack_ns is not None and canary.stack_ns > CANARY_NS:
+        found[Breach.CANARY] = f"a packet from this host to itself took {format_duration(_rounded(canary.stack_ns))}"
     return found
 
 

@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "agent.closing",
         "agent.crew",
         "agent.allocation",
+        "agent.canary",
     ),
     ("probes.*", "probes.reflect"),
     ("probes.engine", "probes.trace"),

@@ -21,7 +21,8 @@ def command(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object with every second.")] = False,
 ) -> None:
     """Show the seconds in which this host was not fit to measure, with what was found: CPU time stolen by the
-    hypervisor, memory, late packets, dropped replies. Samples of such seconds are kept and not judged.
+    hypervisor, memory, late packets, dropped replies, packets to itself that were lost. Samples of such seconds are
+    kept and not judged.
 
     A second is kept with its row, once a minute. Exits 1 when there is no store.
     """

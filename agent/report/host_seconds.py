@@ -8,14 +8,14 @@ from agent.report.samples import Document, utc
 from agent.report.terminal import Cell, Column, Grid
 from agent.store.hostseconds import AT, COLUMNS, Breach, HostSeconds
 from probes.core.arrays import ABSENT, Int64
-from probes.core.clock import MILLISECOND
+from probes.core.clock import MICROSECOND, MILLISECOND
 from probes.core.units import format_duration
 
 SCHEMA: Final = "linkwitness.host/1"
 WORDS: Final = {
     Breach.STOLEN: "CPU stolen", Breach.MEMORY: "no memory", Breach.LATE: "sent late",
     Breach.DROPPED: "replies dropped",
-    Breach.STALLED: "agent stood still",
+    Breach.STALLED: "agent stood still", Breach.CANARY: "own stack lost or held a packet",
 }  # fmt: skip
 _NOTHING: Final = "–"
 _MILLION: Final = 1_000_000
@@ -53,21 +53,22 @@ def reasons(breach: int) -> list[str]:
 
 
 def grid(seconds: HostSeconds, *, everything: bool) -> Grid:
-    """The impaired seconds, or all of them."""
+    """The impaired seconds, or all of them with how long the canary took."""
     broken = seconds.values[:, AT["breach"]] != 0
     rows = seconds.values if everything else seconds.values[broken]
     return Grid(
         (
             Column("SECOND UNTIL"), Column("LOAD", right=True), Column("STOLEN", right=True),
             Column("WAITED CPU/MEM/IO", right=True), Column("MEMORY FREE", right=True), Column("LATEST", right=True),
-            Column("DROPPED", right=True), Column("NOT SENT", right=True), Column("WHY UNFIT", stretch=True),
+            Column("DROPPED", right=True), Column("NOT SENT", right=True),
+            *([Column("STACK/USER", right=True)] if everything else []), Column("WHY UNFIT", stretch=True),
         ),
-        [_row(row) for row in rows],
+        [_row(row, canary=everything) for row in rows],
         above=[Cell(headline(seconds), "strong")],
     )  # fmt: skip
 
 
-def _row(row: Int64) -> tuple[str | Cell, ...]:
+def _row(row: Int64, *, canary: bool) -> tuple[str | Cell, ...]:
     values = dict(zip(COLUMNS, row.tolist(), strict=True))
     waited = "/".join(_share(values[f"{name}_pressure_ppm"]) for name in ("cpu", "memory", "io"))
     latest = values["lateness_ns"] // MILLISECOND * MILLISECOND
@@ -85,9 +86,18 @@ def _row(row: Int64) -> tuple[str | Cell, ...]:
         format_duration(latest) if latest else "< 1ms",
         str(values["local_drops"]),
         str(values["not_sent"]),
+        *([f"{_short(values['canary_ns'])}/{_short(values['canary_user_ns'])}"] if canary else []),
         Cell("; ".join(notes), "warn" if values["breach"] else "plain"),
     )
 
 
 def _share(ppm: int) -> str:
     return _NOTHING if ppm == ABSENT else f"{ppm / _MILLION:.0%}"
+
+
+def _short(ns: int) -> str:
+    """Whole microseconds or milliseconds, rounded up."""
+    if ns == ABSENT:
+        return _NOTHING
+    unit = MICROSECOND if ns < MILLISECOND else MILLISECOND
+    return format_duration(-(-ns // unit) * unit)

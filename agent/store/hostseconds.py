@@ -20,15 +20,18 @@ from probes.core.errors import LocalError
 COLUMNS: Final = (
     "at_ns", "elapsed_ns", "load_ppm", "stolen_ppm", "cpu_pressure_ppm", "memory_pressure_ppm", "io_pressure_ppm",
     "memory_available_ppm", "lateness_ns", "local_drops", "not_sent", "clock_step_ns", "clock_error_ns",
-    "carriers_down", "breach",
+    "carriers_down", "breach", "canary_ns", "canary_user_ns",
 )  # fmt: skip
 """Of one second: when it ended (UTC) and how long it was by the monotonic clock; shares in parts per million; the
 latest send; replies dropped here; packets that could not be sent; how far the clock was set; its error bound;
-interfaces of circuits without carrier; and which limits were broken (Breach). ABSENT where the host does not tell."""
+interfaces of circuits without carrier; which limits were broken (Breach); how long a packet to this host itself was in
+its stack, and how much later user space had it (agent.canary). ABSENT where the host does not tell."""
 AT: Final = {name: number for number, name in enumerate(COLUMNS)}
 LONGEST_ROW_NS: Final = 3600 * SECOND
 """No row spans more time."""
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_WIDTH: Final = {1: AT["canary_ns"], _FORMAT: len(COLUMNS)}
+"""Columns of each format: the first so many of COLUMNS"""
 _MOST: Final = 3_600
 
 
@@ -40,6 +43,7 @@ class Breach(IntFlag):
     LATE = 4
     DROPPED = 8
     STALLED = 16
+    CANARY = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,20 +84,25 @@ class HostSeconds:
 
     @staticmethod
     def decode(data: bytes) -> HostSeconds:
-        """Inverse of encode. Raises LocalError for bytes that are not ours or are damaged."""
+        """Inverse of encode; columns that the format did not have are ABSENT. Raises LocalError for bytes that are not
+        ours or are damaged.
+        """
         try:
-            if data[0] != _FORMAT:
+            if data[0] not in _WIDTH:
                 raise ValueError(f"format {data[0]}")
-            limit = _MOST * len(COLUMNS) * 8
+            width = _WIDTH[data[0]]
+            limit = _MOST * width * 8
             inflater = zlib.decompressobj()
             body = inflater.decompress(data[1:], limit + 1)
-            if len(body) > limit or not inflater.eof or inflater.unused_data or len(body) % (len(COLUMNS) * 8):
+            if len(body) > limit or not inflater.eof or inflater.unused_data or len(body) % (width * 8):
                 raise ValueError("length does not fit")
         except (IndexError, ValueError, zlib.error) as error:
             raise LocalError(f"stored host seconds cannot be read: {error}", hint="the row is damaged") from None
-        columns = np.frombuffer(body, "<i8").reshape(len(COLUMNS), -1).astype(np.int64)
+        columns = np.frombuffer(body, "<i8").reshape(width, -1).astype(np.int64)
+        values = np.full((columns.shape[1], len(COLUMNS)), ABSENT, np.int64)
         with np.errstate(over="ignore"):
-            return HostSeconds(np.ascontiguousarray(np.cumsum(columns, axis=1, dtype=np.int64).T))
+            values[:, :width] = np.cumsum(columns, axis=1, dtype=np.int64).T
+        return HostSeconds(values)
 
 
 def joined(parts: Iterable[HostSeconds]) -> HostSeconds:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from agent.canary import LOST, NOTHING, Seen
 from agent.gate import ALARM_EVENT, DAY, IMPAIRED_EVENT, ROW, Gate, judge
 from agent.health import HostHealth, HostState
 from agent.store.hostseconds import AT, COLUMNS, Breach, HostSeconds
@@ -34,6 +35,22 @@ class ToldHealth(HostHealth):
         return self._state
 
 
+class ToldCanary:
+    """Says what the test tells it."""
+
+    def __init__(self) -> None:
+        self.told, self.sent, self.closed = NOTHING, 0, 0
+
+    def look(self) -> Seen:
+        return self.told
+
+    def send(self) -> None:
+        self.sent += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+
 @dataclass
 class Bench:
     clock: FakeClock = field(default_factory=FakeClock)
@@ -43,11 +60,11 @@ class Bench:
     events: list[EventRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.health = ToldHealth(self.clock)
+        self.health, self.canary = ToldHealth(self.clock), ToldCanary()
         self.gate = Gate(
             self.clock, self.health, span_ns=SPAN, lateness=lambda: self.lateness_ns,
-            counters=lambda: dict(self.counters), carriers_down=lambda: 1, keep=self.kept.append,
-            event=self.events.append,
+            counters=lambda: dict(self.counters), carriers_down=lambda: 1, canary=self.canary,
+            keep=self.kept.append, event=self.events.append,
         )  # fmt: skip
 
     def seconds(self, number: int, **told: object) -> None:
@@ -86,8 +103,34 @@ def test_an_unfit_second_counts_for_its_interval_and_no_longer(told: dict[str, f
 
 def test_limits_are_broken_beyond_them_only() -> None:
     at_the_limit = replace(FIT, stolen=0.5, memory_available=0.02, memory_pressure=0.5, elapsed_ns=3 * SECOND)
-    assert judge(at_the_limit, 500 * MILLISECOND, 0) == {}
-    assert judge(FIT, 500 * MILLISECOND + 1, 0) == {Breach.LATE: "packets left 500ms late"}
+    assert judge(at_the_limit, 500 * MILLISECOND, 0, Seen(100 * MILLISECOND, 60 * SECOND)) == {}
+    assert judge(FIT, 500 * MILLISECOND + 1, 0, NOTHING) == {Breach.LATE: "packets left 500ms late"}
+    assert judge(FIT, 0, 0, Seen(100 * MILLISECOND + 1)) == {
+        Breach.CANARY: "a packet from this host to itself took 100ms"
+    }
+
+
+def test_a_canary_that_is_missing_makes_its_second_unfit_in_its_words() -> None:
+    bench = Bench()
+    bench.canary.told = Seen(1_200, 60_000)
+    bench.seconds(3)
+    assert bench.gate.gate() is None
+    bench.canary.told = Seen(missing=LOST)
+    begin = bench.clock.wall()
+    bench.seconds(2)
+    bench.canary.told = NOTHING
+    bench.seconds(5)
+    assert bench.gate.gate() == LOST
+    assert bench.gate.share() == (10, 2)
+    bench.seconds(8)
+    assert bench.gate.gate() is None
+    assert [(item.text, item.at_ns, item.end_ns) for item in bench.events] == [
+        (f"this host was unfit to measure: {LOST}", begin, begin + 2 * SECOND)
+    ]
+    bench.gate.close()
+    assert (bench.canary.sent, bench.canary.closed) == (18, 1)
+    columns = bench.kept[0].values[:, [AT["canary_ns"], AT["canary_user_ns"], AT["breach"]]].tolist()
+    assert columns == [[1_200, 60_000, 0]] * 3 + [[ABSENT, ABSENT, 32]] * 2 + [[ABSENT, ABSENT, 0]] * 13
 
 
 def test_each_limit_is_told_once_however_often_it_was_broken() -> None:
@@ -113,6 +156,7 @@ def test_a_row_holds_a_minute_of_values() -> None:
     bench = Bench()
     bench.counters = {"not_sent": 3}
     bench.lateness_ns = 2 * MILLISECOND
+    bench.canary.told = Seen(900)
     bench.seconds(1, stolen=0.25, cpu_pressure=None, clock_offset_ns=7 + SECOND)
     bench.seconds(ROW - 1, clock_offset_ns=7 + SECOND)
     (row,) = bench.kept
@@ -122,6 +166,7 @@ def test_a_row_holds_a_minute_of_values() -> None:
         "stolen_ppm": 250_000, "cpu_pressure_ppm": ABSENT, "memory_pressure_ppm": 0, "io_pressure_ppm": 1_000_000,
         "memory_available_ppm": 500_000, "lateness_ns": 2 * MILLISECOND, "local_drops": 0, "not_sent": 3,
         "clock_step_ns": SECOND, "clock_error_ns": 2_000, "carriers_down": 1, "breach": 0,
+        "canary_ns": 900, "canary_user_ns": ABSENT,
     }  # fmt: skip
     assert row.values[1:, AT["not_sent"]].tolist() == [0] * (ROW - 1)
     assert row.values[1:, AT["clock_step_ns"]].tolist() == [0] * (ROW - 1)
