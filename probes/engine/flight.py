@@ -21,7 +21,7 @@ TIMED_OUT: Final = 254
 """Open still, because a late reply may come, but over its timeout and told to the observer."""
 
 _SMALLEST: Final = 16
-_COLUMNS: Final = 11
+_COLUMNS: Final = 10
 _MOST_LANES: Final = 512
 _MOST_ROWS: Final = 1 << 16
 """What rings are reserved in: no more rings, nor more rows than this unless one ring is longer."""
@@ -59,7 +59,8 @@ class FlightTable:
         self._used = 0
         self._rings: Int64 = np.zeros((0, 5), np.int64)
         self._packets: Int64 = np.zeros((0, _COLUMNS), np.int64)
-        self._fresh: Int64 = np.array((-1, 0, 0, 0, 0, ABSENT, ABSENT, PENDING, KERNEL, 0, 0), np.int64)
+        self._scratch: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._fresh: Int64 = np.array((-1, 0, 0, 0, 0, ABSENT, ABSENT, PENDING, KERNEL, 0), np.int64)
         """a packet that has just been sent"""
         self._view()
 
@@ -90,7 +91,6 @@ class FlightTable:
         self.stamps: Int64 = packets[:, 8]
         """roundtrip.KERNEL ... USER"""
         self.duplicates: Int64 = packets[:, 9]
-        self._scratch: Int64 = packets[:, 10]
 
     def open(self, stream: int, packets: int, timeout_ns: int, first_sequence: int) -> None:
         """Reserve a ring for at least `packets` packets whose outcome is open or not reported."""
@@ -256,6 +256,6 @@ class FlightTable:
             more = max(rows, held // 2, 1024)
             packets = np.zeros((held + more, _COLUMNS), np.int64)  # pages that no ring has yet take no memory
             packets[:held] = self._packets
-            self._packets = packets
+            self._packets, self._scratch = packets, np.zeros(held + more, np.int32)
         self._used = first + rows
         return first

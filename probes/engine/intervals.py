@@ -24,7 +24,7 @@ from probes.metrics.summary import IntervalPackets
 Flags = NDArray[np.bool_]
 
 BATCH_STREAMS: Final = 1_000
-MOST_BATCHES: Final = 4
+MOST_BATCHES: Final = 2
 """Intervals summarised at once, and batches handed on at once: what that takes in memory, and the time for which it
 keeps the thread from sending, do not grow with the number of streams."""
 
