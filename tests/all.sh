@@ -1,14 +1,16 @@
 #!/bin/sh
-# All tests. What mostly waits on the lab (the agent's day, the contract's month, traced paths) goes beside the others;
-# what times something or owns ports goes alone. What fails beside others is run once more when nothing else runs: on a
-# host whose cores are shared, a late process is no verdict; what fails alone as well is one. Both runs are shown.
+# All tests. What mostly waits on the lab (the agent's day, the contract's month, traced paths, clocks that are set) goes
+# beside the others; what times something or owns ports goes alone. What fails beside others is run once more when
+# nothing else runs: on a host whose cores are shared, a late process is no verdict; what fails alone as well is one.
+# Both runs are shown.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 pytest='.venv/bin/python -m pytest -q'
 alone='serial or root or live'
 day=tests/lab/test_agent.py
 month=tests/lab/test_contract_month.py
-paths='tests/lab/test_path.py tests/live/test_against_traceroute.py'
+paths='tests/lab/test_path.py tests/live/test_against_traceroute.py tests/lab/test_clock_steps.py
+tests/lab/test_agent_clock.py tests/lab/test_canary.py'
 work=$(mktemp -d)
 running=
 
