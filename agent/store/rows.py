@@ -14,8 +14,9 @@ from agent.sla.samples.columns import BASIC_COLUMNS
 from agent.store import far_end
 from agent.store.far_end import FAR_SAMPLE_COLUMNS
 from probes.core.arrays import Histogram
+from probes.core.block import STAMPS
 from probes.core.errors import LocalError
-from probes.core.model import Counts, Delay, Quality, Rate, Sample, SampleState, StampSource, Variation
+from probes.core.model import Counts, Delay, Quality, Rate, Sample, SampleState, Variation
 
 Value = far_end.Value
 Row = far_end.Row
@@ -35,8 +36,8 @@ _NO_COUNTS: Final = (None,) * 8
 _NO_DELAY: Final = (None,) * 8
 _NO_VARIATION: Final = (None,) * 5
 _NO_RATE: Final = (None,) * 10
-_STAMPS: Final = {StampSource.KERNEL: 0, StampSource.KERNEL_RECEIVE: 1, StampSource.USER: 2}
-_STAMPS_OF: Final = {code: source for source, code in _STAMPS.items()}
+_STAMPS_OF: Final = dict(enumerate(STAMPS))
+_STAMPS: Final = {source: code for code, source in _STAMPS_OF.items()}
 _AT: Final = {name: index for index, name in enumerate(SAMPLE_COLUMNS)}
 
 

@@ -112,7 +112,8 @@ class Waiting:
             whole = room == len(samples)
             taken, dropped = (samples, samples[:0]) if whole else (samples[:room], samples[room:])
             first = not self._arrived
-            self._incoming.append(taken)
+            if room:  # while there is none, nothing may pile up
+                self._incoming.append(taken)
             self._arrived += room
             self._accepted += room
             if dropped:

@@ -101,6 +101,15 @@ def test_the_last_ones_of_a_block_that_finds_no_room_are_dropped() -> None:
     assert (samples, waiting.dropped) == (7, len(given) - 7)
 
 
+def test_nothing_piles_up_while_there_is_no_room() -> None:
+    given = block(random.Random(4), 20)
+    waiting = Waiting(limit=3)
+    for _ in range(50):
+        waiting.put_samples(given)
+    assert [len(samples) for samples in waiting._incoming] == [3]
+    assert waiting.dropped == 50 * len(given) - 3
+
+
 def test_a_full_store_says_how_many_of_a_block_it_did_not_take(store_path: Path) -> None:
     opened = Store.open(store_path, clock=SteppedClock(), site="s", waiting_samples=5)
     try:
