@@ -12,8 +12,8 @@ import pytest
 
 from agent.store import EventRecord, StoreReader
 from probes.core.clock import SECOND
-from probes.core.errors import LocalError
 from tests.agent.running import Agent, circuit, free_ports, udp, write
+from tests.fakes.kept import rows_in
 
 FROZEN_S = 2.5
 GROUPS = Path("/sys/fs/cgroup")
@@ -49,15 +49,15 @@ def configuration(tmp_path: Path) -> Path:
 def test_frozen_killed_and_stopped(configuration: Path, figure: Callable[[str], None]) -> None:
     store = configuration.parent / "store"
     with Agent(configuration) as agent:
-        until(lambda: samples(store) >= 2)
+        until(lambda: rows_in(store) >= 2)
         stopped = time.time_ns()
         agent.send(signal.SIGSTOP)
         time.sleep(FROZEN_S)
         agent.send(signal.SIGCONT)
         went_on = time.time_ns()
         until(lambda: len(gaps(store)) == 1)
-        known = samples(store)
-        until(lambda: samples(store) > known)
+        known = rows_in(store)
+        until(lambda: rows_in(store) > known)
         killed = time.time_ns()
         agent.send(signal.SIGKILL)
         assert agent.ended() == -signal.SIGKILL
@@ -85,14 +85,6 @@ def test_frozen_killed_and_stopped(configuration: Path, figure: Callable[[str], 
             and item.sample.state.measured
         )
     figure(f"gaps: frozen, crashed and stopped recorded with begin and end; {lost} packets lost to the freeze")
-
-
-def samples(store: Path) -> int:
-    try:
-        with StoreReader.open(store) as reader:
-            return reader.status().rows
-    except LocalError:  # it is being created
-        return 0
 
 
 class Group:
@@ -125,7 +117,7 @@ def group() -> Iterator[Group]:
 def test_frozen_by_the_control_group(configuration: Path, group: Group) -> None:
     store = configuration.parent / "store"
     with Agent(configuration) as agent:
-        until(lambda: samples(store) >= 2)
+        until(lambda: rows_in(store) >= 2)
         group.take(agent.process.pid)
         frozen_at = time.time_ns()
         group.freeze(True)

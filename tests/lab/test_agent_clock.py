@@ -27,8 +27,8 @@ import pytest
 from agent.sla.time.period import SETTLING_NS
 from agent.store import StoreReader
 from agent.store.records import EventRecord, StoredSample
-from probes.core.errors import LocalError
 from probes.core.model import PacketState, SampleState
+from tests.fakes.kept import rows_in
 from tests.lab.namespaces import Lab, end
 from tests.lab.reported import MS, SECOND, truth
 from tests.lab.stamp_lab import ways
@@ -96,14 +96,6 @@ def reflecting(lab: Lab, key: Path) -> Iterator[None]:
         end(process)
 
 
-def rows(store: Path) -> int:
-    try:
-        with StoreReader.open(store) as reader:
-            return reader.status().rows
-    except LocalError:  # it is being created
-        return 0
-
-
 @dataclass
 class Kept:
     """What is left after the run."""
@@ -166,7 +158,7 @@ def run(lab: Lab, wall: WallClock, config: Path, log: Path) -> str:
             linkwitness("run", "-c", config, "--output", "lines"),
             stdout=output, stderr=output, env=os.environ | wall.environment,
         )  # fmt: skip
-        until(lambda: rows(config.parent / "store") >= 4)
+        until(lambda: rows_in(config.parent / "store") >= 4)
         for by_ns in STEPS:
             wall.step(by_ns)
             wall.hold(BETWEEN_S)
